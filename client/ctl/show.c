@@ -1,0 +1,237 @@
+/* show.c - the commands that ask: status, pools, leases, sessions, buddyinfo.
+ *
+ * Each reply becomes JSON once; --json prints that, people get a table of its lists.
+ */
+#include "config.h"
+
+#include "client/ctl/ctl.h"
+#include "client/ctl/json.h"
+#include "client/ctl/table.h"
+#include "client/lib/client.h"
+#include "daemon/base/cleanup.h"
+
+/* clang-format off */
+static const struct ctl_column status_columns[] = {
+	{"POOL",     "name",           CTL_TEXT},
+	{"PAGE",     "page_bytes",     CTL_BYTES},
+	{"MAX",      "pages_max",      CTL_PAGES},
+	{"BACKED",   "pages_backed",   CTL_PAGES},
+	{"LEASED",   "pages_leased",   CTL_PAGES},
+	{"ORPHANED", "pages_orphaned", CTL_PAGES},
+	{"MISSING",  "pages_missing",  CTL_PAGES},
+	{"LEASES",   "leases",         CTL_NUMBER},
+	{0},
+};
+
+static const struct ctl_column pools_columns[] = {
+	{"POOL",      "name",           CTL_TEXT},
+	{"PAGE",      "page_bytes",     CTL_BYTES},
+	{"BACKING",   "backing",        CTL_TEXT},
+	{"ISOLATION", "isolation",      CTL_TEXT},
+	{"MAX",       "pages_max",      CTL_PAGES},
+	{"RESERVE",   "pages_reserve",  CTL_PAGES},
+	{"BACKED",    "pages_backed",   CTL_PAGES},
+	{"LEASED",    "pages_leased",   CTL_PAGES},
+	{"ORPHANED",  "pages_orphaned", CTL_PAGES},
+	{"CLEAN",     "pages_clean",    CTL_PAGES},
+	{"DIRTY",     "pages_dirty",    CTL_PAGES},
+	{"CACHED",    "pages_cached",   CTL_PAGES},
+	{"STOCK",     "pages_stock",    CTL_PAGES},
+	{"LIMBO",     "pages_limbo",    CTL_PAGES},
+	{"MISSING",   "pages_missing",  CTL_PAGES},
+	{"ARENAS",    "arenas",         CTL_NUMBER},
+	{"TENANTS",   "tenants",        CTL_NUMBER},
+	{"LEASES",    "leases",         CTL_NUMBER},
+	{0},
+};
+
+static const struct ctl_column leases_columns[] = {
+	{"LEASE",    "lease",    CTL_NUMBER},
+	{"POOL",     "pool",     CTL_TEXT},
+	{"SIZE",     "bytes",    CTL_BYTES},
+	{"UID",      "uid",      CTL_NUMBER},
+	{"PID",      "pid",      CTL_NUMBER},
+	{"STATE",    "state",    CTL_TEXT},
+	{"DETACHED", "detached", CTL_YES},
+	{"SESSION",  "session",  CTL_NUMBER},
+	{"ARENA",    "arena",    CTL_NUMBER},
+	{"AGE(s)",   "age_s",    CTL_NUMBER},
+	{"NAME",     "name",     CTL_TEXT},
+	{0},
+};
+
+static const struct ctl_column sessions_columns[] = {
+	{"SESSION",  "session",  CTL_NUMBER},
+	{"UID",      "uid",      CTL_NUMBER},
+	{"GID",      "gid",      CTL_NUMBER},
+	{"PID",      "pid",      CTL_NUMBER},
+	{"STATE",    "state",    CTL_TEXT},
+	{"LEASES",   "leases",   CTL_NUMBER},
+	{"PAGES",    "pages",    CTL_NUMBER},
+	{"REQUESTS", "requests", CTL_NUMBER},
+	{"AGE(s)",   "age_s",    CTL_NUMBER},
+	{"CLIENT",   "client",   CTL_TEXT},
+	{0},
+};
+
+static const struct ctl_column buddyinfo_columns[] = {
+	{"POOL",                 "pool",        CTL_TEXT},
+	{"TENANT",               "tenant",      CTL_TEXT},
+	{"ARENA",                "arena",       CTL_NUMBER},
+	{"PAGES",                "n_pages",     CTL_NUMBER},
+	{"FREE",                 "pages_free",  CTL_NUMBER},
+	{"DIRTY",                "pages_dirty", CTL_NUMBER},
+	{"ISOLATED",             "isolated",    CTL_YES},
+	{"FREE BLOCKS BY ORDER", "free_blocks", CTL_NUMBERS},
+	{0},
+};
+/* clang-format on */
+
+/* Ask the daemon. The result is a new object with its fields. */
+static enum ctl_status ask(struct ctl *ctl, Hugepool__Request *request, json_t **ret_result)
+{
+	enum ctl_status status = ctl_connect(ctl);
+	Hugepool__Reply *reply;
+
+	if (status != CTL_DONE)
+		return status;
+	if (client_call(ctl->client, request, &reply) < 0) {
+		ctl_complain("%s", hp_error());
+		return CTL_FAILED;
+	}
+	/* A method and its result have one number, and any member of the union is the result's message. */
+	if ((int)reply->result_case != (int)request->method_case) {
+		hugepool__reply__free_unpacked(reply, NULL);
+		ctl_complain("The daemon answered something else than it was asked.");
+		return CTL_FAILED;
+	}
+	*ret_result = ctl_json_from_message(&reply->status->base);
+	hugepool__reply__free_unpacked(reply, NULL);
+	return *ret_result ? CTL_DONE : ctl_no_memory();
+}
+
+static enum ctl_status ask_status(struct ctl *ctl, json_t **ret_result)
+{
+	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
+	Hugepool__Status method = HUGEPOOL__STATUS__INIT;
+
+	request.method_case = HUGEPOOL__REQUEST__METHOD_STATUS;
+	request.status = &method;
+	return ask(ctl, &request, ret_result);
+}
+
+/* Ask as often as it takes to have the whole list `key`; `cursor` is the request's. The result is an object
+ * with the list and nothing else. */
+static enum ctl_status ask_list(struct ctl *ctl, Hugepool__Request *request, uint64_t *cursor,
+				const char *key, json_t **ret_result)
+{
+	json_auto_t *list = json_array();
+
+	do {
+		json_auto_t *part = NULL;
+		enum ctl_status status = ask(ctl, request, &part);
+
+		if (status != CTL_DONE)
+			return status;
+		if (json_array_extend(list, json_object_get(part, key)) < 0)
+			return ctl_no_memory();
+		*cursor = (uint64_t)json_integer_value(json_object_get(part, "next_cursor"));
+	} while (*cursor);
+	*ret_result = json_pack("{sO}", key, list);
+	return *ret_result ? CTL_DONE : ctl_no_memory();
+}
+
+/* Print the result: as JSON, or its list `key` as a table. Takes the reference. */
+static enum ctl_status consume_result(const struct ctl *ctl, json_t *result, const char *key,
+				      const struct ctl_column *columns)
+{
+	int r;
+
+	if (ctl->json)
+		return ctl_print_json(result);
+	r = ctl_table_print(stdout, columns, json_object_get(result, key));
+	json_decref(result);
+	return r < 0 ? ctl_no_memory() : CTL_DONE;
+}
+
+static void print_daemon(const json_t *status)
+{
+	printf("hugepoold %s, pid %" JSON_INTEGER_FORMAT ", up %" JSON_INTEGER_FORMAT
+	       " s, %" JSON_INTEGER_FORMAT " workers, %" JSON_INTEGER_FORMAT
+	       " sessions, %" JSON_INTEGER_FORMAT " leases\n\n",
+	       json_string_value(json_object_get(status, "version")),
+	       json_integer_value(json_object_get(status, "pid")),
+	       json_integer_value(json_object_get(status, "uptime_s")),
+	       json_integer_value(json_object_get(status, "workers")),
+	       json_integer_value(json_object_get(status, "sessions")),
+	       json_integer_value(json_object_get(status, "leases")));
+}
+
+enum ctl_status ctl_status_run(struct ctl *ctl)
+{
+	json_t *result = NULL;
+	enum ctl_status status = ask_status(ctl, &result);
+
+	if (status != CTL_DONE)
+		return status;
+	if (!ctl->json)
+		print_daemon(result);
+	return consume_result(ctl, result, "pools", status_columns);
+}
+
+enum ctl_status ctl_pools_run(struct ctl *ctl)
+{
+	json_auto_t *result = NULL;
+	enum ctl_status status = ask_status(ctl, &result);
+	json_t *pools;
+
+	if (status != CTL_DONE)
+		return status;
+	pools = json_pack("{sO}", "pools", json_object_get(result, "pools"));
+	return pools ? consume_result(ctl, pools, "pools", pools_columns) : ctl_no_memory();
+}
+
+enum ctl_status ctl_leases_run(struct ctl *ctl)
+{
+	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
+	Hugepool__Leases method = HUGEPOOL__LEASES__INIT;
+	json_t *result = NULL;
+	enum ctl_status status;
+
+	request.method_case = HUGEPOOL__REQUEST__METHOD_LEASES;
+	request.leases = &method;
+	status = ask_list(ctl, &request, &method.cursor, "leases", &result);
+	return status == CTL_DONE ? consume_result(ctl, result, "leases", leases_columns) : status;
+}
+
+enum ctl_status ctl_sessions_run(struct ctl *ctl)
+{
+	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
+	Hugepool__Sessions method = HUGEPOOL__SESSIONS__INIT;
+	json_t *result = NULL;
+	enum ctl_status status;
+
+	request.method_case = HUGEPOOL__REQUEST__METHOD_SESSIONS;
+	request.sessions = &method;
+	status = ask_list(ctl, &request, &method.cursor, "sessions", &result);
+	return status == CTL_DONE ? consume_result(ctl, result, "sessions", sessions_columns) : status;
+}
+
+enum ctl_status ctl_buddyinfo_run(struct ctl *ctl)
+{
+	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
+	Hugepool__BuddyInfo method = HUGEPOOL__BUDDY_INFO__INIT;
+	json_t *result = NULL;
+	enum ctl_status status;
+
+	request.method_case = HUGEPOOL__REQUEST__METHOD_BUDDYINFO;
+	request.buddyinfo = &method;
+	if (ctl->n_args > 0)
+		method.pool = ctl->args[0];
+	status = ask(ctl, &request, &result);
+	if (status != CTL_DONE)
+		return status;
+	if (!ctl->json && json_is_true(json_object_get(result, "truncated")))
+		ctl_complain("There are more arenas than one answer holds; name a POOL.");
+	return consume_result(ctl, result, "arenas", buddyinfo_columns);
+}

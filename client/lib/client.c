@@ -1,0 +1,256 @@
+/* client.c - a session with the daemon: opened, known by its token, closed.
+ *
+ * A process that forked has copies of everything but the mappings, and must neither speak on the socket nor
+ * end the session. A page that the kernel wipes in the child tells them apart for the price of one load.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "client/lib/error.h"
+#include "client/lib/session.h"
+#include "daemon/base/clock.h"
+
+#define PROTOCOL_VERSION 1
+#define OPEN_LIMIT_NS	 (10 * NS_PER_S)
+#define BYE_LIMIT_NS	 (2 * NS_PER_S)
+
+static const uint8_t *fork_mark_new(void)
+{
+	size_t bytes = (size_t)sysconf(_SC_PAGESIZE);
+	uint8_t *mark = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (mark == MAP_FAILED)
+		return NULL;
+	if (madvise(mark, bytes, MADV_WIPEONFORK) < 0) {
+		int saved_errno = errno;
+
+		munmap(mark, bytes);
+		errno = saved_errno;
+		return NULL;
+	}
+	*mark = 1;
+	return mark;
+}
+
+static bool is_forked(const hp_client *client)
+{
+	return *client->fork_mark == 0;
+}
+
+int session_check(const hp_client *client)
+{
+	if (!client)
+		return error_set(-EINVAL, "There is no client: NULL was given.");
+	if (is_forked(client))
+		return error_set(-ECHILD,
+				 "This client belongs to the parent process; open one of its own here.");
+	return 0;
+}
+
+static void pools_free(struct session_pool *pools, unsigned n_pools)
+{
+	for (unsigned i = 0; i < n_pools; i++)
+		free(pools[i].name);
+	free(pools);
+}
+
+/* Free the client and what it holds, here and not at the daemon. `mapped`: false in a forked child. */
+static void client_free(hp_client *client, bool mapped)
+{
+	session_forget_leases(client, mapped);
+	arena_table_fini(&client->arenas, mapped);
+	connection_unref(client->connection);
+	pools_free(client->pools, client->n_pools);
+	if (client->fork_mark)
+		munmap((void *)(uintptr_t)client->fork_mark, (size_t)sysconf(_SC_PAGESIZE));
+	explicit_bzero(client->token, sizeof(client->token));
+	free(client);
+}
+
+/* Say hello on a fresh connection. */
+static int greet(hp_client *client, struct connection *connection, uint64_t request_id, uint64_t deadline_ns,
+		 Hugepool__Reply **ret_reply)
+{
+	Hugepool__Hello hello = HUGEPOOL__HELLO__INIT;
+	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
+	Hugepool__Reply *reply;
+	int r;
+
+	hello.version = PROTOCOL_VERSION;
+	hello.client = program_invocation_short_name;
+	hello.session = client->session;
+	if (client->session)
+		hello.token = (ProtobufCBinaryData){.data = client->token, .len = sizeof(client->token)};
+	request.id = request_id;
+	request.method_case = HUGEPOOL__REQUEST__METHOD_HELLO;
+	request.hello = &hello;
+
+	r = connection_exchange(connection, &request, deadline_ns, &reply);
+	if (r < 0)
+		return error_set(r, "The daemon at %s does not answer: %s.", client->socket_path,
+				 strerror(-r));
+	if (reply->error)
+		r = error_set_wire(reply->error);
+	else if (reply->result_case != HUGEPOOL__REPLY__RESULT_HELLO ||
+		 reply->hello->version != PROTOCOL_VERSION)
+		r = error_set(-EPROTO, "The daemon at %s speaks another language than this library.",
+			      client->socket_path);
+	else if (client->session && !reply->hello->continued)
+		r = error_set(-ESTALE, "The session has ended, and its leases with it: close the client.");
+	if (r < 0) {
+		hugepool__reply__free_unpacked(reply, NULL);
+		return r;
+	}
+	*ret_reply = reply;
+	return 0;
+}
+
+int session_connect(hp_client *client, uint64_t request_id, uint64_t deadline_ns,
+		    struct connection **ret_connection, Hugepool__Reply **ret_reply)
+{
+	struct connection *connection;
+	int r;
+
+	r = connection_open(client->socket_path, deadline_ns, &connection);
+	if (r < 0)
+		return error_set(r, "Cannot connect to a daemon at %s: %s.", client->socket_path,
+				 strerror(-r));
+	r = greet(client, connection, request_id, deadline_ns, ret_reply);
+	if (r < 0) {
+		connection_unref(connection);
+		return r;
+	}
+	*ret_connection = connection;
+	return 0;
+}
+
+int session_adopt(hp_client *client, const Hugepool__HelloReply *hello)
+{
+	struct session_pool *pools;
+	unsigned n_pools = 0;
+
+	if (hello->session == 0 || hello->token.len != SESSION_TOKEN_BYTES || hello->max_batch == 0)
+		return -EPROTO;
+	pools = calloc(hello->n_pools + 1, sizeof(*pools));
+	if (!pools)
+		return -ENOMEM;
+	for (; n_pools < hello->n_pools; n_pools++) {
+		const Hugepool__PoolInfo *info = hello->pools[n_pools];
+		bool valid = info->page_bytes > 0 && (info->page_bytes & (info->page_bytes - 1)) == 0;
+		char *name = valid ? strdup(info->name) : NULL;
+
+		if (!name) {
+			pools_free(pools, n_pools);
+			return valid ? -ENOMEM : -EPROTO;
+		}
+		pools[n_pools] = (struct session_pool){
+			.number = info->pool, .name = name, .page_bytes = info->page_bytes};
+	}
+	pools_free(client->pools, client->n_pools);
+	client->pools = pools;
+	client->n_pools = n_pools;
+	client->max_batch = hello->max_batch < SESSION_MAX_BATCH ? hello->max_batch : SESSION_MAX_BATCH;
+	client->session = hello->session;
+	memcpy(client->token, hello->token.data, SESSION_TOKEN_BYTES);
+	return 0;
+}
+
+/* The rest of hp_open(), which frees the client when this fails. */
+static int client_open(hp_client *client, const char *socket_path)
+{
+	Hugepool__Reply *reply;
+	int r;
+
+	client->fork_mark = fork_mark_new();
+	if (!client->fork_mark)
+		return error_set(-errno, "Cannot mark memory for fork: %s.", strerror(errno));
+	r = client_socket_path(socket_path, client->socket_path);
+	if (r < 0)
+		return r;
+	client->last_request_id = 1;
+	r = session_connect(client, client->last_request_id, clock_now_ns() + OPEN_LIMIT_NS,
+			    &client->connection, &reply);
+	if (r < 0)
+		return r;
+	r = session_adopt(client, reply->hello);
+	hugepool__reply__free_unpacked(reply, NULL);
+	if (r < 0)
+		return error_set(r, "Cannot use what the daemon at %s said: %s.", client->socket_path,
+				 strerror(-r));
+	return 0;
+}
+
+int hp_open(const char *socket_path, hp_client **ret_client)
+{
+	hp_client *client;
+	int r;
+
+	if (!ret_client)
+		return error_set(-EINVAL, "There is nowhere to put the client: NULL was given.");
+	client = calloc(1, sizeof(*client));
+	if (!client)
+		return error_set(-ENOMEM, "No memory for a client.");
+	pthread_mutex_init(&client->lock, NULL);
+	r = client_open(client, socket_path);
+	if (r < 0) {
+		client_free(client, true);
+		return r;
+	}
+	*ret_client = client;
+	return 0;
+}
+
+hp_client *hp_close(hp_client *client)
+{
+	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
+	Hugepool__Bye bye = HUGEPOOL__BYE__INIT;
+	Hugepool__Reply *reply;
+
+	if (!client)
+		return NULL;
+	if (is_forked(client)) {
+		/* What a thread of the parent was changing as we forked is in pieces, and stays as it is. */
+		if (pthread_mutex_trylock(&client->lock) == 0)
+			client_free(client, false);
+		return NULL;
+	}
+	request.method_case = HUGEPOOL__REQUEST__METHOD_BYE;
+	request.bye = &bye;
+	if (session_call(client, &request, clock_now_ns() + BYE_LIMIT_NS, &reply) == 0)
+		hugepool__reply__free_unpacked(reply, NULL);
+	pthread_mutex_destroy(&client->lock);
+	client_free(client, true);
+	return NULL;
+}
+
+int session_find_pool(const hp_client *client, const char *name, struct session_pool *ret_pool)
+{
+	for (unsigned i = 0; i < client->n_pools; i++)
+		if (!name || strcmp(client->pools[i].name, name) == 0) {
+			*ret_pool = client->pools[i];
+			return 0;
+		}
+	return error_set(-ENOENT, "The daemon has no pool%s%s.", name ? " " : "", name ? name : "");
+}
+
+int hp_pool_page_bytes(hp_client *client, const char *pool, uint64_t *ret_page_bytes)
+{
+	struct session_pool found;
+	int r = session_check(client);
+
+	if (r < 0)
+		return r;
+	if (!ret_page_bytes)
+		return error_set(-EINVAL, "There is nowhere to put the page size: NULL was given.");
+	pthread_mutex_lock(&client->lock);
+	r = session_find_pool(client, pool, &found);
+	pthread_mutex_unlock(&client->lock);
+	if (r == 0)
+		*ret_page_bytes = found.page_bytes;
+	return r;
+}

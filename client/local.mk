@@ -1,0 +1,28 @@
+# The client library. libclient.la is the same objects with nothing hidden, for hugepoolctl and the tests.
+noinst_LTLIBRARIES += libclient.la
+libclient_la_SOURCES = \
+	client/lib/arena.h client/lib/arena.c \
+	client/lib/call.c \
+	client/lib/client.h client/lib/client.c \
+	client/lib/connection.h client/lib/connection.c \
+	client/lib/error.h client/lib/error.c \
+	client/lib/lease.c \
+	client/lib/session.h \
+	client/lib/socket_path.c
+libclient_la_LIBADD = libproto.la
+
+# -version-info CURRENT:REVISION:AGE. Before a release: something changed: REVISION + 1. Functions were added:
+# CURRENT + 1, AGE + 1, REVISION 0. Functions were taken away or changed: CURRENT + 1, AGE 0, REVISION 0.
+lib_LTLIBRARIES += libhugepool.la
+libhugepool_la_SOURCES =
+libhugepool_la_LIBADD = libclient.la
+libhugepool_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -no-undefined \
+	-Wl,--version-script=$(top_srcdir)/client/lib/hugepool.map
+libhugepool_la_DEPENDENCIES = libclient.la client/lib/hugepool.map
+
+include_HEADERS += client/include/hugepool.h
+pkgconfig_DATA = client/lib/hugepool.pc
+dist_man_MANS += man/libhugepool.3
+EXTRA_DIST += client/lib/hugepool.map
+
+include client/ctl/local.mk

@@ -1,0 +1,100 @@
+/* backing.h - where a pool's pages come from: files of the kernel's, filled before anybody sees them.
+ *
+ * The only room that calls mmap, fallocate, ftruncate, unlink and mount. It knows neither tenants nor leases.
+ * A backing belongs to one pool. Files may be made and truncated by different threads (stocker, janitor): the
+ * kernel's counters are watched under one lock per page size, so that pages which truncation did not bring
+ * back are told from pages that somebody else took.
+ *
+ * Nothing here may be called on a worker's thread, except the plain readers of constants.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct backing;
+struct backing_file;
+
+enum backing_kind {
+	BACKING_MEMFD,	   /* sealed memfd: hugetlb, or plain for the base page size */
+	BACKING_HUGETLBFS, /* a file on a hugetlbfs mount of the pool's own, or in a given directory on one */
+};
+
+enum {
+	BACKING_SHORT = 1,   /* the kernel has not that many free pages, and may not or could not get more */
+	BACKING_DAMAGED = 2, /* somebody truncated or punched the file under us */
+};
+
+struct backing_config {
+	enum backing_kind kind;
+	const char *name; /* of the pool, one path component; copied */
+	uint64_t page_bytes;
+	bool grow; /* may raise nr_hugepages by what is lacking */
+
+	/* hugetlbfs only. */
+	uid_t owner_uid;	  /* who may open the files by name (mode 0600) besides us */
+	const char *directory;	  /* an existing one on a hugetlbfs mount; NULL: mount one of our own */
+	const char *mount_parent; /* of our own: a private directory of this daemon's, to mount NAME in it */
+	uint64_t max_pages;	  /* of our own: its size= */
+	uint64_t reserve_pages;	  /* of our own: its min_size= */
+};
+
+/* Check and set up: the page size is one the kernel has, the mount stands with its reserve. What a daemon
+ * that was killed has left there is cleared away first: its mount at mount_parent/NAME is detached, its files
+ * in `directory` are truncated. Returns 0, or negative errno with a sentence that says what to do in
+ * *ret_error (malloc'ed, the caller frees it; NULL on success, or if there was no memory for it). */
+int backing_new(const struct backing_config *config, struct backing **ret, char **ret_error);
+/* All files must be gone. Unmounts what it mounted; pages still in limbo are forgotten, so whoever charges
+ * somebody for them asks backing_limbo_returned() until all are back. Returns NULL. */
+struct backing *backing_free(struct backing *backing);
+
+/* Make a file of `n_pages`, every page allocated (fallocate) and zeroed by the kernel, and map it read-write
+ * at an address aligned to 1 GiB. Sealed (memfd: GROW and SEAL; NOEXEC) and mode 0600 before it is returned.
+ * Returns 0; BACKING_SHORT with *ret_missing_pages (at least 1) set, after raising was tried if the pool may
+ * grow: nothing is taken and nothing stays raised; or negative errno. */
+int backing_file_new(struct backing *backing, uint64_t n_pages, struct backing_file **ret,
+		     uint64_t *ret_missing_pages);
+
+/* The descriptor that clients get, read-write. Stays ours. */
+int backing_file_fd(const struct backing_file *file);
+uint64_t backing_file_pages(const struct backing_file *file);
+
+/* Zero pages through our mapping. Survives a file that was truncated under it.
+ * Returns 0 or BACKING_DAMAGED (how much was zeroed is undefined). Thread-safe, on one file too as long as
+ * the pages differ. A page that was punched is taken anew if the kernel has one: backing_file_verify() first.
+ */
+int backing_file_zero(struct backing_file *file, uint64_t first, uint64_t n_pages);
+
+/* Read access for checks: copies `bytes` at `offset` into `buffer`. 0 or BACKING_DAMAGED. */
+int backing_file_read(struct backing_file *file, uint64_t offset, void *buffer, size_t bytes);
+
+/* Compare the file's size and allocated blocks with what it was given: 0 or BACKING_DAMAGED. One fstat: the
+ * one inode call that a worker may make. */
+int backing_file_verify(const struct backing_file *file);
+
+/* Unlink, truncate to nothing (whoever still maps it), unmap, close. Takes the file: it is gone afterwards.
+ * *ret_limbo_pages: pages that did not come back to the kernel (a client pinned them); they are returned one
+ * day, see backing_limbo_returned(). Always 0 for a file that no client ever saw (`exposed` false), and for
+ * the base page size, for which the kernel has no counter. On a mount of our own no other program disturbs
+ * the count; balance.h says how it can err. */
+void backing_file_release(struct backing_file *consume_file, bool exposed, uint64_t *ret_limbo_pages);
+
+/* Pages in limbo that the kernel has got back since the last call (asks the kernel's counters). Of backings
+ * that share a page size's counter the oldest are credited first. */
+uint64_t backing_limbo_returned(struct backing *backing);
+
+uint64_t backing_page_bytes(const struct backing *backing);
+
+/* What the kernel says of one page size; all zero for the base page size. */
+struct backing_kernel_counts {
+	uint64_t total_pages, free_pages, reserved_pages, surplus_pages;
+	uint64_t raised_pages; /* of total: what this daemon raised and will give back */
+};
+int backing_kernel_counts(uint64_t page_bytes, struct backing_kernel_counts *ret);
+
+/* Lower nr_hugepages by all that this process raised, whatever it is by then: as the last step of stopping.
+ * Pages still in use become surplus, which the kernel takes out of its pool when they are freed. Returns how
+ * many pages have not left the pool yet. */
+uint64_t backing_give_back_raised(void);

@@ -1,0 +1,116 @@
+/* guard.c - a SIGBUS handler that jumps back to whoever expected it.
+ *
+ * Every thread has at most one guarded access at a time, in a thread-local variable that only it and the
+ * handler on it touch; only installing is serialised. The handler jumps when the fault is at an address that
+ * this thread guards right now, and in no other case.
+ */
+#include "config.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "daemon/backing/guard.h"
+#include "daemon/base/assert.h"
+
+struct guard {
+	sigjmp_buf escape;
+	uintptr_t first, bytes; /* what is guarded */
+	sigset_t mask;		/* the thread's own, to be restored */
+};
+
+/* Volatile: read by the handler between any two instructions of its own thread. */
+static _Thread_local struct guard *volatile active_guard;
+
+static pthread_mutex_t install_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct sigaction previous_action; /* written under install_mutex, while the handler is not in place */
+
+static void handle_sigbus(int signal_number, siginfo_t *info, void *context)
+{
+	struct guard *guard = active_guard;
+
+	if (guard && info->si_code > 0 && (uintptr_t)info->si_addr - guard->first < guard->bytes)
+		siglongjmp(guard->escape, 1);
+
+	/* Not ours. A faulting instruction is run again when we return and now meets the previous action; a
+	 * signal that somebody sent has to be sent again. */
+	sigaction(SIGBUS, &previous_action, NULL);
+	if (info->si_code <= 0)
+		raise(signal_number);
+}
+
+void guard_install(void)
+{
+	struct sigaction action = {.sa_sigaction = handle_sigbus, .sa_flags = SA_SIGINFO | SA_RESTART};
+	struct sigaction current;
+
+	sigemptyset(&action.sa_mask);
+	pthread_mutex_lock(&install_mutex);
+	hp_assert(sigaction(SIGBUS, NULL, &current) == 0);
+	if (current.sa_sigaction != handle_sigbus) {
+		previous_action = current;
+		hp_assert(sigaction(SIGBUS, &action, NULL) == 0);
+	}
+	pthread_mutex_unlock(&install_mutex);
+}
+
+/* Before sigsetjmp(): after it a guard does not change. The kernel kills a thread that faults with SIGBUS
+ * blocked. */
+static void guard_prepare(struct guard *guard, const void *memory, size_t bytes)
+{
+	sigset_t sigbus;
+
+	sigemptyset(&sigbus);
+	sigaddset(&sigbus, SIGBUS);
+	pthread_sigmask(SIG_UNBLOCK, &sigbus, &guard->mask);
+	guard->first = (uintptr_t)memory;
+	guard->bytes = bytes;
+}
+
+/* The fences are for the compiler: no access leaves the guarded stretch. */
+static void guard_enter(struct guard *guard)
+{
+	active_guard = guard;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* On both ways out. After a jump the handler's mask is still in force: the thread's own replaces it here. */
+static void guard_leave(const struct guard *guard)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	active_guard = NULL;
+	pthread_sigmask(SIG_SETMASK, &guard->mask, NULL);
+}
+
+bool guard_zero(void *memory, size_t bytes)
+{
+	struct guard guard;
+
+	guard_prepare(&guard, memory, bytes);
+	if (sigsetjmp(guard.escape, 0) != 0) {
+		guard_leave(&guard);
+		return false;
+	}
+	guard_enter(&guard);
+	memset(memory, 0, bytes);
+	guard_leave(&guard);
+	return true;
+}
+
+bool guard_read(void *buffer, const void *memory, size_t bytes)
+{
+	struct guard guard;
+
+	guard_prepare(&guard, memory, bytes);
+	if (sigsetjmp(guard.escape, 0) != 0) {
+		guard_leave(&guard);
+		return false;
+	}
+	guard_enter(&guard);
+	memcpy(buffer, memory, bytes);
+	guard_leave(&guard);
+	return true;
+}

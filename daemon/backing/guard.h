@@ -1,0 +1,22 @@
+/* guard.h - touching memory that somebody else can truncate, without dying of it.
+ *
+ * A shared file can be cut short by whoever may write to it; an access of ours then raises SIGBUS. These
+ * functions survive it and say so. Any number of threads at once, on the same memory too; no allocation, no
+ * lock. The thread may have SIGBUS blocked. A SIGBUS that is none of ours gets the action that was there
+ * before the guard.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* See to it that the handler is in place, before the other functions are used: the first call installs it,
+ * later ones only if somebody (a test framework, say) has put another one there. */
+void guard_install(void);
+
+/* Zero `bytes` at `memory`. False: SIGBUS on the way, how much was zeroed is undefined. */
+bool guard_zero(void *memory, size_t bytes);
+
+/* Copy `bytes` from `memory`, the guarded side, into `buffer`, the caller's own. False: SIGBUS on the way,
+ * the buffer's content is undefined. */
+bool guard_read(void *buffer, const void *memory, size_t bytes);

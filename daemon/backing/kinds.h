@@ -1,0 +1,78 @@
+/* kinds.h - private to the room: what a backing and a file are made of, and what the two kinds do
+ * differently.
+ *
+ * backing.c does everything that is the same for both; memfd.c and hugetlbfs.c are the two tables.
+ */
+#pragma once
+
+#include <limits.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "daemon/backing/backing.h"
+#include "daemon/backing/balance.h"
+#include "daemon/backing/kernelpool.h"
+
+/* Where a hugetlbfs backing has its files. */
+struct hugetlbfs_place {
+	int directory_fd;	/* -1: none */
+	char *mounted_at;	/* our own mount; NULL: a given directory */
+	struct balance balance; /* of our own mount; guarded by kernelpool->lock */
+};
+
+struct backing {
+	unsigned magic;
+
+	/* Constant after backing_new(). */
+	const struct backing_kind_ops *ops;
+	char *name;
+	uint64_t page_bytes;
+	bool grow;
+	uid_t owner_uid;
+	struct kernelpool *kernelpool; /* NULL: the base page size, nothing is counted */
+	struct balance *balance;       /* which counter tells our limbo; NULL as above */
+	struct hugetlbfs_place place;  /* hugetlbfs only */
+
+	struct limbo limbo; /* guarded by kernelpool->lock */
+
+	_Atomic uint64_t n_files;
+	_Atomic uint64_t last_number; /* of the names of files */
+};
+
+struct backing_file {
+	unsigned magic;
+
+	/* Constant after backing_file_new(). */
+	struct backing *backing;
+	int fd;
+	int lock_fd;		 /* -1: none; see hugetlbfs.c */
+	char name[NAME_MAX + 1]; /* "": none */
+	void *memory;
+	uint64_t n_pages;
+	blkcnt_t n_blocks; /* when it was full, as fstat says it */
+};
+
+struct backing_kind_ops {
+	/* The place where files are made: backing->place, and backing->balance if it has a counter of its
+	 * own. Negative errno and a sentence; the caller then calls teardown. NULL: nothing to do. */
+	int (*setup)(struct backing *backing, const struct backing_config *config, char **ret_error);
+	/* Undoes whatever setup did, all or half. NULL: nothing to do. */
+	void (*teardown)(struct backing *backing);
+
+	/* Make an empty file of mode 0600: file->fd, and what else the kind needs. Negative errno. */
+	int (*file_open)(struct backing_file *file);
+	/* The last step, when it is full. Negative errno. NULL: nothing to do. */
+	int (*file_seal)(struct backing_file *file);
+	/* Nobody can open it by name any more. Half-made files as well. NULL: nothing to do. */
+	void (*file_unlink)(struct backing_file *file);
+
+	/* Pages in use by the counter that backing->balance watches; with kernelpool->lock held. */
+	int (*used_pages)(struct backing *backing, uint64_t *ret_used_pages);
+};
+
+extern const struct backing_kind_ops memfd_ops;
+extern const struct backing_kind_ops hugetlbfs_ops;
+
+/* Compose *ret_error (NULL when there is no memory even for that). Returns `error`. */
+int backing_refuse(char **ret_error, int error, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));

@@ -1,0 +1,11 @@
+noinst_LTLIBRARIES += libbacking.la
+libbacking_la_SOURCES = \
+	daemon/backing/backing.h daemon/backing/backing.c \
+	daemon/backing/balance.h daemon/backing/balance.c \
+	daemon/backing/guard.h daemon/backing/guard.c \
+	daemon/backing/hugemount.h daemon/backing/hugemount.c \
+	daemon/backing/hugetlbfs.c \
+	daemon/backing/kernelpool.h daemon/backing/kernelpool.c \
+	daemon/backing/kinds.h \
+	daemon/backing/mapping.h daemon/backing/mapping.c \
+	daemon/backing/memfd.c

@@ -1,0 +1,9 @@
+noinst_LTLIBRARIES += libbase.la
+libbase_la_SOURCES = \
+	daemon/base/assert.h \
+	daemon/base/clock.h \
+	daemon/base/cleanup.h \
+	daemon/base/lock.h daemon/base/lock.c \
+	daemon/base/log.h daemon/base/log.c \
+	daemon/base/mailbox.h daemon/base/mailbox.c \
+	daemon/base/size.h daemon/base/size.c

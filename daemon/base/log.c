@@ -1,0 +1,100 @@
+/* log.c - formats into one buffer and writes it with one call, so that lines of threads do not mix. */
+#include <config.h>
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
+
+static const char *const level_names[] = {"error", "warning", "notice", "info", "debug"};
+static const int level_syslog[] = {3, 4, 5, 6, 7};
+
+static enum log_level log_up_to = LOG_LEVEL_INFO;
+static bool log_to_journal;
+
+int log_level_parse(const char *word, enum log_level *ret_level)
+{
+	for (size_t i = 0; i < sizeof(level_names) / sizeof(level_names[0]); i++)
+		if (strcmp(word, level_names[i]) == 0) {
+			*ret_level = (enum log_level)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+/* $JOURNAL_STREAM is DEVICE:INODE of the journal's socket; it is inherited, so compare it with our stderr. */
+static bool stderr_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+
+	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+	       st.st_dev == device && st.st_ino == inode;
+}
+
+void log_init(enum log_level level)
+{
+	log_up_to = level;
+	log_to_journal = stderr_is_journal();
+}
+
+static void log_vline(enum log_level level, const char *suffix, const char *format, va_list args)
+{
+	char line[1024];
+	int len;
+
+	if (log_to_journal)
+		len = snprintf(line, sizeof(line), "<%d>", level_syslog[level]);
+	else
+		len = snprintf(line, sizeof(line), "hugepoold: %s%s", level < LOG_LEVEL_NOTICE ? level_names[level] : "",
+			       level < LOG_LEVEL_NOTICE ? ": " : "");
+	len += vsnprintf(line + len, sizeof(line) - (size_t)len, format, args);
+	if (len < (int)sizeof(line))
+		len += snprintf(line + len, sizeof(line) - (size_t)len, "%s\n", suffix);
+	if (len >= (int)sizeof(line)) {
+		len = sizeof(line) - 1;
+		line[len - 1] = '\n';
+	}
+	(void)!write(STDERR_FILENO, line, (size_t)len);
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+	va_list args;
+
+	if (level > log_up_to)
+		return;
+	va_start(args, format);
+	log_vline(level, "", format, args);
+	va_end(args);
+}
+
+void log_line_limited(struct log_limit *limit, enum log_level level, const char *format, ...)
+{
+	unsigned long long now_ns = clock_now_ns(), last_ns = atomic_load(&limit->last_ns);
+	char suffix[48] = "";
+	unsigned n_left_out;
+	va_list args;
+
+	if (level > log_up_to)
+		return;
+	if ((last_ns && now_ns - last_ns < NS_PER_S) ||
+	    !atomic_compare_exchange_strong(&limit->last_ns, &last_ns, now_ns)) {
+		atomic_fetch_add(&limit->n_left_out, 1);
+		return;
+	}
+	n_left_out = atomic_exchange(&limit->n_left_out, 0);
+	if (n_left_out)
+		snprintf(suffix, sizeof(suffix), " (and %u more like it)", n_left_out);
+	va_start(args, format);
+	log_vline(level, suffix, format, args);
+	va_end(args);
+}

@@ -1,0 +1,6 @@
+noinst_LTLIBRARIES += liblease.la
+liblease_la_SOURCES = \
+	daemon/lease/lease.h daemon/lease/lease.c \
+	daemon/lease/lease_state.h \
+	daemon/lease/seats.h daemon/lease/seats.c \
+	daemon/lease/session.h daemon/lease/session.c

@@ -1,0 +1,244 @@
+/* session.c - see session.h. */
+#include <config.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <search.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "daemon/base/assert.h"
+#include "daemon/base/clock.h"
+#include "daemon/lease/lease.h"
+#include "daemon/lease/lease_state.h"
+#include "daemon/lease/session.h"
+
+/* The client's word for itself goes into tables and terminals. */
+static void copy_clean(char *to, const char *from)
+{
+	size_t i;
+
+	for (i = 0; from[i] && i < SESSION_CLIENT_MAX - 1; i++)
+		to[i] = from[i] > ' ' && from[i] < 0x7f ? from[i] : '?';
+	to[i] = 0;
+}
+
+static int compare_id(const void *a, const void *b)
+{
+	uint64_t x = ((const struct session *)a)->id, y = ((const struct session *)b)->id;
+
+	return (x > y) - (x < y);
+}
+
+int session_new(struct shard *shard, const struct peer *peer, int consume_pid_fd, const char *client,
+		struct session **ret)
+{
+	struct session *session = calloc(1, sizeof(*session) + shard->n_pools * sizeof(session->zones[0]));
+
+	if (!session)
+		return -ENOMEM;
+	session->id = ++shard->last_sequence * SHARD_MAX + shard->index;
+	if (getrandom(session->token, sizeof(session->token), 0) != sizeof(session->token) ||
+	    !tsearch(session, &shard->by_id, compare_id)) {
+		free(session);
+		return -ENOMEM;
+	}
+	session->magic = SESSION_MAGIC;
+	session->shard = shard;
+	session->peer = *peer;
+	session->pid_fd = consume_pid_fd;
+	copy_clean(session->client, client);
+	session->born_ns = clock_now_ns();
+	session->first_lease = LEDGER_NIL;
+	session->prev = shard->last;
+	if (shard->last)
+		shard->last->next = session;
+	else
+		shard->first = session;
+	shard->last = session;
+	*ret = session;
+	return 0;
+}
+
+struct session *session_free(struct session *session)
+{
+	struct shard *shard;
+
+	if (!session)
+		return NULL;
+	hp_assert_alive(session, SESSION_MAGIC);
+	hp_assert(session->n_leases == 0 && !session->allocs && !session->connection && !session->watch);
+	shard = session->shard;
+	tdelete(session, &shard->by_id, compare_id);
+	if (session->prev)
+		session->prev->next = session->next;
+	else
+		shard->first = session->next;
+	if (session->next)
+		session->next->prev = session->prev;
+	else
+		shard->last = session->prev;
+	for (unsigned i = 0; i < shard->n_pools; i++) {
+		if (session->zones[i].zone)
+			pool_zone_unref(session->zones[i].zone);
+		free(session->zones[i].known);
+	}
+	close(session->pid_fd);
+	seats_leave(shard->seats, session->peer.uid);
+	free((void *)session->peer.groups);
+	session->magic = 0;
+	free(session);
+	return NULL;
+}
+
+struct session *session_find(struct shard *shard, uint64_t id)
+{
+	struct session key = {.id = id}, **node = tfind(&key, &shard->by_id, compare_id);
+
+	return node ? *node : NULL;
+}
+
+static bool process_is_dead(int pid_fd)
+{
+	struct pollfd poll_fd = {.fd = pid_fd, .events = POLLIN};
+
+	return poll(&poll_fd, 1, 0) != 0;
+}
+
+bool session_is_claimed_by(const struct session *session, const struct peer *peer, const uint8_t *token,
+			   size_t token_bytes)
+{
+	unsigned difference = 0;
+
+	if (token_bytes != SESSION_TOKEN_BYTES)
+		return false;
+	for (unsigned i = 0; i < SESSION_TOKEN_BYTES; i++)
+		difference |= token[i] ^ session->token[i];
+	/* While its pidfd says alive, the pid is still this process's. */
+	return difference == 0 && !session->ending && peer->pid == session->peer.pid &&
+	       peer->uid == session->peer.uid && !process_is_dead(session->pid_fd);
+}
+
+void session_set_connection(struct session *session, void *connection)
+{
+	bool was_orphaned = !session->connection, is_orphaned = !connection;
+
+	session->connection = connection;
+	if (was_orphaned == is_orphaned)
+		return;
+	for (unsigned i = 0; i < session->shard->n_pools; i++) {
+		struct session_zone *mine = &session->zones[i];
+		_Atomic uint64_t *orphaned_pages;
+
+		if (!mine->zone)
+			continue;
+		orphaned_pages = &mine->zone->workers[session->shard->index].orphaned_pages;
+		atomic_fetch_add(orphaned_pages, is_orphaned ? mine->n_pages : -mine->n_pages);
+	}
+}
+
+bool session_end(struct session *session, unsigned max_leases)
+{
+	hp_assert(!session->connection);
+	session->ending = true;
+	while (session->first_lease != LEDGER_NIL && max_leases-- > 0)
+		lease_holder_gone(session, ledger_at(session->shard->ledger, session->first_lease));
+	return session->first_lease == LEDGER_NIL && !session->allocs;
+}
+
+int session_get_zone(struct session *session, uint32_t index, struct session_zone **ret)
+{
+	struct shard *shard = session->shard;
+	struct session_zone *mine;
+	struct pool *pool;
+
+	if (index >= shard->n_pools)
+		return LEASE_NO_POOL;
+	pool = shard->pools[index];
+	mine = &session->zones[index];
+	if (!mine->zone) {
+		if (!pool_admits(pool, &session->peer))
+			return LEASE_NOT_ALLOWED;
+		mine->zone = pool_zone_get(pool, &session->peer);
+		if (!mine->zone)
+			return LEASE_NO_MEMORY;
+		mine->n_gone_told = atomic_load(&mine->zone->n_gone);
+	}
+	*ret = mine;
+	return 0;
+}
+
+int session_learn_arena(struct session_zone *mine, uint32_t slot, uint64_t arena_id)
+{
+	if (slot >= mine->known_room) {
+		uint32_t room = slot + slot / 2 + 8;
+		uint64_t *known = reallocarray(mine->known, room, sizeof(*known));
+
+		if (!known)
+			return -ENOMEM;
+		memset(known + mine->known_room, 0, (room - mine->known_room) * sizeof(*known));
+		mine->known = known;
+		mine->known_room = room;
+	}
+	mine->known[slot] = arena_id;
+	return 0;
+}
+
+/* Writes ids of one zone; returns true when all of them are told. */
+static bool forget_gone(struct session_zone *mine, uint64_t *ids, unsigned room, unsigned *n)
+{
+	struct zone *zone = mine->zone;
+	bool all_told = true;
+
+	lock_take(&zone->lock);
+	for (uint32_t slot = 0; slot < mine->known_room; slot++) {
+		bool lives = false;
+
+		if (!mine->known[slot])
+			continue;
+		for (unsigned i = 0; i < zone->n_arenas && !lives; i++)
+			lives = zone->arenas[i]->id == mine->known[slot];
+		if (lives)
+			continue;
+		if (*n == room) {
+			all_told = false;
+			break;
+		}
+		ids[(*n)++] = mine->known[slot];
+		mine->known[slot] = 0;
+	}
+	lock_drop(&zone->lock);
+	return all_told;
+}
+
+unsigned session_forget_gone(struct session *session, uint64_t *ids, unsigned room)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < session->shard->n_pools; i++) {
+		struct session_zone *mine = &session->zones[i];
+		uint64_t n_gone = mine->zone ? atomic_load_explicit(&mine->zone->n_gone, memory_order_acquire) : 0;
+
+		if (mine->zone && n_gone != mine->n_gone_told && forget_gone(mine, ids, room, &n))
+			mine->n_gone_told = n_gone;
+	}
+	return n;
+}
+
+static void flush_zone(void *arg, struct zone *zone)
+{
+	const struct shard *shard = arg;
+
+	zone_flush_freed_locked(zone, shard->index);
+}
+
+void shard_flush_freed(struct shard *shard)
+{
+	if (!shard->has_freed)
+		return;
+	shard->has_freed = false;
+	for (unsigned i = 0; i < shard->n_pools; i++)
+		pool_for_each_zone(shard->pools[i], flush_zone, shard);
+}

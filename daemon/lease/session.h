@@ -1,0 +1,108 @@
+/* session.h - one client, known by its peer credentials and a token; the holder of leases.
+ *
+ * A session outlives its connection: when only that is gone, the session is orphaned, and its leases with it, until
+ * the process comes back with the token or its pidfd says that it has died. A session belongs to one worker for life.
+ *
+ * struct shard is what one worker has of this layer. Everything here runs on that worker's thread, but for the
+ * constants. Invariant: n_leases and the zones' n_pages are those of the records in the session's list.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "daemon/lease/seats.h"
+#include "daemon/ledger/ledger.h"
+#include "daemon/pool/pool.h"
+
+#define SESSION_MAGIC       0x5e551000u
+#define SESSION_TOKEN_BYTES 16
+#define SESSION_CLIENT_MAX  32 /* bytes of the client's own name */
+#define SHARD_MAX           64 /* workers: a session's id ends with its worker's index */
+
+struct lease_alloc;
+
+struct shard {
+	/* constant */
+	unsigned index;
+	struct ledger *ledger;
+	struct pool **pools;
+	unsigned n_pools;
+	struct seats *seats;
+
+	/* this worker only */
+	struct session *first, *last; /* by age, ids ascending */
+	void *by_id;                  /* a tree of the same */
+	uint64_t last_sequence;
+	uint64_t now_ns;              /* of the worker's current turn: one clock read serves all its frames */
+	unsigned n_allocs_waiting;    /* in the stocker's hands */
+	bool has_freed;               /* freed runs may lie in this worker's caches: shard_flush_freed() is due */
+};
+
+/* What a session has of one pool. */
+struct session_zone {
+	struct zone *zone;     /* NULL: not used yet; a reference */
+	uint64_t n_pages;      /* held */
+	uint64_t *known;       /* by arena slot: id of the arena whose descriptor the client has, 0: none */
+	uint32_t known_room;
+	uint64_t n_gone_told;  /* zone->n_gone when we last told the client */
+};
+
+struct session {
+	unsigned magic;
+
+	/* constant */
+	uint64_t id;
+	struct shard *shard;
+	struct peer peer; /* `groups` is the session's own */
+	int pid_fd;       /* readable: the process is dead */
+	uint8_t token[SESSION_TOKEN_BYTES];
+	char client[SESSION_CLIENT_MAX];
+	uint64_t born_ns;
+
+	/* this worker only */
+	struct session *prev, *next;
+	void *connection;  /* rpc's; NULL: orphaned or ending */
+	void *watch;       /* rpc's, of pid_fd */
+	bool ending;       /* the process is dead or said goodbye: no new leases */
+	uint32_t first_lease; /* slot of the newest; LEDGER_NIL */
+	uint64_t n_leases, n_pages, n_requests;
+	struct lease_alloc *allocs; /* waiting */
+	struct session_zone zones[]; /* by pool index */
+};
+
+/* Takes over the seat, the groups and the pidfd on success. `client` is cut and cleaned of control characters.
+ * Returns 0 or negative errno. */
+int session_new(struct shard *shard, const struct peer *peer, int consume_pid_fd, const char *client,
+		struct session **ret);
+struct session *session_find(struct shard *shard, uint64_t id);
+static inline unsigned session_worker(uint64_t id) { return id % SHARD_MAX; }
+
+/* Is this peer, with this token, the session's own process? In constant time as to the token. */
+bool session_is_claimed_by(const struct session *session, const struct peer *peer, const uint8_t *token,
+			   size_t token_bytes);
+
+/* Attach a connection, or (NULL) lose it: the leases go from orphaned to leased, or the other way. */
+void session_set_connection(struct session *session, void *connection);
+
+/* End it: up to `max_leases` of its leases end or are detached. Returns true when none is left and nothing is waiting;
+ * then session_free() it; else call again. */
+bool session_end(struct session *session, unsigned max_leases);
+struct session *session_free(struct session *session);
+
+/* This session's part of a pool. Returns 0, LEASE_NO_POOL, LEASE_NOT_ALLOWED or LEASE_NO_MEMORY (lease.h). */
+int session_get_zone(struct session *session, uint32_t pool, struct session_zone **ret);
+
+/* Does the client have this arena's descriptor? */
+static inline bool session_knows_arena(const struct session_zone *zone, uint32_t slot, uint64_t arena_id)
+{
+	return slot < zone->known_room && zone->known[slot] == arena_id;
+}
+/* It will: its descriptor is on the way. -ENOMEM, or 0. */
+int session_learn_arena(struct session_zone *zone, uint32_t slot, uint64_t arena_id);
+/* Arenas that the client knows and that are gone: each is told once. Returns how many ids were written. */
+unsigned session_forget_gone(struct session *session, uint64_t *ret_arena_ids, unsigned room);
+
+/* Runs that clients freed and that still lie in this worker's caches go to the scrubber. */
+void shard_flush_freed(struct shard *shard);

@@ -1,0 +1,130 @@
+/* arena.c - see arena.h. The bitmap and the buddy are one allocation each, made by the stocker. */
+#include <config.h>
+
+#include <stdlib.h>
+
+#include "daemon/base/assert.h"
+#include "daemon/pool/arena.h"
+
+#define WORD_BITS 64
+
+static uint64_t n_words(uint64_t n_pages) { return (n_pages + WORD_BITS - 1) / WORD_BITS; }
+
+/* Bits [bit, bit + n) of a word, n at most 64 - bit. */
+static uint64_t word_mask(unsigned bit, uint64_t n) { return (n == WORD_BITS ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1) << bit; }
+
+/* Set or clear [first, first + n_pages); asserts that every bit changes. */
+static void dirty_change(struct arena *arena, uint64_t first, uint64_t n_pages, bool set)
+{
+	hp_assert(n_pages > 0 && first + n_pages <= arena->n_pages);
+	while (n_pages) {
+		unsigned bit = first % WORD_BITS;
+		uint64_t n = n_pages < WORD_BITS - bit ? n_pages : WORD_BITS - bit;
+		uint64_t mask = word_mask(bit, n), *word = &arena->dirty[first / WORD_BITS];
+
+		hp_assert((*word & mask) == (set ? 0 : mask));
+		*word ^= mask;
+		first += n;
+		n_pages -= n;
+	}
+}
+
+struct arena *arena_new(struct pool *pool, uint64_t id, struct backing_file *consume_file)
+{
+	uint64_t n_pages = backing_file_pages(consume_file);
+	struct arena *arena = calloc(1, sizeof(*arena));
+	size_t buddy_size = (buddy_bytes(n_pages) + 63) / 64 * 64;
+	void *buddy_memory = NULL;
+
+	if (!arena)
+		return NULL;
+	arena->magic = ARENA_MAGIC;
+	arena->dirty = calloc(n_words(n_pages), sizeof(uint64_t));
+	if (!arena->dirty || posix_memalign(&buddy_memory, 64, buddy_size) != 0)
+		return arena_free(arena);
+	__builtin_memset(buddy_memory, 0, buddy_size);
+	arena->pool = pool;
+	arena->id = id;
+	arena->n_pages = n_pages;
+	arena->buddy = buddy_init(buddy_memory, n_pages);
+	arena->dirty_hint = n_pages;
+	buddy_put(arena->buddy, 0, n_pages);
+	arena->file = consume_file;
+	return arena;
+}
+
+struct arena *arena_free(struct arena *arena)
+{
+	if (!arena)
+		return NULL;
+	hp_assert_alive(arena, ARENA_MAGIC);
+	arena->magic = 0;
+	free(arena->buddy);
+	free(arena->dirty);
+	free(arena);
+	return NULL;
+}
+
+void arena_put_dirty(struct arena *arena, uint64_t first, uint64_t n_pages)
+{
+	dirty_change(arena, first, n_pages, true);
+	arena->n_dirty += n_pages;
+	if (first < arena->dirty_hint)
+		arena->dirty_hint = first;
+}
+
+void arena_put_clean(struct arena *arena, uint64_t first, uint64_t n_pages)
+{
+	buddy_put(arena->buddy, first, n_pages);
+}
+
+bool arena_next_dirty(struct arena *arena, uint64_t max_pages, uint64_t *ret_first, uint64_t *ret_n_pages)
+{
+	uint64_t first = arena->dirty_hint, end;
+
+	if (arena->n_dirty == 0)
+		return false;
+	for (;;) {
+		uint64_t word = arena->dirty[first / WORD_BITS] >> first % WORD_BITS;
+
+		if (word) {
+			first += (unsigned)__builtin_ctzll(word);
+			break;
+		}
+		first = (first / WORD_BITS + 1) * WORD_BITS;
+		hp_assert(first < arena->n_pages);
+	}
+	for (end = first + 1; end < arena->n_pages && end - first < max_pages; end++)
+		if (!(arena->dirty[end / WORD_BITS] >> end % WORD_BITS & 1))
+			break;
+	arena->dirty_hint = first;
+	*ret_first = first;
+	*ret_n_pages = end - first;
+	return true;
+}
+
+void arena_cleaned(struct arena *arena, uint64_t first, uint64_t n_pages)
+{
+	dirty_change(arena, first, n_pages, false);
+	arena->n_dirty -= n_pages;
+	buddy_put(arena->buddy, first, n_pages);
+}
+
+void arena_check(const struct arena *arena)
+{
+	uint64_t n_dirty = 0, first = 0, n_pages;
+
+	hp_assert_alive(arena, ARENA_MAGIC);
+	buddy_check(arena->buddy);
+	for (uint64_t i = 0; i < n_words(arena->n_pages); i++)
+		n_dirty += (unsigned)__builtin_popcountll(arena->dirty[i]);
+	hp_assert(n_dirty == arena->n_dirty);
+	hp_assert(n_dirty + buddy_free_pages(arena->buddy) <= arena->n_pages);
+	for (uint64_t page = 0; page < arena->dirty_hint && page < arena->n_pages; page++)
+		hp_assert(!(arena->dirty[page / WORD_BITS] >> page % WORD_BITS & 1));
+	while (buddy_next_free_run(arena->buddy, first, &first, &n_pages)) {
+		for (uint64_t page = first; page < first + n_pages; page++)
+			hp_assert(!(arena->dirty[page / WORD_BITS] >> page % WORD_BITS & 1));
+		first += n_pages;
+	}
+}

@@ -1,0 +1,74 @@
+/* arena.h - one backing file of a pool and which of its pages are free.
+ *
+ * A page is clean (free in the buddy), dirty (free, in the dirty bitmap, until the scrubber has zeroed it) or out
+ * (in a worker's cache or a lease: the zone's business). An arena belongs to one zone, or to nobody: then it is
+ * blank, and lies in the stock. A file that a client ever saw never serves another zone.
+ *
+ * Serialised by its zone's lock; in the stock by the pool's lock.
+ * Invariant (arena_check): no page is both clean and dirty; clean + dirty + out = n_pages.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/backing/backing.h"
+#include "daemon/base/mailbox.h"
+#include "daemon/core/buddy.h"
+
+struct pool;
+struct zone;
+
+#define ARENA_MAGIC 0xa2e4a000u
+
+struct arena {
+	unsigned magic;
+
+	/* constant after arena_new() */
+	struct pool *pool;
+	uint64_t id;      /* never used twice by this daemon */
+	uint32_t slot;    /* in the pool's arena table */
+	uint64_t n_pages;
+	struct backing_file *file;
+
+	/* guarded by the zone's lock */
+	struct zone *zone;        /* NULL: blank */
+	struct buddy *buddy;      /* clean pages */
+	uint64_t *dirty;          /* one bit a page */
+	uint64_t n_dirty;         /* pages in `dirty`, those that are being scrubbed among them */
+	uint64_t dirty_hint;      /* no dirty page below this one */
+	bool scrubbing;           /* the scrubber is at work in it, unlocked */
+	bool condemned;           /* a client destroyed the file: no new leases, released when nothing is out */
+	uint64_t empty_since_ns;  /* 0: something is out */
+
+	_Atomic bool exposed;     /* a client was sent its descriptor */
+
+	struct arena *stock_next; /* guarded by the pool's lock, while blank */
+
+	/* the janitor's, while it is released */
+	struct letter letter;
+	uint64_t limbo_pages;
+};
+
+/* A blank arena around `consume_file`, all pages clean. NULL: no memory, the file is untouched. */
+struct arena *arena_new(struct pool *pool, uint64_t id, struct backing_file *consume_file);
+/* The file must have been released (or be NULL). Returns NULL. */
+struct arena *arena_free(struct arena *arena);
+
+static inline uint64_t arena_out_pages(const struct arena *arena)
+{
+	return arena->n_pages - buddy_free_pages(arena->buddy) - arena->n_dirty;
+}
+
+/* Pages that are out come back dirty. */
+void arena_put_dirty(struct arena *arena, uint64_t first, uint64_t n_pages);
+/* Pages that are out come back as they were granted: no client ever saw them. */
+void arena_put_clean(struct arena *arena, uint64_t first, uint64_t n_pages);
+
+/* The lowest run of dirty pages, at most `max_pages`: false when there is none. They stay dirty. */
+bool arena_next_dirty(struct arena *arena, uint64_t max_pages, uint64_t *ret_first, uint64_t *ret_n_pages);
+/* Dirty pages have been zeroed: they are clean now. */
+void arena_cleaned(struct arena *arena, uint64_t first, uint64_t n_pages);
+
+void arena_check(const struct arena *arena);

@@ -1,0 +1,27 @@
+/* pool_config.c - the words for a pool's policies, as configuration reads them and status prints them. */
+#include <config.h>
+
+#include "daemon/base/assert.h"
+#include "daemon/pool/pool_config.h"
+
+const char *pool_backing_name(enum pool_backing backing)
+{
+	static const char *const names[] = {
+		[POOL_BACKING_MEMFD] = "memfd",
+		[POOL_BACKING_HUGETLBFS] = "hugetlbfs",
+	};
+
+	hp_assert((unsigned)backing < sizeof(names) / sizeof(names[0]));
+	return names[backing];
+}
+
+const char *pool_isolation_name(enum pool_isolation isolation)
+{
+	static const char *const names[] = {
+		[POOL_ISOLATION_TENANT] = "tenant",
+		[POOL_ISOLATION_POOL] = "pool",
+	};
+
+	hp_assert((unsigned)isolation < sizeof(names) / sizeof(names[0]));
+	return names[isolation];
+}

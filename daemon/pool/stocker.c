@@ -1,0 +1,261 @@
+/* stocker.c - see stocker.h. */
+#include <config.h>
+
+#include <errno.h>
+#include <stddef.h>
+
+#include "daemon/base/assert.h"
+#include "daemon/base/clock.h"
+#include "daemon/pool/stocker.h"
+
+#define TICK_NS  (NS_PER_S / 2)
+#define RETRY_NS (10 * NS_PER_S) /* of a reserve that the kernel could not supply */
+
+#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+
+/* ---- draining: every worker empties its caches of a zone, and says so ---- */
+
+static void drain_answered(struct letter *letter)
+{
+	struct zone_worker *worker = container_of(letter, struct zone_worker, drain_letter);
+	struct zone_drain *drain = &worker->zone->drain;
+
+	if (--drain->n_missing == 0)
+		drain->n_finished = drain->n_started;
+}
+
+static void drain_on_worker(struct letter *letter)
+{
+	struct zone_worker *worker = container_of(letter, struct zone_worker, drain_letter);
+
+	lock_take(&worker->zone->lock);
+	zone_drain_locked(worker->zone, worker->worker);
+	lock_drop(&worker->zone->lock);
+	letter->deliver = drain_answered;
+	mailbox_post(worker->zone->pool->threads->stocker, letter);
+}
+
+/* Returns the value that drain.n_finished will have when a drain that began now or later is over. */
+static uint64_t drain_start(struct zone *zone)
+{
+	struct zone_drain *drain = &zone->drain;
+
+	if (drain->n_missing > 0)
+		return drain->n_started + 1;
+	drain->n_started++;
+	drain->n_missing = zone->n_workers;
+	for (unsigned i = 0; i < zone->n_workers; i++) {
+		zone->workers[i].drain_letter.deliver = drain_on_worker;
+		mailbox_post(zone->pool->threads->workers[i], &zone->workers[i].drain_letter);
+	}
+	return drain->n_started;
+}
+
+/* Zones are entered at the head of the list, and freed on this thread only: the walk needs no lock. */
+static struct zone *first_zone(struct pool *pool)
+{
+	struct zone *zone;
+
+	lock_take(&pool->lock);
+	zone = pool->zones;
+	lock_drop(&pool->lock);
+	return zone;
+}
+
+/* ---- one supply ---- */
+
+enum { SUPPLY_WAIT = -1 }; /* something under way may help: try again when the stocker is rung */
+
+/* From the zone itself. */
+static int try_zone(struct supply *supply)
+{
+	struct zone *zone = supply->zone;
+	bool can_scrub;
+	int r;
+
+	lock_take(&zone->lock);
+	r = zone_take_locked(zone, supply->n_pages, supply->align_pages, &supply->run);
+	zone_wake_scrubber_locked(zone);
+	can_scrub = zone_can_scrub_locked(zone);
+	lock_drop(&zone->lock);
+	if (r == 0)
+		return SUPPLY_GRANTED;
+
+	if (supply->drain_target == 0)
+		supply->drain_target = drain_start(zone);
+	if (zone->drain.n_finished < supply->drain_target) {
+		drain_start(zone);
+		return SUPPLY_WAIT;
+	}
+	if (r == ZONE_OVER_QUOTA)
+		return SUPPLY_OVER_QUOTA;
+	return can_scrub ? SUPPLY_WAIT : SUPPLY_POOL_FULL;
+}
+
+/* From the stock, or from the kernel. */
+static int try_new_arena(struct supply *supply)
+{
+	struct zone *zone = supply->zone;
+	struct pool *pool = zone->pool;
+	int r;
+
+	if (pool_move_stock(zone, supply->n_pages) == 0)
+		return try_zone(supply);
+	r = pool_make_arena(pool, supply->n_pages,
+			    supply->n_pages > pool->config.arena_pages ? supply->n_pages : pool->config.arena_pages);
+	if (r == 0 && pool_move_stock(zone, supply->n_pages) == 0)
+		return try_zone(supply);
+	if (r == BACKING_SHORT)
+		return SUPPLY_KERNEL_SHORT;
+	return r == -ENOSPC ? SUPPLY_POOL_FULL : SUPPLY_NO_MEMORY;
+}
+
+/* What nobody uses: drain the caches of all zones, let their empty arenas go, and blank ones, which were too small.
+ * Returns whether anything is under way. */
+static bool reclaim(struct supply *supply)
+{
+	struct pool *pool = supply->zone->pool;
+	bool under_way = false;
+
+	while (pool_move_stock(supply->zone, 1) == 0)
+		;
+	for (struct zone *zone = first_zone(pool); zone; zone = zone->next) {
+		if (!supply->reclaimed)
+			drain_start(zone);
+		under_way |= zone->drain.n_missing > 0;
+		pool_release_empty(pool, zone, UINT64_MAX, true);
+		lock_take(&zone->lock);
+		zone_wake_scrubber_locked(zone);
+		lock_drop(&zone->lock);
+	}
+	supply->reclaimed = true;
+	lock_take(&pool->lock);
+	under_way |= pool->n_releasing > 0;
+	lock_drop(&pool->lock);
+	return under_way;
+}
+
+static int try_supply(struct supply *supply)
+{
+	int r = try_zone(supply);
+
+	if (r != SUPPLY_POOL_FULL)
+		return r;
+	r = try_new_arena(supply);
+	if (r != SUPPLY_POOL_FULL && r != SUPPLY_KERNEL_SHORT)
+		return r;
+	return reclaim(supply) ? SUPPLY_WAIT : r;
+}
+
+/* ---- the queue ---- */
+
+static void supply_done(struct letter *letter)
+{
+	struct supply *supply = container_of(letter, struct supply, letter);
+
+	supply->done(supply);
+}
+
+static void finish(struct supply *supply, enum supply_result result)
+{
+	struct zone *zone = supply->zone;
+
+	supply->result = result;
+	lock_take(&zone->lock);
+	zone->n_waiting--;
+	lock_drop(&zone->lock);
+	supply->letter.deliver = supply_done;
+	mailbox_post(zone->pool->threads->workers[supply->worker], &supply->letter);
+}
+
+static void supply_arrived(struct letter *letter)
+{
+	struct supply *supply = container_of(letter, struct supply, letter);
+	struct stocker *stocker = container_of(supply->zone->pool->threads->stocker, struct stocker, mailbox);
+
+	supply->next = NULL;
+	*stocker->tail = supply;
+	stocker->tail = &supply->next;
+}
+
+void supply_post(struct supply *supply)
+{
+	struct zone *zone = supply->zone;
+
+	supply->drain_target = 0;
+	supply->reclaimed = false;
+	lock_take(&zone->lock);
+	zone->n_waiting++;
+	lock_drop(&zone->lock);
+	supply->letter.deliver = supply_arrived;
+	mailbox_post(zone->pool->threads->stocker, &supply->letter);
+}
+
+/* In the order of arrival; a later one is served past an earlier one only in another zone. */
+static void serve(struct stocker *stocker)
+{
+	stocker->round++;
+	for (struct supply **link = &stocker->head, *supply; (supply = *link);) {
+		struct zone *zone = supply->zone;
+		int r = zone->blocked_round == stocker->round ? SUPPLY_WAIT : try_supply(supply);
+
+		if (r == SUPPLY_WAIT) {
+			zone->blocked_round = stocker->round;
+			link = &supply->next;
+			continue;
+		}
+		*link = supply->next;
+		if (!supply->next)
+			stocker->tail = link;
+		finish(supply, (enum supply_result)r);
+	}
+}
+
+/* ---- giving back ---- */
+
+static bool has_cached(struct zone *zone)
+{
+	for (unsigned i = 0; i < zone->n_workers; i++)
+		if (pcache_pages(zone->workers[i].clean) + pcache_pages(zone->workers[i].dirty) > 0)
+			return true;
+	return false;
+}
+
+static void tick_pool(struct pool *pool, uint64_t now_ns)
+{
+	uint64_t decay_ns = pool->config.decay_ms * NS_PER_MS;
+
+	for (struct zone *zone = first_zone(pool); zone; zone = zone->next) {
+		if (has_cached(zone))
+			drain_start(zone);
+		pool_release_empty(pool, zone, now_ns > decay_ns ? now_ns - decay_ns : 0, false);
+	}
+	pool_settle_limbo(pool);
+	if (now_ns >= pool->retry_reserve_ns && pool_fill_reserve(pool) != 0)
+		pool->retry_reserve_ns = now_ns + RETRY_NS;
+	pool_refresh_missing(pool);
+	pool_free_idle_zones(pool);
+}
+
+int stocker_init(struct stocker *stocker, struct pool **pools)
+{
+	*stocker = (struct stocker){.pools = pools, .tail = &stocker->head};
+	return mailbox_init(&stocker->mailbox);
+}
+
+void stocker_fini(struct stocker *stocker) { mailbox_fini(&stocker->mailbox); }
+
+void stocker_step(struct stocker *stocker)
+{
+	uint64_t now_ns = clock_now_ns();
+	int timeout_ms = now_ns < stocker->next_tick_ns ? (int)((stocker->next_tick_ns - now_ns) / NS_PER_MS + 1) : 0;
+
+	mailbox_wait(&stocker->mailbox, timeout_ms);
+	serve(stocker);
+	now_ns = clock_now_ns();
+	if (now_ns < stocker->next_tick_ns)
+		return;
+	for (unsigned i = 0; i < stocker->n_pools; i++)
+		tick_pool(stocker->pools[i], now_ns);
+	stocker->next_tick_ns = now_ns + TICK_NS;
+}

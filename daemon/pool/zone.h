@@ -1,0 +1,123 @@
+/* zone.h - one tenant's part of one pool: its arenas, and a pair of page caches per worker.
+ *
+ * A worker takes and puts runs here. The warm path touches that worker's caches only; refills and drains take the
+ * zone's lock for a batch. What a zone cannot give at once is the stocker's business (supply.h).
+ * Knows neither leases nor clients.
+ *
+ * Invariant (zone_check): per arena, clean + dirty + out = n_pages; the sum of out over the arenas is out_pages, and
+ * at quiescence out_pages = pages in the caches + pages in leases.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/base/lock.h"
+#include "daemon/base/mailbox.h"
+#include "daemon/core/pcache.h"
+#include "daemon/pool/arena.h"
+#include "daemon/pool/run.h"
+
+#define ZONE_MAGIC 0x20e00000u
+
+enum {
+	ZONE_SHORT = 1, /* not at once: ask the stocker */
+};
+
+/* What one worker has of a zone. Touched by that worker only, but for the atomics, which others read. */
+struct zone_worker {
+	struct pcache *clean; /* zeroed runs to grant */
+	struct pcache *dirty; /* freed runs on their way to the scrubber */
+	_Atomic uint64_t orphaned_pages;
+	_Atomic uint64_t n_leases;
+	struct letter drain_letter; /* under way while drain.n_missing > 0 */
+	struct zone *zone;
+	unsigned worker;
+} __attribute__((aligned(64)));
+
+/* Asking every worker to empty its caches of a zone; one at a time. */
+struct zone_drain {
+	uint64_t n_started, n_finished;
+	unsigned n_missing; /* workers that have not answered */
+};
+
+struct zone {
+	unsigned magic;
+
+	/* constant after zone_new() */
+	struct pool *pool;
+	uint32_t tenant; /* a uid, or ZONE_ANY_TENANT */
+	unsigned n_workers;
+
+	/* guarded by the pool's lock */
+	struct zone *next;
+	unsigned n_refs; /* sessions, detached leases, letters under way */
+
+	struct lock lock;
+	/* guarded by lock */
+	struct arena **arenas; /* in the order of their slots: low ones are filled first */
+	unsigned n_arenas, arenas_room;
+	uint64_t clean_pages, dirty_pages, out_pages;
+	uint64_t limbo_pages;  /* being truncated, or pinned */
+	uint64_t pinned_pages; /* of those: truncated, and the kernel has them not back */
+	unsigned n_waiting;    /* supplies queued: nobody overtakes them */
+	bool scrub_queued;     /* scrub_letter is with the scrubber */
+	struct letter scrub_letter;
+
+	_Atomic uint64_t n_gone; /* arenas that left; sessions compare it with what they told their clients */
+
+	/* the stocker's thread only */
+	struct zone_drain drain;
+	uint64_t blocked_round; /* the last round in which a supply of this zone had to wait */
+
+	struct zone_worker workers[];
+};
+
+#define ZONE_ANY_TENANT UINT32_MAX /* isolation: pool */
+
+struct zone *zone_new(struct pool *pool, uint32_t tenant, unsigned n_workers, const struct pcache_limits *limits);
+/* No arenas, nothing in limbo, nobody who refers to it. Returns NULL. */
+struct zone *zone_free(struct zone *zone);
+
+/* Take `n_pages` clean pages for `worker` (the calling thread). 0, or ZONE_SHORT with *ret_run untouched. */
+int zone_take(struct zone *zone, unsigned worker, uint64_t n_pages, uint64_t align_pages, struct run *ret_run);
+
+/* The same under the lock and past the caches and the queue, for the stocker. */
+enum {
+	ZONE_OVER_QUOTA = 2,
+};
+int zone_take_locked(struct zone *zone, uint64_t n_pages, uint64_t align_pages, struct run *ret_run);
+
+/* A client had the run: it is dirty. `hot`: likely to be asked for again soon. */
+void zone_put(struct zone *zone, unsigned worker, struct run run, bool hot);
+/* No client ever saw the run since it was taken. */
+void zone_put_clean(struct zone *zone, unsigned worker, struct run run);
+
+/* Hand freed runs in this worker's cache to the scrubber. */
+void zone_flush_freed_locked(struct zone *zone, unsigned worker);
+/* Empty this worker's caches. */
+void zone_drain_locked(struct zone *zone, unsigned worker);
+
+/* A blank arena becomes the zone's; negative errno: no memory, nothing changed. */
+int zone_add_arena(struct zone *zone, struct arena *arena);
+/* Take out the arena, of which nothing is out and nothing is being scrubbed. Its pages count as limbo until
+ * zone_limbo_returned(). */
+void zone_remove_arena_locked(struct zone *zone, struct arena *arena);
+
+/* There are dirty pages that scrubbing can make clean. */
+bool zone_can_scrub_locked(const struct zone *zone);
+/* Wake the scrubber if there is something for it. */
+void zone_wake_scrubber_locked(struct zone *zone);
+
+struct zone_figures {
+	uint64_t leased, orphaned, clean, dirty, cached, limbo; /* pages */
+	uint64_t arenas, leases;
+};
+/* Add this zone's figures to *sum. They add up at every instant. */
+void zone_add_figures(struct zone *zone, struct zone_figures *sum);
+
+/* Nothing in it, and no letter under way. Takes the lock; on the stocker's thread. */
+bool zone_is_idle(struct zone *zone);
+
+void zone_check(struct zone *zone);

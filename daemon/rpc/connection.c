@@ -1,0 +1,310 @@
+/* connection.c - see connection.h. */
+#include <config.h>
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "daemon/base/assert.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
+#include "daemon/rpc/connection.h"
+#include "daemon/rpc/dispatch.h"
+#include "daemon/rpc/linger.h"
+#include "proto/frame.h"
+
+static void on_readable(evutil_socket_t fd, short what, void *arg);
+static void on_writable(evutil_socket_t fd, short what, void *arg);
+
+static struct connection *connection_of(struct letter *letter)
+{
+	return (struct connection *)((char *)letter - offsetof(struct connection, letter));
+}
+
+/* ---- coming and going ---- */
+
+static void link_connection(struct server *server, struct connection *connection)
+{
+	connection->server = server;
+	connection->prev = NULL;
+	connection->next = server->connections;
+	if (connection->next)
+		connection->next->prev = connection;
+	server->connections = connection;
+}
+
+static void unlink_connection(struct connection *connection)
+{
+	if (connection->prev)
+		connection->prev->next = connection->next;
+	else
+		connection->server->connections = connection->next;
+	if (connection->next)
+		connection->next->prev = connection->prev;
+}
+
+static void drop_events(struct connection *connection)
+{
+	if (connection->read_event)
+		event_free(connection->read_event);
+	if (connection->write_event)
+		event_free(connection->write_event);
+	connection->read_event = connection->write_event = NULL;
+}
+
+static void set_reading(struct connection *connection, bool reading)
+{
+	if (connection->is_reading == reading)
+		return;
+	connection->is_reading = reading;
+	if (reading)
+		event_add(connection->read_event, NULL);
+	else
+		event_del(connection->read_event);
+}
+
+/* On the server's thread: a new connection, or one that continues a session of this server. */
+static void arrive(struct letter *letter)
+{
+	struct connection *connection = connection_of(letter);
+	struct server *server = connection->server;
+
+	link_connection(server, connection);
+	connection->read_event =
+		event_new(server->base, connection->fd, EV_READ | EV_PERSIST, on_readable, connection);
+	connection->write_event = event_new(server->base, connection->fd, EV_WRITE, on_writable, connection);
+	if (server->stopping || !connection->read_event || !connection->write_event) {
+		connection_close(connection);
+		return;
+	}
+	set_reading(connection, true);
+	if (connection->hello.is_set) {
+		dispatch_pending_hello(connection);
+		connection_done_waiting(connection);
+	}
+}
+
+int connection_accept(int socket_fd, const struct peer *peer, int pid_fd, struct server *server)
+{
+	struct connection *connection = calloc(1, sizeof(*connection));
+	int r = -ENOMEM;
+
+	if (!connection)
+		return -ENOMEM;
+	connection->magic = CONNECTION_MAGIC;
+	r = frame_reader_new(false, &connection->reader);
+	if (r == 0)
+		r = frame_writer_new(&connection->writer);
+	if (r < 0) {
+		frame_reader_free(connection->reader);
+		free(connection);
+		return r;
+	}
+	connection->fd = socket_fd;
+	connection->peer = *peer;
+	connection->pid_fd = pid_fd;
+	connection->born_ns = connection->moved_ns = clock_now_ns();
+	connection->server = server;
+	connection->letter.deliver = arrive;
+	mailbox_post(&server->mailbox, &connection->letter);
+	return 0;
+}
+
+void connection_move(struct connection *connection, struct server *to)
+{
+	unlink_connection(connection);
+	drop_events(connection);
+	connection->is_reading = false;
+	connection->server = to;
+	connection->letter.deliver = arrive;
+	mailbox_post(&to->mailbox, &connection->letter);
+}
+
+void connection_close(struct connection *connection)
+{
+	struct session *session = connection->session;
+
+	hp_assert_alive(connection, CONNECTION_MAGIC);
+	if (session)
+		session_set_connection(session, NULL);
+	connection->session = NULL;
+	unlink_connection(connection);
+	drop_events(connection);
+	linger_post(connection);
+}
+
+void connection_said_bye(struct connection *connection)
+{
+	Hugepool__ByeReply bye = HUGEPOOL__BYE_REPLY__INIT;
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+
+	connection->session = NULL;
+	reply.id = connection->bye_id;
+	reply.result_case = HUGEPOOL__REPLY__RESULT_BYE;
+	reply.bye = &bye;
+	connection->closing = true;
+	if (connection_reply(connection, &reply, NULL, 0) == 0)
+		event_active(connection->write_event, EV_WRITE, 0);
+}
+
+/* ---- out ---- */
+
+/* Send what can be sent. Returns false when the connection is gone. */
+static bool flush(struct connection *connection)
+{
+	size_t before = frame_writer_pending(connection->writer);
+	int r = frame_writer_flush(connection->writer, connection->fd);
+
+	if (frame_writer_pending(connection->writer) != before)
+		connection->moved_ns = connection->server->shard.now_ns;
+	if (r == FRAME_AGAIN) {
+		event_add(connection->write_event, NULL);
+		return true;
+	}
+	/* Other clients' descriptors in flight: the next second's check tries again. */
+	if (r == -ETOOMANYREFS)
+		return true;
+	if (r < 0 || (connection->closing && frame_writer_pending(connection->writer) == 0)) {
+		connection_close(connection);
+		return false;
+	}
+	return true;
+}
+
+int connection_reply(struct connection *connection, const Hugepool__Reply *reply, const int *fds, unsigned n_fds)
+{
+	size_t length = hugepool__reply__get_packed_size(reply);
+	uint8_t *message;
+
+	hp_assert(length <= FRAME_MAX_BYTES);
+	if (frame_writer_pending(connection->writer) == 0)
+		connection->moved_ns = connection->server->shard.now_ns;
+	message = frame_writer_reserve(connection->writer, length);
+	if (!message) {
+		connection->closing = true;
+		return -ENOMEM;
+	}
+	hugepool__reply__pack(reply, message);
+	return frame_writer_commit(connection->writer, length, fds, (uint8_t)n_fds);
+}
+
+void connection_error(struct connection *connection, uint64_t request_id, Hugepool__Code code, const char *format, ...)
+{
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+	Hugepool__Error error = HUGEPOOL__ERROR__INIT;
+	char message[256];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
+	error.code = code;
+	error.message = message;
+	reply.id = request_id;
+	reply.error = &error;
+	connection_reply(connection, &reply, NULL, 0);
+}
+
+bool connection_may_pass_fds(const struct connection *connection)
+{
+	return !frame_writer_unacknowledged(connection->writer);
+}
+
+void connection_received(struct connection *connection) { frame_writer_acknowledge(connection->writer); }
+
+/* ---- in ---- */
+
+static bool may_take_more(const struct connection *connection)
+{
+	return !connection->closing && frame_writer_pending(connection->writer) < CONNECTION_OUT_SOFT &&
+	       connection->n_waiting < CONNECTION_MAX_WAITING;
+}
+
+enum taken { TAKEN_ALL, TAKEN_SOME, TAKEN_MOVED };
+
+/* Handle the frames that were read, as long as there is room for their replies. */
+static enum taken take_frames(struct connection *connection)
+{
+	while (may_take_more(connection)) {
+		struct frame frame;
+		int r = frame_reader_next(connection->reader, &frame);
+
+		if (r == FRAME_AGAIN)
+			return TAKEN_ALL;
+		if (r < 0) {
+			connection_error(connection, 0, HUGEPOOL__CODE__BAD_REQUEST,
+					 "this is not a hugepool frame: a header of 8 bytes and at most 64 KiB");
+			connection->closing = true;
+		} else if (dispatch_frame(connection, frame.message, frame.length) == DISPATCH_MOVED) {
+			return TAKEN_MOVED;
+		}
+	}
+	return TAKEN_SOME;
+}
+
+/* Take frames and send replies until one of the two has to wait. */
+static void work(struct connection *connection)
+{
+	struct server *server = connection->server;
+	enum taken taken;
+
+	do {
+		taken = take_frames(connection);
+		if (taken == TAKEN_MOVED || !flush(connection))
+			break;
+		set_reading(connection, may_take_more(connection));
+	} while (taken == TAKEN_SOME && may_take_more(connection));
+	server_freed(server);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct connection *connection = arg;
+	int r;
+
+	hp_assert_alive(connection, CONNECTION_MAGIC);
+	connection->server->shard.now_ns = clock_now_ns();
+	r = frame_reader_fill(connection->reader, connection->fd);
+	if (r == FRAME_AGAIN)
+		return;
+	if (r != 0) {
+		connection_close(connection);
+		return;
+	}
+	linger_strays(connection);
+	work(connection);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct connection *connection = arg;
+
+	connection->server->shard.now_ns = clock_now_ns();
+	work(connection);
+}
+
+void connection_done_waiting(struct connection *connection) { event_active(connection->write_event, EV_WRITE, 0); }
+
+void connections_check_time(struct server *server)
+{
+	uint64_t now_ns = server->shard.now_ns;
+
+	for (struct connection *connection = server->connections, *next; connection; connection = next) {
+		bool stalled = frame_writer_pending(connection->writer) > 0 &&
+			       now_ns - connection->moved_ns > CONNECTION_STALL_S * NS_PER_S;
+		bool mute = !connection->session && !connection->closing && now_ns - connection->born_ns > CONNECTION_HELLO_S * NS_PER_S;
+
+		next = connection->next;
+		if (stalled || mute) {
+			log_limited(LOG_LEVEL_INFO, "closing the connection of process %d (uid %u): %s",
+				    (int)connection->peer.pid, connection->peer.uid,
+				    stalled ? "it does not read its replies" : "no Hello");
+			connection_close(connection);
+		} else if (frame_writer_pending(connection->writer) > 0) {
+			flush(connection);
+		}
+	}
+}

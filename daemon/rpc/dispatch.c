@@ -1,0 +1,70 @@
+/* dispatch.c - see dispatch.h. Unpacking has a cap: what unfolds past it is refused, not served. */
+#include <config.h>
+
+#include "daemon/rpc/dispatch.h"
+
+enum {
+	NEEDS_SESSION = 1 << 0,
+	NEEDS_ADMIN = 1 << 1,
+};
+
+static const struct {
+	const char *name;
+	method *handle;
+	unsigned flags;
+} methods[] = {
+	[HUGEPOOL__REQUEST__METHOD_HELLO] = {"Hello", hello_handle, 0},
+	[HUGEPOOL__REQUEST__METHOD_ALLOC] = {"Alloc", alloc_handle, NEEDS_SESSION},
+	[HUGEPOOL__REQUEST__METHOD_FREE] = {"Free", free_handle, NEEDS_SESSION},
+	[HUGEPOOL__REQUEST__METHOD_ARENA] = {"Arena", arena_handle, NEEDS_SESSION},
+	[HUGEPOOL__REQUEST__METHOD_RECEIVED] = {"Received", received_handle, NEEDS_SESSION},
+	[HUGEPOOL__REQUEST__METHOD_BYE] = {"Bye", bye_handle, NEEDS_SESSION},
+	[HUGEPOOL__REQUEST__METHOD_STATUS] = {"Status", status_handle, NEEDS_SESSION | NEEDS_ADMIN},
+	[HUGEPOOL__REQUEST__METHOD_LEASES] = {"Leases", leases_handle, NEEDS_SESSION | NEEDS_ADMIN},
+	[HUGEPOOL__REQUEST__METHOD_SESSIONS] = {"Sessions", sessions_handle, NEEDS_SESSION | NEEDS_ADMIN},
+	[HUGEPOOL__REQUEST__METHOD_BUDDYINFO] = {"BuddyInfo", buddyinfo_handle, NEEDS_SESSION | NEEDS_ADMIN},
+};
+#define N_METHODS (sizeof(methods) / sizeof(methods[0]))
+
+static enum dispatch_result dispatch(struct connection *connection, const Hugepool__Request *request)
+{
+	unsigned index = (unsigned)request->method_case;
+
+	if (index >= N_METHODS || !methods[index].handle) {
+		connection_error(connection, request->id, HUGEPOOL__CODE__UNKNOWN_METHOD,
+				 "this hugepoold (%s) does not know that method", PACKAGE_VERSION);
+		return DISPATCH_DONE;
+	}
+	if (methods[index].flags & NEEDS_SESSION && !connection->session) {
+		connection_error(connection, request->id, HUGEPOOL__CODE__NOT_HELLO, "%s: say Hello first",
+				 methods[index].name);
+		return DISPATCH_DONE;
+	}
+	if (methods[index].flags & NEEDS_ADMIN && !server_is_admin(connection->server, &connection->session->peer)) {
+		connection_error(connection, request->id, HUGEPOOL__CODE__NOT_ALLOWED,
+				 "%s is for root, the daemon's user and the admin_groups of its configuration",
+				 methods[index].name);
+		return DISPATCH_DONE;
+	}
+	if (connection->session)
+		connection->session->n_requests++;
+	return methods[index].handle(connection, request);
+}
+
+enum dispatch_result dispatch_frame(struct connection *connection, const uint8_t *message, uint32_t length)
+{
+	struct bump *bump = &connection->server->bump;
+	Hugepool__Request *request;
+	enum dispatch_result result = DISPATCH_DONE;
+
+	request = hugepool__request__unpack(&bump->allocator, length, message);
+	if (request) {
+		result = dispatch(connection, request);
+	} else {
+		connection_error(connection, 0, HUGEPOOL__CODE__BAD_REQUEST,
+				 "this is not a hugepool.Request, or it unfolds to more than it may");
+		connection->closing = true;
+	}
+	bump_reset(bump);
+	return result;
+}

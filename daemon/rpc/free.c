@@ -1,0 +1,173 @@
+/* free.c - Free: the session's own leases at once, detached ones on the workers that have their records. */
+#include <config.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/rpc/dispatch.h"
+#include "daemon/rpc/errand.h"
+#include "daemon/rpc/outcome.h"
+
+#define GONE_MAX 32
+
+struct failure {
+	uint32_t index; /* into the request's ids */
+	uint64_t lease;
+	enum lease_result result;
+	uint32_t pid;
+};
+
+static void reply_free(struct connection *connection, uint64_t request_id, const struct failure *failures, unsigned n)
+{
+	Hugepool__FreeFailure rows[LEASE_MAX_BATCH], *row_ptrs[LEASE_MAX_BATCH];
+	char messages[LEASE_MAX_BATCH][OUTCOME_MESSAGE_MAX];
+	Hugepool__Error errors[LEASE_MAX_BATCH];
+	Hugepool__FreeReply freed = HUGEPOOL__FREE_REPLY__INIT;
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+	uint64_t gone[GONE_MAX];
+
+	for (unsigned i = 0; i < n; i++) {
+		outcome_fill_free(&errors[i], messages[i], failures[i].result, failures[i].lease, failures[i].pid);
+		rows[i] = (Hugepool__FreeFailure)HUGEPOOL__FREE_FAILURE__INIT;
+		rows[i].index = failures[i].index;
+		rows[i].error = &errors[i];
+		row_ptrs[i] = &rows[i];
+	}
+	freed.n_failures = n;
+	freed.failures = row_ptrs;
+	reply.id = request_id;
+	reply.result_case = HUGEPOOL__REPLY__RESULT_FREE;
+	reply.free = &freed;
+	reply.n_gone_arenas = session_forget_gone(connection->session, gone, GONE_MAX);
+	reply.gone_arenas = gone;
+	connection_reply(connection, &reply, NULL, 0);
+}
+
+/* ---- leases that this session does not hold ---- */
+
+struct free_errand {
+	struct errand errand;
+	struct peer peer;
+	bool is_admin;
+	unsigned n;
+	struct failure items[LEASE_MAX_BATCH]; /* LEASE_WAIT: not visited yet */
+};
+
+/* Free here what is this worker's; go on to the owner of the first that is left. */
+static int free_here(struct errand *errand, struct server *here)
+{
+	struct free_errand *job = (struct free_errand *)errand;
+	int next = ERRAND_HOME;
+
+	for (unsigned i = 0; i < job->n; i++) {
+		struct failure *item = &job->items[i];
+		unsigned worker = 0;
+
+		if (item->result != LEASE_WAIT)
+			continue;
+		if (ledger_owner(here->shard.ledger, item->lease, &worker) != 0)
+			item->result = LEASE_NEVER;
+		else if (worker == here->shard.index)
+			item->result = lease_free_detached(&here->shard, &job->peer, job->is_admin, item->lease,
+							   &item->pid);
+		else if (next == ERRAND_HOME)
+			next = (int)worker;
+	}
+	server_freed(here);
+	return next;
+}
+
+static void answer_free(struct errand *errand, struct connection *connection)
+{
+	struct free_errand *job = (struct free_errand *)errand;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < job->n; i++)
+		if (job->items[i].result != LEASE_OK)
+			job->items[n++] = job->items[i];
+	if (connection)
+		reply_free(connection, errand->request_id, job->items, n);
+	free(job);
+}
+
+static void send_errand(struct connection *connection, uint64_t request_id, const struct failure *items, unsigned n)
+{
+	struct free_errand *job = malloc(sizeof(*job));
+
+	if (!job) {
+		connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY, "the daemon has no memory left");
+		return;
+	}
+	job->errand.visit = free_here;
+	job->errand.answer = answer_free;
+	job->peer = connection->session->peer;
+	job->peer.groups = NULL;
+	job->peer.n_groups = 0;
+	job->is_admin = server_is_admin(connection->server, &connection->session->peer);
+	job->n = n;
+	memcpy(job->items, items, n * sizeof(items[0]));
+	errand_send(&job->errand, connection, request_id, connection->server->shard.index);
+}
+
+/* ---- the request ---- */
+
+/* A name becomes an id. Returns false when the request was answered with an error. */
+static bool read_ids(struct connection *connection, const Hugepool__Request *request, uint64_t *name_id,
+		     const uint64_t **ret_ids, size_t *ret_n)
+{
+	const Hugepool__Free *asked = request->free;
+
+	*ret_ids = asked->leases;
+	*ret_n = asked->n_leases;
+	if (asked->n_leases > LEASE_MAX_BATCH) {
+		connection_error(connection, request->id, HUGEPOOL__CODE__TOO_MANY, "at most %d items in one Free",
+				 LEASE_MAX_BATCH);
+		return false;
+	}
+	if ((asked->n_leases == 0) == (asked->name[0] == 0)) {
+		connection_error(connection, request->id, HUGEPOOL__CODE__BAD_REQUEST,
+				 "Free: either lease ids or a name");
+		return false;
+	}
+	if (asked->name[0]) {
+		*name_id = ledger_name_find(connection->server->shard.ledger, asked->name);
+		*ret_ids = name_id;
+		*ret_n = 1;
+		if (*name_id == 0) {
+			connection_error(connection, request->id, HUGEPOOL__CODE__NO_LEASE,
+					 "there is no lease named \"%.100s\"", asked->name);
+			return false;
+		}
+	}
+	return true;
+}
+
+enum dispatch_result free_handle(struct connection *connection, const Hugepool__Request *request)
+{
+	struct failure failures[LEASE_MAX_BATCH];
+	bool has_foreign = false;
+	const uint64_t *ids;
+	uint64_t name_id;
+	unsigned n = 0;
+	size_t n_ids;
+
+	if (!read_ids(connection, request, &name_id, &ids, &n_ids))
+		return DISPATCH_DONE;
+	for (size_t i = 0; i < n_ids; i++) {
+		enum lease_result result = lease_free(connection->session, ids[i]);
+
+		if (result == LEASE_OK)
+			continue;
+		if (result == LEASE_NOT_HOLDER) {
+			result = LEASE_WAIT;
+			has_foreign = true;
+		}
+		failures[n++] = (struct failure){.index = (uint32_t)i, .lease = ids[i], .result = result};
+	}
+	if (has_foreign)
+		send_errand(connection, request->id, failures, n);
+	else
+		reply_free(connection, request->id, failures, n);
+	return DISPATCH_DONE;
+}

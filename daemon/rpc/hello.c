@@ -1,0 +1,159 @@
+/* hello.c - the beginning and the end of a session: Hello, Bye, and Received. */
+#include <config.h>
+
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/base/cleanup.h"
+#include "daemon/lease/lease.h"
+#include "daemon/rpc/dispatch.h"
+
+#define PROTOCOL_VERSION 1
+
+static void reply_hello(struct connection *connection, uint64_t request_id, bool continued)
+{
+	const struct service *service = connection->server->service;
+	Hugepool__HelloReply hello = HUGEPOOL__HELLO_REPLY__INIT;
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+	Hugepool__PoolInfo pools[POOLS_MAX], *pool_ptrs[POOLS_MAX];
+
+	for (unsigned i = 0; i < service->n_pools; i++) {
+		const struct pool_config *config = &service->pools[i]->config;
+
+		pools[i] = (Hugepool__PoolInfo)HUGEPOOL__POOL_INFO__INIT;
+		pools[i].pool = i;
+		pools[i].name = (char *)config->name;
+		pools[i].page_bytes = config->page_bytes;
+		pools[i].pages_max = config->max_pages;
+		pool_ptrs[i] = &pools[i];
+	}
+	hello.version = PROTOCOL_VERSION;
+	hello.daemon_version = (char *)PACKAGE_VERSION;
+	hello.session = connection->session->id;
+	hello.token.data = connection->session->token;
+	hello.token.len = SESSION_TOKEN_BYTES;
+	hello.continued = continued;
+	hello.n_pools = service->n_pools;
+	hello.pools = pool_ptrs;
+	hello.max_batch = LEASE_MAX_BATCH;
+	reply.id = request_id;
+	reply.result_case = HUGEPOOL__REPLY__RESULT_HELLO;
+	reply.hello = &hello;
+	connection_reply(connection, &reply, NULL, 0);
+}
+
+static void start_session(struct connection *connection, uint64_t request_id, const char *client)
+{
+	struct server *server = connection->server;
+	struct seats *seats = server->service->seats;
+	struct session *session;
+	int r;
+
+	r = seats_take(seats, connection->peer.uid);
+	if (r > 0) {
+		connection_error(connection, request_id, HUGEPOOL__CODE__TOO_MANY,
+				 r == SEATS_FULL ? "the daemon has as many sessions as its descriptors allow"
+						 : "this user has half of all sessions: close some");
+		return;
+	}
+	if (r == 0) {
+		r = session_new(&server->shard, &connection->peer, connection->pid_fd, client, &session);
+		if (r < 0)
+			seats_leave(seats, connection->peer.uid);
+	}
+	if (r < 0) {
+		connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY, "no memory for a session: %s",
+				 strerror(-r));
+		return;
+	}
+	/* The session has the groups and the pidfd now. */
+	connection->pid_fd = -1;
+	connection->peer.groups = NULL;
+	connection->peer.n_groups = 0;
+	r = server_add_session(server, session);
+	if (r < 0) {
+		session_free(session);
+		connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY, "no memory for a session");
+		connection->closing = true;
+		return;
+	}
+	connection->session = session;
+	session_set_connection(session, connection);
+	reply_hello(connection, request_id, false);
+}
+
+/* On the worker that owns the session. */
+static void continue_session(struct connection *connection)
+{
+	const struct pending_hello *hello = &connection->hello;
+	struct session *session = session_find(&connection->server->shard, hello->session);
+
+	connection->hello.is_set = false;
+	if (!session || !session_is_claimed_by(session, &connection->peer, hello->token, sizeof(hello->token))) {
+		connection_error(connection, hello->request_id, HUGEPOOL__CODE__NO_SESSION,
+				 "no such session of this process, or it has ended: start a new one");
+		return;
+	}
+	/* The client noticed before us that its old connection is broken. */
+	if (session->connection)
+		connection_close(session->connection);
+	connection->session = session;
+	session_set_connection(session, connection);
+	reply_hello(connection, hello->request_id, true);
+}
+
+void dispatch_pending_hello(struct connection *connection) { continue_session(connection); }
+
+enum dispatch_result hello_handle(struct connection *connection, const Hugepool__Request *request)
+{
+	const struct service *service = connection->server->service;
+	const Hugepool__Hello *hello = request->hello;
+	unsigned worker = session_worker(hello->session);
+
+	if (connection->session) {
+		connection_error(connection, request->id, HUGEPOOL__CODE__NOT_HELLO, "this connection has a session");
+		return DISPATCH_DONE;
+	}
+	if (hello->version == 0) {
+		connection_error(connection, request->id, HUGEPOOL__CODE__BAD_REQUEST,
+				 "the protocol version is missing: this daemon speaks 1 to %d", PROTOCOL_VERSION);
+		return DISPATCH_DONE;
+	}
+	if (hello->session == 0) {
+		if (connection->pid_fd < 0)
+			connection_error(connection, request->id, HUGEPOOL__CODE__NOT_HELLO,
+					 "this connection had its session: connect again");
+		else
+			start_session(connection, request->id, hello->client);
+		return DISPATCH_DONE;
+	}
+	connection->hello = (struct pending_hello){.request_id = request->id, .session = hello->session, .is_set = true};
+	if (hello->token.len == SESSION_TOKEN_BYTES)
+		memcpy(connection->hello.token, hello->token.data, SESSION_TOKEN_BYTES);
+	else
+		connection->hello.session = 0;
+	if (worker < service->n_servers && worker != connection->server->shard.index) {
+		connection_move(connection, service->servers[worker]);
+		return DISPATCH_MOVED;
+	}
+	continue_session(connection);
+	return DISPATCH_DONE;
+}
+
+enum dispatch_result received_handle(struct connection *connection, const Hugepool__Request *request)
+{
+	connection_received(connection);
+	return DISPATCH_DONE;
+}
+
+/* Answered when the last lease has ended. */
+enum dispatch_result bye_handle(struct connection *connection, const Hugepool__Request *request)
+{
+	if (connection->session->ending) {
+		connection_error(connection, request->id, HUGEPOOL__CODE__BAD_REQUEST, "Bye has been said");
+		return DISPATCH_DONE;
+	}
+	connection->bye_id = request->id;
+	server_end_session(connection->server, connection->session);
+	return DISPATCH_DONE;
+}

@@ -1,0 +1,202 @@
+/* list.c - Leases and Sessions: an errand from worker to worker that collects a frame's worth of rows.
+ *
+ * A cursor says where the next one goes on: for leases the ledger's slot, for sessions the id of the last one seen
+ * (they are listed worker by worker, in the order of their ids). What begins or ends between two pages may be missed;
+ * nothing is listed twice.
+ */
+#include <config.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/base/clock.h"
+#include "daemon/lease/lease.h"
+#include "daemon/lease/lease_state.h"
+#include "daemon/rpc/dispatch.h"
+#include "daemon/rpc/errand.h"
+
+#define PAGE_ROWS  400
+#define PAGE_BYTES (48u << 10) /* of a reply, estimated from above */
+#define ROW_BYTES  140         /* of a row, without its name */
+
+/* ---- leases ---- */
+
+struct leases_errand {
+	struct errand errand;
+	uint64_t cursor, session;
+	bool is_full;
+	unsigned n;
+	size_t bytes;
+	Hugepool__LeaseInfo rows[PAGE_ROWS], *ptrs[PAGE_ROWS];
+	char names[PAGE_ROWS][LEDGER_NAME_MAX + 1];
+};
+
+static void add_lease(struct leases_errand *job, struct server *here, const struct lease_record *record)
+{
+	const struct pool_config *config = &here->shard.pools[record->pool]->config;
+	Hugepool__LeaseInfo *row = &job->rows[job->n];
+	char *name = job->names[job->n];
+
+	name[0] = 0;
+	if (record->named)
+		ledger_name_of(here->shard.ledger, record->id, name);
+	*row = (Hugepool__LeaseInfo)HUGEPOOL__LEASE_INFO__INIT;
+	row->lease = record->id;
+	row->name = name;
+	row->pool = (char *)config->name;
+	row->bytes = record->n_pages * config->page_bytes;
+	row->uid = record->uid;
+	row->pid = record->pid;
+	row->state = (char *)lease_state_name(lease_state_of(&here->shard, record));
+	row->detached = record->detached;
+	row->session = record->session;
+	row->arena = record->arena;
+	row->age_s = (clock_now_ns() - record->granted_ns) / NS_PER_S;
+	job->bytes += ROW_BYTES + strlen(name);
+	job->ptrs[job->n++] = row;
+}
+
+/* The chunks of records that are this worker's, in their order, up to one that is another's. */
+static int list_leases_here(struct errand *errand, struct server *here)
+{
+	struct leases_errand *job = (struct leases_errand *)errand;
+	struct ledger *ledger = here->shard.ledger;
+	int owner;
+
+	while ((owner = ledger_chunk_owner(ledger, (uint32_t)(job->cursor / LEDGER_CHUNK_SLOTS))) >= 0) {
+		const struct lease_record *record;
+
+		if (owner != (int)here->shard.index)
+			return owner;
+		job->is_full = job->n == PAGE_ROWS || job->bytes > PAGE_BYTES;
+		if (job->is_full)
+			return ERRAND_HOME;
+		record = ledger_at(ledger, (uint32_t)job->cursor++);
+		if (record->state != LEASE_NONE && (job->session == 0 || record->session == job->session))
+			add_lease(job, here, record);
+	}
+	return ERRAND_HOME;
+}
+
+static void answer_leases(struct errand *errand, struct connection *connection)
+{
+	struct leases_errand *job = (struct leases_errand *)errand;
+	Hugepool__LeasesReply leases = HUGEPOOL__LEASES_REPLY__INIT;
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+
+	if (connection) {
+		leases.n_leases = job->n;
+		leases.leases = job->ptrs;
+		leases.next_cursor = job->is_full ? job->cursor : 0;
+		reply.id = errand->request_id;
+		reply.result_case = HUGEPOOL__REPLY__RESULT_LEASES;
+		reply.leases = &leases;
+		connection_reply(connection, &reply, NULL, 0);
+	}
+	free(job);
+}
+
+enum dispatch_result leases_handle(struct connection *connection, const Hugepool__Request *request)
+{
+	struct leases_errand *job = calloc(1, sizeof(*job));
+
+	if (!job) {
+		connection_error(connection, request->id, HUGEPOOL__CODE__NO_MEMORY, "the daemon has no memory left");
+		return DISPATCH_DONE;
+	}
+	job->errand.visit = list_leases_here;
+	job->errand.answer = answer_leases;
+	job->cursor = request->leases->cursor;
+	job->session = request->leases->session;
+	errand_send(&job->errand, connection, request->id, connection->server->shard.index);
+	return DISPATCH_DONE;
+}
+
+/* ---- sessions ---- */
+
+struct sessions_errand {
+	struct errand errand;
+	uint64_t cursor; /* id of the last session listed; of a worker's first: its index */
+	bool is_full;
+	unsigned n;
+	Hugepool__SessionInfo rows[PAGE_ROWS], *ptrs[PAGE_ROWS];
+	char clients[PAGE_ROWS][SESSION_CLIENT_MAX];
+};
+
+static void add_session(struct sessions_errand *job, const struct session *session)
+{
+	Hugepool__SessionInfo *row = &job->rows[job->n];
+
+	memcpy(job->clients[job->n], session->client, SESSION_CLIENT_MAX);
+	*row = (Hugepool__SessionInfo)HUGEPOOL__SESSION_INFO__INIT;
+	row->session = session->id;
+	row->client = job->clients[job->n];
+	row->uid = session->peer.uid;
+	row->gid = session->peer.gid;
+	row->pid = (uint32_t)session->peer.pid;
+	row->state = session->ending ? "ending" : session->connection ? "connected" : "orphaned";
+	row->leases = session->n_leases;
+	row->pages = session->n_pages;
+	row->requests = session->n_requests;
+	row->age_s = (clock_now_ns() - session->born_ns) / NS_PER_S;
+	job->ptrs[job->n++] = row;
+}
+
+static int list_sessions_here(struct errand *errand, struct server *here)
+{
+	struct sessions_errand *job = (struct sessions_errand *)errand;
+	unsigned next = here->shard.index + 1;
+
+	for (struct session *session = here->shard.first; session; session = session->next) {
+		if (session->id <= job->cursor)
+			continue;
+		job->is_full = job->n == PAGE_ROWS;
+		if (job->is_full)
+			return ERRAND_HOME;
+		add_session(job, session);
+		job->cursor = session->id;
+	}
+	if (next == errand->service->n_servers)
+		return ERRAND_HOME;
+	job->cursor = next;
+	return (int)next;
+}
+
+static void answer_sessions(struct errand *errand, struct connection *connection)
+{
+	struct sessions_errand *job = (struct sessions_errand *)errand;
+	Hugepool__SessionsReply sessions = HUGEPOOL__SESSIONS_REPLY__INIT;
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+
+	if (connection) {
+		sessions.n_sessions = job->n;
+		sessions.sessions = job->ptrs;
+		sessions.next_cursor = job->is_full ? job->cursor : 0;
+		reply.id = errand->request_id;
+		reply.result_case = HUGEPOOL__REPLY__RESULT_SESSIONS;
+		reply.sessions = &sessions;
+		connection_reply(connection, &reply, NULL, 0);
+	}
+	free(job);
+}
+
+enum dispatch_result sessions_handle(struct connection *connection, const Hugepool__Request *request)
+{
+	unsigned worker = session_worker(request->sessions->cursor);
+	struct sessions_errand *job;
+
+	if (worker >= connection->server->service->n_servers) {
+		connection_error(connection, request->id, HUGEPOOL__CODE__BAD_REQUEST, "no such cursor");
+		return DISPATCH_DONE;
+	}
+	job = calloc(1, sizeof(*job));
+	if (!job) {
+		connection_error(connection, request->id, HUGEPOOL__CODE__NO_MEMORY, "the daemon has no memory left");
+		return DISPATCH_DONE;
+	}
+	job->errand.visit = list_sessions_here;
+	job->errand.answer = answer_sessions;
+	job->cursor = request->sessions->cursor;
+	errand_send(&job->errand, connection, request->id, worker);
+	return DISPATCH_DONE;
+}

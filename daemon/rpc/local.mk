@@ -1,0 +1,14 @@
+noinst_LTLIBRARIES += librpc.la
+librpc_la_SOURCES = \
+	daemon/rpc/alloc.c \
+	daemon/rpc/connection.h daemon/rpc/connection.c \
+	daemon/rpc/dispatch.h daemon/rpc/dispatch.c \
+	daemon/rpc/errand.h daemon/rpc/errand.c \
+	daemon/rpc/free.c \
+	daemon/rpc/hello.c \
+	daemon/rpc/linger.h daemon/rpc/linger.c \
+	daemon/rpc/list.c \
+	daemon/rpc/outcome.h daemon/rpc/outcome.c \
+	daemon/rpc/peer.h daemon/rpc/peer.c \
+	daemon/rpc/server.h daemon/rpc/server.c \
+	daemon/rpc/status.c

@@ -1,0 +1,206 @@
+/* server.c - see server.h. */
+#include <config.h>
+
+#include <errno.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include "daemon/base/assert.h"
+#include "daemon/base/clock.h"
+#include "daemon/rpc/connection.h"
+#include "daemon/rpc/server.h"
+
+#define END_SLICE     4096 /* leases that end before other clients get their turn: under a millisecond */
+#define FLUSH_MS      5    /* freed pages reach the scrubber after this at the latest */
+#define UNPACK_MAX    (256u << 10)
+
+/* The letters of other threads. */
+static void on_mail(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+
+	server->shard.now_ns = clock_now_ns();
+	mailbox_deliver(&server->mailbox);
+	server_freed(server);
+}
+
+static void on_flush(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+
+	shard_flush_freed(&server->shard);
+}
+
+void server_freed(struct server *server)
+{
+	const struct timeval delay = {.tv_usec = FLUSH_MS * 1000};
+
+	if (server->shard.has_freed && !event_pending(server->flush_event, EV_TIMEOUT, NULL))
+		event_add(server->flush_event, &delay);
+}
+
+/* ---- the end of sessions ---- */
+
+static void free_session(struct server *server, struct session *session)
+{
+	struct connection *connection = session->connection;
+
+	if (connection)
+		connection_said_bye(connection);
+	session_set_connection(session, NULL);
+	if (session->watch)
+		event_free(session->watch);
+	session->watch = NULL;
+	session_free(session);
+	atomic_fetch_sub(&server->n_sessions, 1);
+}
+
+static void maybe_stop(struct server *server)
+{
+	if (server->stopping && !server->shard.first && !server->connections)
+		event_base_loopbreak(server->base);
+}
+
+/* A slice of every session that is ending. Those that wait for the stocker's answer are looked at every second. */
+static void on_ending(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+	bool more = false;
+
+	for (struct session *session = server->shard.first, *next; session; session = next) {
+		next = session->next;
+		if (!session->ending)
+			continue;
+		if (session_end(session, END_SLICE))
+			free_session(server, session);
+		else
+			more |= session->first_lease != LEDGER_NIL;
+	}
+	server_freed(server);
+	if (more)
+		event_active(server->ending_event, EV_TIMEOUT, 0);
+	maybe_stop(server);
+}
+
+void server_end_session(struct server *server, struct session *session)
+{
+	session->ending = true;
+	event_active(server->ending_event, EV_TIMEOUT, 0);
+}
+
+/* The session's process has died. A child of its may hold the socket: it holds no lease. */
+static void on_death(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *session = arg;
+	struct server *server = (struct server *)((char *)session->shard - offsetof(struct server, shard));
+
+	event_del(session->watch);
+	if (session->connection)
+		connection_close(session->connection);
+	server_end_session(server, session);
+}
+
+int server_add_session(struct server *server, struct session *session)
+{
+	session->watch = event_new(server->base, session->pid_fd, EV_READ | EV_PERSIST, on_death, session);
+	if (!session->watch || event_add(session->watch, NULL) != 0)
+		return -ENOMEM;
+	atomic_fetch_add(&server->n_sessions, 1);
+	return 0;
+}
+
+bool server_is_admin(const struct server *server, const struct peer *peer)
+{
+	const struct service *service = server->service;
+
+	if (peer->uid == 0 || peer->uid == geteuid())
+		return true;
+	for (unsigned i = 0; i < service->n_admin_gids; i++) {
+		if (service->admin_gids[i] == peer->gid)
+			return true;
+		for (unsigned k = 0; k < peer->n_groups; k++)
+			if (service->admin_gids[i] == peer->groups[k])
+				return true;
+	}
+	return false;
+}
+
+/* ---- the loop ---- */
+
+static void on_second(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+
+	server->shard.now_ns = clock_now_ns();
+	connections_check_time(server);
+	on_ending(-1, 0, server);
+}
+
+int server_init(struct server *server, const struct service *service, unsigned index)
+{
+	const struct timeval second = {.tv_sec = 1};
+	int r;
+
+	*server = (struct server){.service = service};
+	server->shard = (struct shard){
+		.index = index,
+		.ledger = service->ledger,
+		.pools = service->pools,
+		.n_pools = service->n_pools,
+		.seats = service->seats,
+	};
+	r = mailbox_init(&server->mailbox);
+	if (r < 0)
+		return r;
+	r = bump_init(&server->bump, UNPACK_MAX);
+	if (r < 0)
+		return r;
+	server->base = event_base_new();
+	if (!server->base)
+		return -ENOMEM;
+	server->mail_event =
+		event_new(server->base, server->mailbox.event_fd, EV_READ | EV_PERSIST, on_mail, server);
+	server->flush_event = event_new(server->base, -1, 0, on_flush, server);
+	server->ending_event = event_new(server->base, -1, 0, on_ending, server);
+	server->second_event = event_new(server->base, -1, EV_PERSIST, on_second, server);
+	if (!server->mail_event || !server->flush_event || !server->ending_event || !server->second_event ||
+	    event_add(server->mail_event, NULL) != 0 || event_add(server->second_event, &second) != 0)
+		return -ENOMEM;
+	return 0;
+}
+
+void server_fini(struct server *server)
+{
+	hp_assert(!server->connections && !server->shard.first);
+	event_free(server->mail_event);
+	event_free(server->flush_event);
+	event_free(server->ending_event);
+	event_free(server->second_event);
+	event_base_free(server->base);
+	bump_fini(&server->bump);
+	mailbox_fini(&server->mailbox);
+}
+
+void server_run(struct server *server)
+{
+	event_base_loop(server->base, EVLOOP_NO_EXIT_ON_EMPTY);
+	shard_flush_freed(&server->shard);
+}
+
+static void stop(struct letter *letter)
+{
+	struct server *server = (struct server *)((char *)letter - offsetof(struct server, stop_letter));
+
+	server->stopping = true;
+	while (server->connections)
+		connection_close(server->connections);
+	for (struct session *session = server->shard.first; session; session = session->next)
+		session->ending = true;
+	event_active(server->ending_event, EV_TIMEOUT, 0);
+}
+
+void server_stop(struct server *server)
+{
+	server->stop_letter.deliver = stop;
+	mailbox_post(&server->mailbox, &server->stop_letter);
+}

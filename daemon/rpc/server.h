@@ -1,0 +1,67 @@
+/* server.h - one worker's event loop: its connections, its sessions' pidfds, its mailbox.
+ *
+ * Everything of a server is touched by its own thread only; others post letters to its mailbox.
+ */
+#pragma once
+
+#include <event2/event.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/base/mailbox.h"
+#include "daemon/lease/session.h"
+#include "proto/bump.h"
+
+struct connection;
+struct server;
+
+/* What all servers share; constant while they run. */
+struct service {
+	struct server **servers;
+	unsigned n_servers;
+	struct pool **pools;
+	unsigned n_pools;
+	struct ledger *ledger;
+	struct seats *seats;
+	struct mailbox *janitor;
+	const gid_t *admin_gids;
+	unsigned n_admin_gids;
+	uint64_t started_ns;
+};
+
+struct server {
+	/* constant */
+	const struct service *service;
+	struct event_base *base;
+	struct event *mail_event, *flush_event, *ending_event, *second_event;
+
+	struct mailbox mailbox; /* any thread posts */
+	_Atomic uint64_t n_sessions; /* others read */
+
+	/* this worker only */
+	struct shard shard;
+	struct connection *connections;
+	struct bump bump; /* for the request that is being handled */
+	bool stopping;
+	struct letter stop_letter;
+};
+
+/* Returns 0 or negative errno. */
+int server_init(struct server *server, const struct service *service, unsigned index);
+void server_fini(struct server *server);
+
+/* Run until server_stop(); every connection is closed and every lease has ended then. */
+void server_run(struct server *server);
+/* From any thread, once. */
+void server_stop(struct server *server);
+
+/* ---- for the rest of rpc, on the server's thread ---- */
+
+/* Watch the new session's pidfd. 0 or negative errno. */
+int server_add_session(struct server *server, struct session *session);
+/* The holder is dead or has said goodbye: end the session, a slice at a time. */
+void server_end_session(struct server *server, struct session *session);
+/* Things were freed in this turn: see that the scrubber gets them soon. */
+void server_freed(struct server *server);
+bool server_is_admin(const struct server *server, const struct peer *peer);

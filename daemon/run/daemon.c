@@ -1,0 +1,353 @@
+/* daemon.c - see daemon.h. Made in the order of the layers, undone the other way round. */
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "daemon/base/assert.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
+#include "daemon/base/size.h"
+#include "daemon/lease/lease.h"
+#include "daemon/rpc/linger.h"
+#include "daemon/run/daemon.h"
+
+#define DESCRIPTORS_WANTED (1u << 20)
+#define DESCRIPTORS_OURS   256 /* event bases, mailboxes, arenas */
+#define BETWEEN_MS         250
+
+#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+
+/* ---- threads ---- */
+
+static int start_thread(pthread_t *thread, const char *name, void *(*run)(void *), void *arg)
+{
+	sigset_t all, old;
+	int r;
+
+	/* Signals are the main thread's. SIGBUS is not blocked: it is a fault of the thread it comes to. */
+	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGSEGV);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(thread, NULL, run, arg);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r == 0)
+		pthread_setname_np(*thread, name);
+	return -r;
+}
+
+static void *run_worker(void *arg)
+{
+	struct worker *worker = arg;
+
+	server_run(&worker->server);
+	return NULL;
+}
+
+static void *run_helper(void *arg)
+{
+	struct helper *helper = arg;
+
+	while (!helper->stopping) {
+		mailbox_wait(&helper->mailbox, helper->between ? BETWEEN_MS : -1);
+		if (helper->between)
+			helper->between();
+	}
+	return NULL;
+}
+
+static void stop_helper(struct letter *letter)
+{
+	container_of(letter, struct helper, stop_letter)->stopping = true;
+}
+
+static void helper_join(struct helper *helper)
+{
+	if (!helper->is_running)
+		return;
+	helper->stop_letter.deliver = stop_helper;
+	mailbox_post(&helper->mailbox, &helper->stop_letter);
+	pthread_join(helper->thread, NULL);
+	helper->is_running = false;
+}
+
+static int helper_start(struct helper *helper, const char *name)
+{
+	int r = start_thread(&helper->thread, name, run_helper, helper);
+
+	helper->is_running = r == 0;
+	return r;
+}
+
+static void *run_stocker(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	while (!daemon->stocker_stopping)
+		stocker_step(&daemon->stocker);
+	return NULL;
+}
+
+static void stop_stocker(struct letter *letter)
+{
+	container_of(letter, struct daemon, stocker_stop_letter)->stocker_stopping = true;
+}
+
+/* ---- what there is room for ---- */
+
+/* Descriptors: as many as we may have. Returns the limit. */
+static rlim_t raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return 1024;
+	if (limit.rlim_max < DESCRIPTORS_WANTED) {
+		struct rlimit more = {.rlim_cur = DESCRIPTORS_WANTED, .rlim_max = DESCRIPTORS_WANTED};
+
+		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+			return more.rlim_cur;
+	}
+	limit.rlim_cur = limit.rlim_max < DESCRIPTORS_WANTED ? limit.rlim_max : DESCRIPTORS_WANTED;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	return limit.rlim_cur;
+}
+
+/* A connection and a session each take a seat, and at most two descriptors. */
+static unsigned n_seats(const struct config *config)
+{
+	rlim_t n_descriptors = raise_descriptor_limit();
+	unsigned n = n_descriptors > 2 * DESCRIPTORS_OURS ? (unsigned)(n_descriptors - DESCRIPTORS_OURS) / 2 : 64;
+
+	return config->max_sessions && 2 * config->max_sessions < n ? 2 * config->max_sessions : n;
+}
+
+static uint64_t max_leases(const struct config *config)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < config->n_pools; i++)
+		n += config->pools[i].max_pages;
+	return n;
+}
+
+/* ---- pools ---- */
+
+/* What the kernel lacks for a pool, in words an operator can act on. */
+static void warn_missing(const struct pool *pool)
+{
+	uint64_t missing = atomic_load(&pool->missing_pages);
+	char page[SIZE_WORD_MAX];
+
+	if (missing == 0)
+		return;
+	log_warning("pool %s: the kernel lacks %" PRIu64 " of %" PRIu64 " pages of %s: raise nr_hugepages by as many, or "
+		    "set grow for the pool",
+		    pool->config.name, missing, pool->config.max_pages, size_format(pool->config.page_bytes, page));
+}
+
+static int fill_reserve(struct pool *pool, char **ret_error)
+{
+	int r = pool_fill_reserve(pool);
+	char page[SIZE_WORD_MAX];
+
+	pool_refresh_missing(pool);
+	if (r == 0) {
+		warn_missing(pool);
+		return 0;
+	}
+	if (r == BACKING_SHORT)
+		r = asprintf(ret_error,
+			     "pool %s: its reserve of %" PRIu64 " pages of %s cannot be met, the kernel had %" PRIu64
+			     ": raise nr_hugepages, set grow, or lower the reserve",
+			     pool->config.name, pool->config.reserve_pages,
+			     size_format(pool->config.page_bytes, page), pool->backed_pages);
+	else
+		r = asprintf(ret_error, "pool %s: %s", pool->config.name, strerror(-r));
+	if (r < 0)
+		*ret_error = NULL;
+	return -ENOMEM;
+}
+
+static int make_pools(struct daemon *daemon, const char *mount_parent, char **ret_error)
+{
+	const struct config *config = daemon->config;
+
+	daemon->pools = calloc(config->n_pools, sizeof(daemon->pools[0]));
+	if (!daemon->pools)
+		return -ENOMEM;
+	daemon->stocker.pools = daemon->pools;
+	for (unsigned i = 0; i < config->n_pools; i++) {
+		int r = pool_new(&config->pools[i], i, &daemon->pool_threads, mount_parent, &daemon->pools[i],
+				 ret_error);
+
+		if (r < 0)
+			return r;
+		daemon->stocker.n_pools = daemon->n_pools = i + 1;
+		r = fill_reserve(daemon->pools[i], ret_error);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int make_servers(struct daemon *daemon)
+{
+	for (unsigned i = 0; i < daemon->config->workers; i++) {
+		int r = server_init(&daemon->workers[i].server, &daemon->service, i);
+
+		if (r < 0)
+			return r;
+		daemon->n_workers = i + 1;
+		daemon->servers[i] = &daemon->workers[i].server;
+		daemon->worker_mailboxes[i] = &daemon->workers[i].server.mailbox;
+	}
+	return 0;
+}
+
+static int start_threads(struct daemon *daemon)
+{
+	int r = start_thread(&daemon->stocker_thread, "stocker", run_stocker, daemon);
+
+	daemon->stocker_running = r == 0;
+	if (r == 0)
+		r = helper_start(&daemon->scrubber, "scrubber");
+	if (r == 0)
+		r = helper_start(&daemon->janitor, "janitor");
+	for (unsigned i = 0; r == 0 && i < daemon->n_workers; i++) {
+		struct worker *worker = &daemon->workers[i];
+		char name[24];
+
+		snprintf(name, sizeof(name), "worker-%u", i);
+		r = start_thread(&worker->thread, name, run_worker, worker);
+		worker->is_running = r == 0;
+	}
+	return r;
+}
+
+static void check_lingering(void) { linger_check(false); }
+
+int daemon_init(struct daemon *daemon, const struct config *config, const char *mount_parent, char **ret_error)
+{
+	unsigned n = config->workers;
+	void *workers;
+	int r;
+
+	*ret_error = NULL;
+	*daemon = (struct daemon){.config = config};
+	daemon->janitor.between = check_lingering;
+	if (stocker_init(&daemon->stocker, NULL) < 0 || mailbox_init(&daemon->scrubber.mailbox) < 0 ||
+	    mailbox_init(&daemon->janitor.mailbox) < 0)
+		return -EMFILE;
+	daemon->servers = calloc(n, sizeof(daemon->servers[0]));
+	daemon->worker_mailboxes = calloc(n, sizeof(daemon->worker_mailboxes[0]));
+	daemon->seats = seats_new(n_seats(config));
+	daemon->ledger = ledger_new(n, max_leases(config));
+	if (!daemon->servers || !daemon->worker_mailboxes || !daemon->seats || !daemon->ledger ||
+	    posix_memalign(&workers, 64, n * sizeof(daemon->workers[0])) != 0)
+		return -ENOMEM;
+	daemon->workers = memset(workers, 0, n * sizeof(daemon->workers[0]));
+	daemon->pool_threads = (struct pool_threads){
+		.stocker = &daemon->stocker.mailbox,
+		.scrubber = &daemon->scrubber.mailbox,
+		.janitor = &daemon->janitor.mailbox,
+		.workers = daemon->worker_mailboxes,
+		.n_workers = n,
+	};
+	r = make_pools(daemon, mount_parent, ret_error);
+	if (r < 0)
+		return r;
+	daemon->service = (struct service){
+		.servers = daemon->servers,
+		.n_servers = n,
+		.pools = daemon->pools,
+		.n_pools = daemon->n_pools,
+		.ledger = daemon->ledger,
+		.seats = daemon->seats,
+		.janitor = &daemon->janitor.mailbox,
+		.admin_gids = config->admin_gids,
+		.n_admin_gids = config->n_admin_gids,
+		.started_ns = clock_now_ns(),
+	};
+	r = make_servers(daemon);
+	return r < 0 ? r : start_threads(daemon);
+}
+
+/* With all threads gone, this one delivers what they sent each other last, until nothing moves. */
+static void deliver_rest(struct daemon *daemon)
+{
+	unsigned n;
+
+	do {
+		n = mailbox_deliver(&daemon->stocker.mailbox) + mailbox_deliver(&daemon->scrubber.mailbox) +
+		    mailbox_deliver(&daemon->janitor.mailbox);
+		for (unsigned i = 0; i < daemon->n_workers; i++)
+			n += mailbox_deliver(daemon->worker_mailboxes[i]);
+	} while (n > 0);
+}
+
+static void stop_threads(struct daemon *daemon)
+{
+	for (unsigned i = 0; i < daemon->n_workers; i++)
+		if (daemon->workers[i].is_running)
+			server_stop(&daemon->workers[i].server);
+	for (unsigned i = 0; i < daemon->n_workers; i++)
+		if (daemon->workers[i].is_running)
+			pthread_join(daemon->workers[i].thread, NULL);
+	atomic_store(&daemon->pool_threads.stopping, true);
+	if (daemon->stocker_running) {
+		daemon->stocker_stop_letter.deliver = stop_stocker;
+		mailbox_post(&daemon->stocker.mailbox, &daemon->stocker_stop_letter);
+		pthread_join(daemon->stocker_thread, NULL);
+	}
+	helper_join(&daemon->scrubber);
+	helper_join(&daemon->janitor);
+}
+
+static void empty_caches(void *arg, struct zone *zone)
+{
+	for (unsigned i = 0; i < zone->n_workers; i++)
+		zone_drain_locked(zone, i);
+}
+
+void daemon_fini(struct daemon *daemon)
+{
+	uint64_t n_kept;
+
+	stop_threads(daemon);
+	deliver_rest(daemon);
+	linger_check(true);
+	for (unsigned i = 0; i < daemon->n_workers; i++)
+		lease_end_detached(&daemon->workers[i].server.shard);
+	for (unsigned i = 0; i < daemon->n_pools; i++)
+		pool_for_each_zone(daemon->pools[i], empty_caches, NULL);
+	deliver_rest(daemon);
+	for (unsigned i = 0; i < daemon->n_pools; i++) {
+		pool_check(daemon->pools[i]);
+		pool_free(daemon->pools[i]);
+	}
+	for (unsigned i = 0; i < daemon->n_workers; i++)
+		server_fini(&daemon->workers[i].server);
+	if (daemon->workers) {
+		stocker_fini(&daemon->stocker);
+		mailbox_fini(&daemon->scrubber.mailbox);
+		mailbox_fini(&daemon->janitor.mailbox);
+	}
+	ledger_free(daemon->ledger);
+	seats_free(daemon->seats);
+	free(daemon->workers);
+	free(daemon->servers);
+	free(daemon->worker_mailboxes);
+	free(daemon->pools);
+	n_kept = backing_give_back_raised();
+	if (n_kept > 0)
+		log_warning("%" PRIu64 " hugepages that were raised could not be given back: they are in use", n_kept);
+}

@@ -1,0 +1,199 @@
+/* listener.c - see listener.h. Two daemons that start at once are told apart by a lock beside the socket. */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "daemon/base/cleanup.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
+#include "daemon/rpc/connection.h"
+#include "daemon/rpc/peer.h"
+#include "daemon/run/listener.h"
+
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
+#define BACKLOG         4096
+#define ACCEPTS_A_TURN  64
+#define PAUSE_MS        50 /* when there are no descriptors left */
+
+static int fail(char **ret_error, int error, const char *path, const char *what)
+{
+	if (asprintf(ret_error, "socket %s: %s%s%s", path, what, error ? ": " : "", error ? strerror(error) : "") < 0)
+		*ret_error = NULL;
+	return error ? -error : -EADDRINUSE;
+}
+
+/* Is somebody listening there? A socket that refuses is a dead daemon's. */
+static int remove_stale(const struct sockaddr_un *address, char **ret_error)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (lstat(address->sun_path, &st) != 0)
+		return errno == ENOENT ? 0 : fail(ret_error, errno, address->sun_path, "cannot look at it");
+	if (!S_ISSOCK(st.st_mode))
+		return fail(ret_error, 0, address->sun_path, "the path is taken by something that is not a socket");
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return fail(ret_error, errno, address->sun_path, "no socket");
+	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno != ECONNREFUSED)
+		return fail(ret_error, 0, address->sun_path, "a daemon is listening there: stop it or use --socket");
+	if (unlink(address->sun_path) != 0)
+		return fail(ret_error, errno, address->sun_path, "cannot remove what a dead daemon left");
+	return 0;
+}
+
+static int take_lock(const char *path, int *ret_fd, char **ret_error)
+{
+	_cleanup_free_ char *lock_path = NULL;
+	_cleanup_close_ int fd = -1;
+
+	if (asprintf(&lock_path, "%s.lock", path) < 0)
+		return -ENOMEM;
+	fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return fail(ret_error, errno, path, "cannot make the lock file beside it");
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+		return fail(ret_error, 0, path, "another hugepoold holds its lock: stop it or use --socket");
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+int listener_init(struct listener *listener, const char *path, char **ret_error)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	_cleanup_close_ int fd = -1, lock_fd = -1;
+	mode_t old_mask;
+	int r;
+
+	*listener = (struct listener){.fd = -1, .lock_fd = -1};
+	if (strlen(path) >= sizeof(address.sun_path))
+		return fail(ret_error, ENAMETOOLONG, path, "at most 107 bytes");
+	strcpy(address.sun_path, path);
+	r = take_lock(path, &lock_fd, ret_error);
+	if (r == 0)
+		r = remove_stale(&address, ret_error);
+	if (r < 0)
+		return r;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return fail(ret_error, errno, path, "no socket");
+	/* Who may connect is the pools' decision, by credentials. */
+	old_mask = umask(0111);
+	r = bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 ? 0 : errno;
+	umask(old_mask);
+	if (r != 0)
+		return fail(ret_error, r, path, "cannot bind");
+	listener->path = strdup(path);
+	if (!listener->path)
+		return -ENOMEM;
+	/* Accepted sockets inherit it: clients then cannot send descriptors (Linux 6.16). */
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &(int){0}, sizeof(int));
+	listener->fd = take_fd(&fd);
+	listener->lock_fd = take_fd(&lock_fd);
+	return 0;
+}
+
+static struct server *choose_server(struct listener *listener)
+{
+	return listener->service->servers[listener->next_server++ % listener->service->n_servers];
+}
+
+/* A socket that turns out to be of no use: nothing was read from it yet, so closing it does not block. */
+static void turn_away(int fd, const char *why)
+{
+	log_limited(LOG_LEVEL_WARNING, "a client was turned away: %s", why);
+	close(fd);
+}
+
+static void let_in(struct listener *listener, int fd)
+{
+	struct seats *seats = listener->service->seats;
+	struct peer peer;
+	int pid_fd, r;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &(int){0}, sizeof(int));
+	r = peer_of_socket(fd, &peer, &pid_fd);
+	if (r < 0) {
+		turn_away(fd, r == -ESRCH ? "its process is gone, or of another pid namespace" : strerror(-r));
+		return;
+	}
+	r = seats_take(seats, peer.uid);
+	if (r == 0) {
+		r = connection_accept(fd, &peer, pid_fd, choose_server(listener));
+		if (r == 0)
+			return;
+		seats_leave(seats, peer.uid);
+	}
+	free((void *)peer.groups);
+	close(pid_fd);
+	turn_away(fd, r == SEATS_FULL        ? "as many connections as descriptors allow"
+		      : r == SEATS_USER_FULL ? "its user has half of all connections"
+					     : strerror(-r));
+}
+
+static void on_resume(evutil_socket_t unused, short what, void *arg)
+{
+	struct listener *listener = arg;
+
+	event_add(listener->event, NULL);
+}
+
+static void on_connect(evutil_socket_t unused, short what, void *arg)
+{
+	const struct timeval pause = {.tv_usec = PAUSE_MS * 1000};
+	struct listener *listener = arg;
+
+	for (unsigned i = 0; i < ACCEPTS_A_TURN; i++) {
+		int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd >= 0) {
+			let_in(listener, fd);
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			log_limited(LOG_LEVEL_WARNING, "cannot accept clients for now: %s", strerror(errno));
+			event_del(listener->event);
+			event_add(listener->resume_event, &pause);
+		}
+		if (errno != ECONNABORTED && errno != EINTR)
+			return;
+	}
+}
+
+int listener_start(struct listener *listener, struct event_base *base, const struct service *service)
+{
+	listener->service = service;
+	listener->event = event_new(base, listener->fd, EV_READ | EV_PERSIST, on_connect, listener);
+	listener->resume_event = event_new(base, -1, 0, on_resume, listener);
+	if (!listener->event || !listener->resume_event || event_add(listener->event, NULL) != 0)
+		return -ENOMEM;
+	return listen(listener->fd, BACKLOG) == 0 ? 0 : -errno;
+}
+
+void listener_fini(struct listener *listener)
+{
+	if (listener->event)
+		event_free(listener->event);
+	if (listener->resume_event)
+		event_free(listener->resume_event);
+	if (listener->fd >= 0) {
+		unlink(listener->path);
+		close(listener->fd);
+	}
+	if (listener->lock_fd >= 0)
+		close(listener->lock_fd);
+	free(listener->path);
+	*listener = (struct listener){.fd = -1, .lock_fd = -1};
+}

@@ -1,0 +1,233 @@
+/* main.c - hugepoold: flags, signals, readiness. The main thread listens; all else happens elsewhere. */
+#include <config.h>
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/thread.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "daemon/base/cleanup.h"
+#include "daemon/base/log.h"
+#include "daemon/run/config.h"
+#include "daemon/run/daemon.h"
+#include "daemon/run/listener.h"
+#include "proto/socket_path.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+static void print_help(void)
+{
+	puts("Usage: hugepoold [OPTION]...\n"
+	     "Keep pages zeroed and faulted in, and lease them to client processes.\n"
+	     "\n"
+	     "  --config FILE      read the configuration (JSON, see hugepool.conf(5))\n"
+	     "  --check-config     read the configuration, say what is wrong with it, and exit\n"
+	     "  --socket PATH      where clients connect\n"
+	     "  --state DIR        where pools of their own mounts are mounted [the socket's directory]\n"
+	     "  --workers N        threads that serve clients\n"
+	     "  --pool NAME=PAGE:MAX[,KEY=VALUE...]\n"
+	     "                     add a pool; may be given several times [default=4K:256M]\n"
+	     "  --log-level LEVEL  error, warning, notice, info or debug [info]\n"
+	     "  --version          print the version and exit\n"
+	     "  --help             print this and exit\n"
+	     "\n"
+	     "Keys of the configuration file:");
+	config_print_top_keys(stdout);
+	puts("\nKeys of a pool:");
+	config_print_pool_keys(stdout);
+}
+
+enum { OPTION_CONFIG = 256, OPTION_CHECK, OPTION_SOCKET, OPTION_STATE, OPTION_WORKERS, OPTION_POOL, OPTION_LOG,
+       OPTION_VERSION, OPTION_HELP };
+
+static const struct option options[] = {
+	{"config", required_argument, NULL, OPTION_CONFIG},   {"check-config", no_argument, NULL, OPTION_CHECK},
+	{"socket", required_argument, NULL, OPTION_SOCKET},   {"state", required_argument, NULL, OPTION_STATE},
+	{"workers", required_argument, NULL, OPTION_WORKERS}, {"pool", required_argument, NULL, OPTION_POOL},
+	{"log-level", required_argument, NULL, OPTION_LOG},   {"version", no_argument, NULL, OPTION_VERSION},
+	{"help", no_argument, NULL, OPTION_HELP},             {NULL, 0, NULL, 0},
+};
+
+static int usage_error(const char *what, const char *value)
+{
+	fprintf(stderr, "hugepoold: %s%s%s\nTry 'hugepoold --help'.\n", what, value ? ": " : "", value ? value : "");
+	return EXIT_USAGE;
+}
+
+/* Flags win over the file, so the file is read first, wherever --config stands. Returns -1 to go on, or the exit
+ * status. */
+static int read_flags(int argc, char **argv, struct config *config, bool *ret_check_only)
+{
+	_cleanup_free_ char *error = NULL;
+	int option;
+
+	*ret_check_only = false;
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case OPTION_HELP:
+			print_help();
+			return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+		case OPTION_VERSION:
+			puts("hugepoold " PACKAGE_VERSION);
+			return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+		case OPTION_CHECK:
+			*ret_check_only = true;
+			break;
+		case OPTION_CONFIG:
+			if (config_read_file(config, optarg, &error) < 0) {
+				fprintf(stderr, "hugepoold: %s\n", error ? error : "out of memory");
+				return EXIT_FAILED;
+			}
+			break;
+		case '?':
+			return usage_error("unknown option, or its argument is missing", argv[optind - 1]);
+		default:
+			break;
+		}
+	}
+	if (optind < argc)
+		return usage_error("unexpected argument", argv[optind]);
+
+	optind = 1;
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		int r = 0;
+
+		switch (option) {
+		case OPTION_SOCKET:
+			r = config_set(config, "socket", optarg, &error);
+			break;
+		case OPTION_STATE:
+			r = config_set(config, "state", optarg, &error);
+			break;
+		case OPTION_WORKERS:
+			r = config_set(config, "workers", optarg, &error);
+			break;
+		case OPTION_LOG:
+			r = config_set(config, "log_level", optarg, &error);
+			break;
+		case OPTION_POOL:
+			r = config_add_pool_word(config, optarg, &error);
+			break;
+		default:
+			break;
+		}
+		if (r < 0)
+			return usage_error(error ? error : "out of memory", NULL);
+	}
+	if (config_finish(config, &error) < 0)
+		return usage_error(error ? error : "out of memory", NULL);
+	return -1;
+}
+
+/* The directory of the default socket is ours to make; any other must be there. */
+static int find_socket(const struct config *config, char path[SOCKET_PATH_MAX])
+{
+	char *slash;
+	int r;
+
+	r = socket_path_find(config->socket_path, path);
+	if (r == -ENOENT) {
+		log_error("no --socket, no $HUGEPOOL_SOCKET and no $XDG_RUNTIME_DIR: where shall clients connect?");
+		return r;
+	}
+	if (r < 0) {
+		log_error("the socket's path is longer than %d bytes", SOCKET_PATH_MAX - 1);
+		return r;
+	}
+	slash = strrchr(path, '/');
+	if (!config->socket_path && slash && slash != path) {
+		*slash = 0;
+		r = mkdir(path, 0755) == 0 || errno == EEXIST ? 0 : -errno;
+		if (r < 0)
+			log_error("cannot make %s: %s", path, strerror(-r));
+		*slash = '/';
+	}
+	return r;
+}
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+	log_info("stopping: signal %s", strsignal((int)number));
+	event_base_loopbreak(arg);
+}
+
+/* Listen, tell systemd, and wait for the signal to stop. */
+static int serve(struct daemon *daemon, struct listener *listener, struct event_base *base)
+{
+	struct event *term = evsignal_new(base, SIGTERM, on_signal, base);
+	struct event *interrupt = evsignal_new(base, SIGINT, on_signal, base);
+	int r = -ENOMEM;
+
+	if (term && interrupt && event_add(term, NULL) == 0 && event_add(interrupt, NULL) == 0)
+		r = listener_start(listener, base, &daemon->service);
+	if (r == 0) {
+		log_info("ready: %s, %u pools, %u workers", listener->path, daemon->n_pools, daemon->n_workers);
+		sd_notifyf(0, "READY=1\nSTATUS=%u pools, socket %s\nMAINPID=%d", daemon->n_pools, listener->path,
+			   (int)getpid());
+		event_base_loop(base, EVLOOP_NO_EXIT_ON_EMPTY);
+		sd_notify(0, "STOPPING=1");
+	}
+	if (term)
+		event_free(term);
+	if (interrupt)
+		event_free(interrupt);
+	return r;
+}
+
+static int run(const struct config *config)
+{
+	_cleanup_free_ char *error = NULL, *mount_parent = NULL;
+	char path[SOCKET_PATH_MAX];
+	struct event_base *base;
+	struct listener listener;
+	struct daemon daemon;
+	int r;
+
+	if (find_socket(config, path) < 0)
+		return EXIT_FAILED;
+	mount_parent = config->state_dir ? strdup(config->state_dir) : strndup(path, (size_t)(strrchr(path, '/') - path));
+	base = event_base_new();
+	if (!base || !mount_parent) {
+		log_error("out of memory");
+		return EXIT_FAILED;
+	}
+	r = listener_init(&listener, path, &error);
+	if (r == 0) {
+		r = daemon_init(&daemon, config, mount_parent, &error);
+		if (r == 0)
+			r = serve(&daemon, &listener, base);
+		listener_fini(&listener);
+		daemon_fini(&daemon);
+	}
+	if (r < 0)
+		log_error("%s", error ? error : strerror(-r));
+	event_base_free(base);
+	return r < 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+int main(int argc, char **argv)
+{
+	struct config config;
+	bool check_only;
+	int status;
+
+	config_init(&config);
+	status = read_flags(argc, argv, &config, &check_only);
+	if (status < 0) {
+		log_init(config.log_level);
+		signal(SIGPIPE, SIG_IGN);
+		if (check_only)
+			puts("the configuration is fine");
+		status = check_only ? EXIT_DONE : run(&config);
+	}
+	config_fini(&config);
+	return status;
+}

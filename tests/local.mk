@@ -1,0 +1,14 @@
+# Tests mirror the rooms. A program that cannot run here says why and counts as skipped; CI does not allow it.
+AM_TESTS_ENVIRONMENT = \
+	HP_BUILD='$(abs_top_builddir)'; export HP_BUILD; \
+	HP_SOURCE='$(abs_top_srcdir)'; export HP_SOURCE;
+TEST_LIBS = $(CMOCKA_LIBS)
+
+if HAVE_CMOCKA
+include tests/unit/local.mk
+include tests/model/local.mk
+include tests/fuzz/local.mk
+include tests/system/local.mk
+include tests/stress/local.mk
+endif
+

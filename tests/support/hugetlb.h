@@ -1,0 +1,42 @@
+/* hugetlb.h - the host's hugepages for tests: taking turns, raising nr_hugepages, reading the kernel's
+ * counters.
+ *
+ * A test that asserts on the counters, or that needs pages to be there, holds the lock meanwhile: other test
+ * programs on this host do the same. It reads /sys by itself, so that it proves what the daemon's own code
+ * says. One thread; the lock is the process's, and goes with it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define HUGETLB_LOCK_PATH "/tmp/hugepool-tests.lock"
+
+struct hugetlb_counts {
+	uint64_t total, free, reserved, surplus;
+};
+
+/* Wait for our turn; false after a minute. */
+bool hugetlb_lock(void);
+/* Undoes every hugetlb_raise() and lets the next one in. Fine without the lock. */
+void hugetlb_unlock(void);
+
+/* With the lock: add `n_pages` free pages. False, with the reason on stderr, and nothing changed: no
+ * privilege, no such pages, or no memory for them; time to skip(). */
+bool hugetlb_raise(uint64_t page_bytes, uint64_t n_pages);
+
+/* All zero if the kernel has no such pages. */
+struct hugetlb_counts hugetlb_counts(uint64_t page_bytes);
+
+/* A client that does its worst: a child that pins the file's first page by an io_uring buffer and lets go of
+ * its descriptor and its mapping, but not of the page. */
+struct hugetlb_pinner {
+	pid_t pid;
+	int leash_fd;
+};
+
+/* Returns when the page is pinned; false, and no child, if this kernel does not let us. */
+bool hugetlb_pin(int fd, uint64_t page_bytes, struct hugetlb_pinner *ret);
+/* Ends the child. The kernel takes its ring down, and unpins, some time after. */
+void hugetlb_unpin(struct hugetlb_pinner *pinner);

@@ -1,0 +1,26 @@
+# One program a room; each links the room and what the room stands on.
+
+check_PROGRAMS += tests/unit/test_bump
+TESTS          += tests/unit/test_bump
+tests_unit_test_bump_SOURCES = tests/unit/test_bump.c
+tests_unit_test_bump_LDADD   = libproto.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_frame
+TESTS          += tests/unit/test_frame
+tests_unit_test_frame_SOURCES = tests/unit/test_frame.c
+tests_unit_test_frame_LDADD   = libproto.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_client
+TESTS          += tests/unit/test_client
+tests_unit_test_client_SOURCES = tests/unit/test_client.c
+tests_unit_test_client_LDADD   = libclient.la libproto.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_config
+TESTS          += tests/unit/test_config
+tests_unit_test_config_SOURCES = tests/unit/test_config.c
+tests_unit_test_config_LDADD   = libconfig.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_backing
+TESTS          += tests/unit/test_backing
+tests_unit_test_backing_SOURCES = tests/unit/test_backing.c tests/support/hugetlb.h tests/support/hugetlb.c
+tests_unit_test_backing_LDADD   = libbacking.la libbase.la $(TEST_LIBS)

@@ -1,0 +1,251 @@
+/* test_client.c - what libhugepool does without a daemon: socket paths, errors, arenas. */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "client/lib/arena.h"
+#include "client/lib/client.h"
+#include "client/lib/error.h"
+
+#define PAGE_BYTES 4096u
+
+/* ---- socket path ---- */
+
+static void socket_path_given_wins_over_the_environment(void **state)
+{
+	char path[CLIENT_PATH_MAX];
+
+	setenv("HUGEPOOL_SOCKET", "/from/environment", 1);
+	assert_int_equal(client_socket_path("/given", path), 0);
+	assert_string_equal(path, "/given");
+	assert_int_equal(client_socket_path(NULL, path), 0);
+	assert_string_equal(path, "/from/environment");
+	unsetenv("HUGEPOOL_SOCKET");
+}
+
+static void socket_path_by_default_depends_on_the_user(void **state)
+{
+	char path[CLIENT_PATH_MAX];
+
+	setenv("HUGEPOOL_SOCKET", "", 1); /* as good as unset */
+	setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
+	if (geteuid() == 0) {
+		assert_int_equal(client_socket_path(NULL, path), 0);
+		assert_string_equal(path, "/run/hugepool/hugepoold.sock");
+		assert_int_equal(seteuid(65534), 0);
+	}
+	assert_int_equal(client_socket_path(NULL, path), 0);
+	assert_string_equal(path, "/run/user/7/hugepool/hugepoold.sock");
+	unsetenv("XDG_RUNTIME_DIR");
+	assert_int_equal(client_socket_path(NULL, path), -ENOENT);
+	assert_non_null(strstr(hp_error(), "XDG_RUNTIME_DIR"));
+	if (getuid() == 0)
+		assert_int_equal(seteuid(0), 0);
+}
+
+static void socket_path_longer_than_an_address_is_refused(void **state)
+{
+	char path[CLIENT_PATH_MAX], longest[CLIENT_PATH_MAX + 1];
+
+	memset(longest, 'x', CLIENT_PATH_MAX);
+	longest[CLIENT_PATH_MAX] = '\0';
+	assert_int_equal(client_socket_path(longest, path), -ENAMETOOLONG);
+	longest[CLIENT_PATH_MAX - 1] = '\0';
+	assert_int_equal(client_socket_path(longest, path), 0);
+	assert_string_equal(path, longest);
+}
+
+/* ---- errors ---- */
+
+static void error_of_every_code_is_negative_and_has_a_sentence(void **state)
+{
+	for (unsigned i = 0; i < hugepool__code__descriptor.n_values; i++) {
+		Hugepool__Error error = HUGEPOOL__ERROR__INIT;
+
+		error.code = (Hugepool__Code)hugepool__code__descriptor.values[i].value;
+		assert_true(error_set_wire(&error) < 0);
+		assert_true(strlen(hp_error()) > 0);
+	}
+}
+
+static void error_from_the_daemon_keeps_its_sentence(void **state)
+{
+	Hugepool__Error error = HUGEPOOL__ERROR__INIT;
+	char sentence[] = "Ask for less.";
+
+	error.message = sentence;
+	error.code = HUGEPOOL__CODE__OVER_QUOTA;
+	assert_int_equal(error_set_wire(&error), -EDQUOT);
+	assert_string_equal(hp_error(), "Ask for less.");
+	error.code = (Hugepool__Code)-1;
+	assert_int_equal(error_set_wire(&error), -EPROTO);
+	error.code = (Hugepool__Code)1000;
+	assert_int_equal(error_set_wire(&error), -EPROTO);
+	assert_non_null(strstr(hp_error(), "Ask for less."));
+}
+
+static void error_longer_than_its_buffer_is_cut(void **state)
+{
+	char sentence[2000];
+
+	memset(sentence, 'x', sizeof(sentence) - 1);
+	sentence[sizeof(sentence) - 1] = '\0';
+	assert_int_equal(error_set(-EIO, "%s", sentence), -EIO);
+	assert_true(strlen(hp_error()) < sizeof(sentence) - 1);
+}
+
+/* ---- calls that need no daemon to fail ---- */
+
+static void open_without_a_daemon_says_so(void **state)
+{
+	hp_client *client = NULL;
+	char path[] = "/tmp/hugepool-test-XXXXXX";
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(hp_open(path, &client), -ECONNREFUSED);
+	assert_non_null(strstr(hp_error(), path));
+	unlink(path);
+	close(fd);
+	assert_int_equal(hp_open(path, &client), -ENOENT);
+	assert_int_equal(hp_open(path, NULL), -EINVAL);
+	assert_null(client);
+}
+
+static void calls_without_a_client_are_refused(void **state)
+{
+	uint64_t bytes = 1;
+	hp_lease *lease = NULL;
+
+	assert_int_equal(hp_alloc(NULL, 1, NULL, &lease), -EINVAL);
+	assert_int_equal(hp_pool_page_bytes(NULL, NULL, &bytes), -EINVAL);
+	assert_int_equal(hp_free_id(NULL, 1), -EINVAL);
+	assert_int_equal(hp_free_name(NULL, "name"), -EINVAL);
+	assert_int_equal(hp_free(NULL), 0);
+	assert_int_equal(hp_free_batch(&lease, 1), 0);
+	assert_int_equal(hp_free_batch(NULL, 1), -EINVAL);
+	hp_lease_forget(NULL);
+	assert_null(hp_close(NULL));
+}
+
+/* ---- arenas ---- */
+
+static int file_new(uint64_t bytes)
+{
+	int fd = memfd_create("arena", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
+	return fd;
+}
+
+static void arena_table_of_many_finds_each_until_it_is_gone(void **state)
+{
+	struct arena_table table = {0};
+
+	/* 3 has no common divisor with 100: every id once, in no order. */
+	for (uint64_t i = 0; i < 100; i++)
+		assert_int_equal(arena_table_consume_fd(&table, i * 3 % 100, i + 1, PAGE_BYTES, file_new(0)),
+				 0);
+	for (uint64_t i = 0; i < 100; i++)
+		assert_int_equal(arena_table_find(&table, i * 3 % 100)->n_pages, i + 1);
+	for (uint64_t id = 0; id < 100; id += 2)
+		arena_table_gone(&table, id);
+	arena_table_gone(&table, 1000);
+	for (uint64_t id = 0; id < 100; id++)
+		assert_true((arena_table_find(&table, id) != NULL) == (id % 2 == 1));
+	arena_table_fini(&table, true);
+}
+
+static void arena_shown_twice_stays_as_it_was(void **state)
+{
+	struct arena_table table = {0};
+	struct arena *arena;
+	int second_fd;
+
+	assert_int_equal(arena_table_consume_fd(&table, 1, 2, PAGE_BYTES, file_new(2 * PAGE_BYTES)), 0);
+	arena = arena_table_find(&table, 1);
+	second_fd = file_new(2 * PAGE_BYTES);
+	assert_int_equal(arena_table_consume_fd(&table, 1, 2, PAGE_BYTES, second_fd), 0);
+	assert_ptr_equal(arena_table_find(&table, 1), arena);
+	assert_int_equal(fcntl(second_fd, F_GETFD), -1);
+	arena_table_fini(&table, true);
+}
+
+static void arena_mapping_is_aligned_and_outlives_gone_while_leased(void **state)
+{
+	struct arena_table table = {0};
+	unsigned char resident[2];
+	struct arena *arena;
+	uint8_t *data;
+
+	assert_int_equal(arena_table_consume_fd(&table, 1, 2, PAGE_BYTES, file_new(2 * PAGE_BYTES)), 0);
+	arena = arena_table_find(&table, 1);
+	assert_int_equal(arena_take(arena), 0);
+	data = arena->data;
+	assert_int_equal((uintptr_t)data % (1u << 30), 0);
+	data[0] = data[2 * PAGE_BYTES - 1] = 1;
+	assert_int_equal(arena_take(arena), 0);
+	assert_ptr_equal(arena->data, data);
+
+	arena_table_gone(&table, 1);
+	assert_null(arena_table_find(&table, 1));
+	arena_put(arena, true);
+	assert_int_equal(mincore(data, 2 * PAGE_BYTES, resident), 0);
+	arena_put(arena, true);
+	assert_int_equal(mincore(data, 2 * PAGE_BYTES, resident), -1);
+	assert_int_equal(errno, ENOMEM);
+	arena_table_fini(&table, true);
+}
+
+static void arena_that_its_file_does_not_hold_is_refused(void **state)
+{
+	static const uint64_t sizes[][2] = {
+		{3, PAGE_BYTES},	  {0, PAGE_BYTES},	    {2, 1000}, {1, 6144}, {2, 0},
+		{UINT64_MAX, PAGE_BYTES}, {1ull << 52, PAGE_BYTES},
+	};
+	struct arena_table table = {0};
+
+	for (uint64_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		assert_int_equal(
+			arena_table_consume_fd(&table, i, sizes[i][0], sizes[i][1], file_new(2 * PAGE_BYTES)),
+			0);
+		assert_int_equal(arena_take(arena_table_find(&table, i)), -EPROTO);
+	}
+	assert_int_equal(
+		arena_table_consume_fd(&table, 100, 1, PAGE_BYTES, open("/dev/zero", O_RDWR | O_CLOEXEC)), 0);
+	assert_int_equal(arena_take(arena_table_find(&table, 100)), -EPROTO);
+	arena_table_fini(&table, true);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(socket_path_given_wins_over_the_environment),
+		cmocka_unit_test(socket_path_by_default_depends_on_the_user),
+		cmocka_unit_test(socket_path_longer_than_an_address_is_refused),
+		cmocka_unit_test(error_of_every_code_is_negative_and_has_a_sentence),
+		cmocka_unit_test(error_from_the_daemon_keeps_its_sentence),
+		cmocka_unit_test(error_longer_than_its_buffer_is_cut),
+		cmocka_unit_test(open_without_a_daemon_says_so),
+		cmocka_unit_test(calls_without_a_client_are_refused),
+		cmocka_unit_test(arena_table_of_many_finds_each_until_it_is_gone),
+		cmocka_unit_test(arena_shown_twice_stays_as_it_was),
+		cmocka_unit_test(arena_mapping_is_aligned_and_outlives_gone_while_leased),
+		cmocka_unit_test(arena_that_its_file_does_not_hold_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

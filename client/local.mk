@@ -7,8 +7,7 @@ libclient_la_SOURCES = \
 	client/lib/connection.h client/lib/connection.c \
 	client/lib/error.h client/lib/error.c \
 	client/lib/lease.c \
-	client/lib/session.h \
-	client/lib/socket_path.c
+	client/lib/session.h
 libclient_la_LIBADD = libproto.la
 
 # -version-info CURRENT:REVISION:AGE. Before a release: something changed: REVISION + 1. Functions were added:

@@ -31,8 +31,7 @@ struct frame_header {
 };
 
 void frame_header_put(uint8_t bytes[FRAME_HEADER_BYTES], const struct frame_header *header);
-/* -EPROTO: longer than FRAME_MAX_BYTES, too many descriptors, unknown flags, or the zero bytes are not zero.
- */
+/* -EPROTO: longer than FRAME_MAX_BYTES, too many descriptors, unknown flags, or not zero where it must be. */
 int frame_header_get(const uint8_t bytes[FRAME_HEADER_BYTES], struct frame_header *ret_header);
 
 /* ---- receiving: frame_reader.c ---- */
@@ -42,8 +41,8 @@ struct frame_reader;
 /* accept_fds: false for the daemon's side, where a descriptor that arrives is a protocol error. Its closing
  * can block, so the reader leaves it to frame_reader_take_stray_fd() and whoever may block. -ENOMEM, or 0. */
 int frame_reader_new(bool accept_fds, struct frame_reader **ret);
-/* Closes descriptors that nobody took: take the strays first where blocking matters. NULL is fine. Returns
- * NULL. */
+/* Closes descriptors that nobody took: take the strays first where that must not block. NULL is fine.
+ * Returns NULL. */
 struct frame_reader *frame_reader_free(struct frame_reader *reader);
 
 /* One recvmsg of as much as there is room for; call it when frame_reader_next() has returned FRAME_AGAIN.

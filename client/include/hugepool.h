@@ -4,16 +4,16 @@
  * shared by descriptor. The library maps each arena (the file that leases lie in) once, at an address aligned
  * to 1 GiB.
  *
- * Errors: functions return 0 or a negative errno; hp_error() has the sentence of the calling thread's last
- * failure. -EINVAL     an argument makes no sense            -EPERM      the pool does not admit you, or not
- * an admin -ENOENT     no such pool or lease                 -EACCES     somebody else holds that lease
+ * Errors: functions return 0 or a negative errno; hp_error() has the sentence of the thread's last failure.
+ *   -EINVAL     an argument makes no sense            -EPERM      the pool does not admit you
+ *   -ENOENT     no such pool or lease                 -EACCES     somebody else holds that lease
  *   -EDQUOT     over your quota                       -ENOSPC     the pool is full
- *   -ENOMEM     no memory, here or from the kernel    -EEXIST     the name is taken
- *   -ECONNREFUSED, -ENOENT (from hp_open)  no daemon  -ECONNRESET the daemon went away and did not come back
- *   -EOVERFLOW  too many sessions, requests or items  -EPROTO     the daemon speaks another language
- *   -EMFILE     no descriptor is free here            -ETIMEDOUT  (from hp_open) the daemon does not answer
- *   -ESTALE     the session ended while we were not connected: its leases are gone, all that is left is
- * hp_close() -ECHILD     the client belongs to the process that this one was forked from
+ *   -ENOMEM     no memory, here or from the kernel    -EMFILE     no descriptor is free here
+ *   -EEXIST     the name is taken                     -EOVERFLOW  too many sessions, requests or items
+ *   -ECONNREFUSED, -ENOENT (from hp_open)  no daemon  -ETIMEDOUT  (from hp_open) the daemon does not answer
+ *   -ECONNRESET the daemon went away for good         -EPROTO     the daemon speaks another language
+ *   -ESTALE     the session ended while we were not connected: its leases are gone, only hp_close() is left
+ *   -ECHILD     the client belongs to the process that this one was forked from
  *
  * A broken connection is mended by the next call, or by those that wait, which take up to 10 s to find the
  * daemon again; after -ECONNRESET a later call tries anew. Meanwhile leases are what they were: memory of
@@ -55,8 +55,7 @@ hp_client *hp_close(hp_client *client);
 int hp_pool_page_bytes(hp_client *client, const char *pool, uint64_t *ret_page_bytes);
 
 enum {
-	HP_DETACHED = 1u << 0, /* the lease lives on when this process has died, until somebody frees it by id
-				  or name */
+	HP_DETACHED = 1u << 0, /* lives on when this process has died, until it is freed by id or name */
 };
 
 struct hp_alloc_options {
@@ -70,8 +69,7 @@ struct hp_alloc_options {
 int hp_alloc(hp_client *client, uint64_t bytes, const struct hp_alloc_options *options, hp_lease **ret_lease);
 
 /* Lease `n` buffers with one request, of bytes[0] ... bytes[n-1]: all or none. `ret_leases` has room for n.
- * A name is not allowed when n > 1. On failure all of ret_leases are NULL, or untouched if nothing was asked.
- */
+ * A name is not allowed when n > 1. On failure ret_leases are all NULL, or untouched. */
 int hp_alloc_batch(hp_client *client, const uint64_t *bytes, unsigned n,
 		   const struct hp_alloc_options *options, hp_lease **ret_leases);
 

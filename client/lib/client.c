@@ -160,6 +160,19 @@ int session_adopt(hp_client *client, const Hugepool__HelloReply *hello)
 	return 0;
 }
 
+static int find_socket(hp_client *client, const char *given)
+{
+	int r = socket_path_find(given, client->socket_path);
+
+	if (r == -ENOENT)
+		return error_set(
+			r, "Neither HUGEPOOL_SOCKET nor XDG_RUNTIME_DIR says where the daemon's socket is.");
+	if (r < 0)
+		return error_set(r, "The path of the daemon's socket is longer than %d bytes.",
+				 SOCKET_PATH_MAX - 1);
+	return 0;
+}
+
 /* The rest of hp_open(), which frees the client when this fails. */
 static int client_open(hp_client *client, const char *socket_path)
 {
@@ -169,7 +182,7 @@ static int client_open(hp_client *client, const char *socket_path)
 	client->fork_mark = fork_mark_new();
 	if (!client->fork_mark)
 		return error_set(-errno, "Cannot mark memory for fork: %s.", strerror(errno));
-	r = client_socket_path(socket_path, client->socket_path);
+	r = find_socket(client, socket_path);
 	if (r < 0)
 		return r;
 	client->last_request_id = 1;

@@ -13,6 +13,7 @@
 #include "client/lib/arena.h"
 #include "client/lib/client.h"
 #include "client/lib/connection.h"
+#include "proto/socket_path.h"
 
 #define SESSION_TOKEN_BYTES 16
 #define SESSION_MAX_BATCH   1024 /* items in one request of ours; the daemon may allow fewer */
@@ -25,7 +26,7 @@ struct session_pool {
 
 struct hp_client {
 	/* Constant after hp_open(). */
-	char socket_path[CLIENT_PATH_MAX];
+	char socket_path[SOCKET_PATH_MAX];
 	const volatile uint8_t *fork_mark; /* a page that the kernel wipes in a forked child */
 
 	pthread_mutex_t lock;

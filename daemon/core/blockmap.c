@@ -17,18 +17,15 @@ static const uint64_t block_starts[WORD_ORDER + 1] = {
 	UINT64_C(0x0000000000000001),
 };
 
-/* From whole blocks of `order` to those of the order above; blocks are named by their first bit. */
-static inline uint64_t word_fold(uint64_t blocks, unsigned order)
-{
-	return blocks & blocks >> (1u << order) & block_starts[order + 1];
-}
+/* From the places where 2^order set bits begin to those where twice as many do. */
+static inline uint64_t word_double(uint64_t places, unsigned order) { return places & places >> (1u << order); }
 
-/* The whole blocks of `order` in a word. */
+/* The whole blocks of `order` in a word, named by their first bits. */
 static inline uint64_t word_blocks(uint64_t word, unsigned order)
 {
 	for (unsigned i = 0; i < order; i++)
-		word = word_fold(word, i);
-	return word;
+		word = word_double(word, i);
+	return word & block_starts[order];
 }
 
 /* The order of the largest whole block in a word, -1 if the word is 0. */
@@ -36,8 +33,8 @@ static inline int word_largest_order(uint64_t word)
 {
 	int order = -1;
 
-	while (word != 0 && ++order < WORD_ORDER)
-		word = word_fold(word, (unsigned)order);
+	while ((word & block_starts[order + 1]) != 0 && ++order < WORD_ORDER)
+		word = word_double(word, (unsigned)order);
 	return order;
 }
 
@@ -187,44 +184,42 @@ void blockmap_write(struct blockmap *map, uint64_t first, uint64_t n_pages, bool
 
 /* ---- finding ---- */
 
-/* The units of word `index`, seen from `order`: where its blocks start, or above that level, which units hold
- * one. */
-static inline uint64_t order_word(const struct blockmap *map, unsigned order, unsigned level, uint64_t index)
+/* The whole blocks of `order` in word `index` of the level whose words show them. */
+static inline uint64_t blocks_at(const struct blockmap *map, unsigned order, unsigned level, uint64_t index)
 {
-	unsigned own_level = level_of_order(map, order);
-
-	if (level > own_level)
-		return level_map(map, level, order)[index];
-	return word_blocks(level_whole(map, level)[index], order - WORD_ORDER * own_level);
+	return word_blocks(level_whole(map, level)[index], order - WORD_ORDER * level);
 }
 
 bool blockmap_find(const struct blockmap *map, unsigned order, uint64_t from, uint64_t *ret_first)
 {
 	const unsigned own_level = level_of_order(map, order);
+	const unsigned shift = WORD_ORDER * own_level;
+	const uint64_t size = UINT64_C(1) << order;
+	uint64_t unit = ((from + size - 1) & ~(size - 1)) >> shift;
+	uint64_t index = unit / WORD_BITS, word;
 	unsigned level = own_level;
-	uint64_t unit = (from + (UINT64_C(1) << order) - 1) >> order << (order - WORD_ORDER * own_level);
-	uint64_t word;
 
-	if (UINT64_C(1) << order > map->n_pages)
+	if (size > map->n_pages || index >= map->n_words[level])
 		return false;
-	for (;;) {
-		if (unit / WORD_BITS >= map->n_words[level])
-			return false;
-		word = order_word(map, order, level, unit / WORD_BITS) & ALL_ONES << unit % WORD_BITS;
-		if (word != 0)
-			break;
-		if (level == map->top)
-			return false;
-		unit = unit / WORD_BITS + 1;
-		level++;
+	word = blocks_at(map, order, level, index) & ALL_ONES << unit % WORD_BITS;
+	if (word == 0) {
+		/* Up, until there is a word further on that holds one. */
+		do {
+			if (level == map->top)
+				return false;
+			unit = index + 1;
+			index = unit / WORD_BITS;
+			level++;
+			if (index >= map->n_words[level])
+				return false;
+			word = level_map(map, level, order)[index] & ALL_ONES << unit % WORD_BITS;
+		} while (word == 0);
+		/* Down, to the first of it. */
+		while (index = index * WORD_BITS + (unsigned)__builtin_ctzll(word), --level > own_level)
+			word = level_map(map, level, order)[index];
+		word = blocks_at(map, order, level, index);
 	}
-	unit = unit / WORD_BITS * WORD_BITS + (unsigned)__builtin_ctzll(word);
-	while (level > own_level) {
-		level--;
-		word = order_word(map, order, level, unit);
-		unit = unit * WORD_BITS + (unsigned)__builtin_ctzll(word);
-	}
-	*ret_first = unit << WORD_ORDER * own_level;
+	*ret_first = (index * WORD_BITS + (unsigned)__builtin_ctzll(word)) << shift;
 	return true;
 }
 
@@ -235,7 +230,7 @@ bool blockmap_is_whole(const struct blockmap *map, unsigned order, uint64_t firs
 
 	if (first + (UINT64_C(1) << order) > map->n_pages)
 		return false;
-	return order_word(map, order, level, unit / WORD_BITS) >> unit % WORD_BITS & 1;
+	return blocks_at(map, order, level, unit / WORD_BITS) >> unit % WORD_BITS & 1;
 }
 
 uint64_t blockmap_run_end(const struct blockmap *map, uint64_t page)
@@ -316,7 +311,7 @@ uint64_t blockmap_count(const struct blockmap *map, unsigned order)
 	if (UINT64_C(1) << order > map->n_pages)
 		return 0;
 	for (uint64_t i = 0; i < n_words; i++)
-		n_blocks += (unsigned)__builtin_popcountll(order_word(map, order, level, i));
+		n_blocks += (unsigned)__builtin_popcountll(blocks_at(map, order, level, i));
 	return n_blocks;
 }
 

@@ -17,8 +17,11 @@
 #include "daemon/core/blockmap.h"
 
 #define BUDDY_MAGIC 0xb0dd1e5u
-/* How many runs of one order, or spared blocks, a take looks at. More are slower and pack no better. */
-#define MAX_TRIES 4
+/* How many runs of one order a take looks at. More are slower and pack hardly better. */
+#define MAX_TRIES 2
+/* How far up, in blocks of its size, a spared block can send a take. Farther, and the takes of one size end up in the
+ * middle of what larger ones will want. */
+#define SPARE_REACH 16
 
 struct buddy {
 	unsigned magic; /* constant after init */
@@ -98,14 +101,14 @@ static bool block_is_spared(const struct blockmap *map, unsigned order, uint64_t
 	       !blockmap_is_whole(map, order + 1, parent) && blockmap_is_whole(map, order, first);
 }
 
-/* The next-larger-buddy rule: instead of a spared block, the next one of just that order that is not spared,
- * if it is among the next few. Larger blocks are left alone: to split one is worse. */
+/* The next-larger-buddy rule: instead of a spared block, the next one of just that order that is not spared, if there
+ * is one near by. Larger blocks are left alone: to split one is worse. */
 static uint64_t block_to_take(const struct blockmap *map, unsigned order, uint64_t spared)
 {
 	const uint64_t size = UINT64_C(1) << order;
 	uint64_t from = spared + size, block;
 
-	for (unsigned i = 0; i < MAX_TRIES && blockmap_find(map, order, from, &block); i++) {
+	while (blockmap_find(map, order, from, &block) && block - spared <= SPARE_REACH * size) {
 		if (blockmap_is_whole(map, order + 1, block & ~(2 * size - 1))) {
 			from = blockmap_run_end(map, block) & ~(2 * size - 1);
 			continue;
@@ -139,6 +142,12 @@ static void assert_range(const struct buddy *buddy, uint64_t first, uint64_t n_p
 	hp_assert(n_pages > 0 && first < buddy->map.n_pages && n_pages <= buddy->map.n_pages - first);
 }
 
+static void take_chosen(struct buddy *buddy, uint64_t first, uint64_t n_pages)
+{
+	blockmap_write(&buddy->map, first, n_pages, false);
+	buddy->free_pages -= n_pages;
+}
+
 int buddy_take(struct buddy *buddy, uint64_t n_pages, uint64_t align_pages, uint64_t *ret_first)
 {
 	uint64_t first;
@@ -148,10 +157,29 @@ int buddy_take(struct buddy *buddy, uint64_t n_pages, uint64_t align_pages, uint
 	if (buddy->isolated || n_pages > buddy->free_pages ||
 	    !choose(&buddy->map, n_pages, align_pages, &first))
 		return BUDDY_FULL;
-	blockmap_write(&buddy->map, first, n_pages, false);
-	buddy->free_pages -= n_pages;
+	take_chosen(buddy, first, n_pages);
 	*ret_first = first;
 	return 0;
+}
+
+uint32_t buddy_take_bulk(struct buddy *buddy, uint64_t n_pages, uint32_t n_runs, uint64_t *ret_firsts)
+{
+	uint32_t n_taken = 0;
+	uint64_t first;
+
+	hp_assert_alive(buddy, BUDDY_MAGIC);
+	hp_assert(n_pages > 0);
+	while (!buddy->isolated && n_taken < n_runs && n_pages <= buddy->free_pages &&
+	       choose(&buddy->map, n_pages, 1, &first)) {
+		uint64_t n_here = (blockmap_run_end(&buddy->map, first) - first) / n_pages;
+
+		if (n_here > n_runs - n_taken)
+			n_here = n_runs - n_taken;
+		take_chosen(buddy, first, n_here * n_pages);
+		for (; n_here > 0; n_here--, first += n_pages)
+			ret_firsts[n_taken++] = first;
+	}
+	return n_taken;
 }
 
 int buddy_take_at(struct buddy *buddy, uint64_t first, uint64_t n_pages)
@@ -159,8 +187,7 @@ int buddy_take_at(struct buddy *buddy, uint64_t first, uint64_t n_pages)
 	assert_range(buddy, first, n_pages);
 	if (blockmap_run_end(&buddy->map, first) < first + n_pages)
 		return BUDDY_TAKEN;
-	blockmap_write(&buddy->map, first, n_pages, false);
-	buddy->free_pages -= n_pages;
+	take_chosen(buddy, first, n_pages);
 	return 0;
 }
 

@@ -34,6 +34,10 @@ struct buddy *buddy_init(void *memory, uint64_t n_pages);
  * Returns 0 and sets *ret_first; BUDDY_FULL is expected and leaves *ret_first untouched. */
 int buddy_take(struct buddy *buddy, uint64_t n_pages, uint64_t align_pages, uint64_t *ret_first);
 
+/* Take up to `n_runs` runs of `n_pages` each, not aligned, low addresses first: what as many calls of buddy_take would
+ * give, for less. Returns how many there are in ret_firsts; fewer than asked when the rest is BUDDY_FULL. */
+uint32_t buddy_take_bulk(struct buddy *buddy, uint64_t n_pages, uint32_t n_runs, uint64_t *ret_firsts);
+
 /* Take exactly these pages. Returns 0, or BUDDY_TAKEN with nothing changed. */
 int buddy_take_at(struct buddy *buddy, uint64_t first, uint64_t n_pages);
 

@@ -1,5 +1,6 @@
 noinst_LTLIBRARIES += liblease.la
 liblease_la_SOURCES = \
+	daemon/lease/audit.h daemon/lease/audit.c \
 	daemon/lease/lease.h daemon/lease/lease.c \
 	daemon/lease/lease_state.h \
 	daemon/lease/seats.h daemon/lease/seats.c \

@@ -30,8 +30,7 @@ static void hand_over_locked(struct zone *zone, struct arena *arena, uint64_t fi
 	lock_assert_held(&zone->lock);
 	arena->scrubbing = false;
 	if (damaged) {
-		arena->condemned = true;
-		buddy_isolate(arena->buddy);
+		zone_condemn_locked(arena);
 		return;
 	}
 	arena_cleaned(arena, first, n_pages);

@@ -94,6 +94,28 @@ void zone_wake_scrubber_locked(struct zone *zone)
 	mailbox_post(zone->pool->threads->scrubber, &zone->scrub_letter);
 }
 
+static void put_locked(struct zone *zone, struct run run, bool clean)
+{
+	struct arena *arena = arena_of(zone, run);
+
+	lock_assert_held(&zone->lock);
+	zone->out_pages -= run.n_pages;
+	if (clean) {
+		arena_put_clean(arena, run_first(run), run.n_pages);
+		zone->clean_pages += run.n_pages;
+	} else {
+		arena_put_dirty(arena, run_first(run), run.n_pages);
+		zone->dirty_pages += run.n_pages;
+	}
+}
+
+void zone_condemn_locked(struct arena *arena)
+{
+	lock_assert_held(&arena->zone->lock);
+	arena->condemned = true;
+	buddy_isolate(arena->buddy);
+}
+
 /* Lowest arena first, so that high ones empty and can be given back. */
 static int take_from_arenas(struct zone *zone, uint64_t n_pages, uint64_t align_pages, struct run *ret_run)
 {
@@ -113,12 +135,30 @@ static int take_from_arenas(struct zone *zone, uint64_t n_pages, uint64_t align_
 	return ZONE_SHORT;
 }
 
+static bool over_quota(const struct zone *zone, uint64_t n_pages)
+{
+	return zone->out_pages + zone->pinned_pages + n_pages > zone->pool->config.quota_pages;
+}
+
 int zone_take_locked(struct zone *zone, uint64_t n_pages, uint64_t align_pages, struct run *ret_run)
 {
+	struct run run;
+
 	lock_assert_held(&zone->lock);
-	if (zone->out_pages + zone->pinned_pages + n_pages > zone->pool->config.quota_pages)
+	if (over_quota(zone, n_pages))
 		return ZONE_OVER_QUOTA;
-	return take_from_arenas(zone, n_pages, align_pages, ret_run);
+	while (take_from_arenas(zone, n_pages, align_pages, &run) == 0) {
+		struct arena *arena = arena_of(zone, run);
+
+		if (!atomic_load(&arena->exposed) || backing_file_verify(arena->file) == 0) {
+			*ret_run = run;
+			return 0;
+		}
+		/* A client has destroyed the file: nothing is granted from it any more. */
+		put_locked(zone, run, true);
+		zone_condemn_locked(arena);
+	}
+	return ZONE_SHORT;
 }
 
 /* Fetch a batch of runs for the cache along with the one that is asked for. */
@@ -126,16 +166,11 @@ static int take_and_refill(struct zone *zone, struct zone_worker *worker, uint64
 {
 	uint32_t n_more = pcache_refill_runs(worker->clean, n_pages);
 	struct run run;
-	int r;
 
-	r = zone_take_locked(zone, n_pages, 1, ret_run);
-	if (r != 0)
+	if (zone_take_locked(zone, n_pages, 1, ret_run) != 0)
 		return ZONE_SHORT;
-	while (n_more-- > 0) {
-		if (zone_take_locked(zone, n_pages, 1, &run) != 0)
-			break;
+	while (n_more-- > 0 && !over_quota(zone, n_pages) && take_from_arenas(zone, n_pages, 1, &run) == 0)
 		hp_assert(pcache_put(worker->clean, run.address, n_pages, false) == 0);
-	}
 	return 0;
 }
 
@@ -158,21 +193,6 @@ int zone_take(struct zone *zone, unsigned index, uint64_t n_pages, uint64_t alig
 		r = zone_take_locked(zone, n_pages, align_pages, ret_run) == 0 ? 0 : ZONE_SHORT;
 	lock_drop(&zone->lock);
 	return r;
-}
-
-static void put_locked(struct zone *zone, struct run run, bool clean)
-{
-	struct arena *arena = arena_of(zone, run);
-
-	lock_assert_held(&zone->lock);
-	zone->out_pages -= run.n_pages;
-	if (clean) {
-		arena_put_clean(arena, run_first(run), run.n_pages);
-		zone->clean_pages += run.n_pages;
-	} else {
-		arena_put_dirty(arena, run_first(run), run.n_pages);
-		zone->dirty_pages += run.n_pages;
-	}
 }
 
 /* Move up to `n_pages` of a cache back to the arenas. */

@@ -105,6 +105,8 @@ int zone_add_arena(struct zone *zone, struct arena *arena);
  * zone_limbo_returned(). */
 void zone_remove_arena_locked(struct zone *zone, struct arena *arena);
 
+/* A client destroyed the arena's file: no new leases, released when nothing is out. */
+void zone_condemn_locked(struct arena *arena);
 /* There are dirty pages that scrubbing can make clean. */
 bool zone_can_scrub_locked(const struct zone *zone);
 /* Wake the scrubber if there is something for it. */

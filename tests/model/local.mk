@@ -1,0 +1,5 @@
+# Random operations against naive models: each prints its seed, and takes one.
+check_PROGRAMS += tests/model/model_lease
+TESTS          += tests/model/model_lease
+tests_model_model_lease_SOURCES = tests/model/model_lease.c $(HOUSE)
+tests_model_model_lease_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)

@@ -1,4 +1,6 @@
 # One program a room; each links the room and what the room stands on.
+HOUSE = tests/support/house.h tests/support/house.c
+HOUSE = tests/support/house.h tests/support/house.c
 
 check_PROGRAMS += tests/unit/test_bump
 TESTS          += tests/unit/test_bump
@@ -24,3 +26,13 @@ check_PROGRAMS += tests/unit/test_backing
 TESTS          += tests/unit/test_backing
 tests_unit_test_backing_SOURCES = tests/unit/test_backing.c tests/support/hugetlb.h tests/support/hugetlb.c
 tests_unit_test_backing_LDADD   = libbacking.la libbase.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_ledger
+TESTS          += tests/unit/test_ledger
+tests_unit_test_ledger_SOURCES = tests/unit/test_ledger.c
+tests_unit_test_ledger_LDADD   = libledger.la libbase.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_pool
+TESTS          += tests/unit/test_pool
+tests_unit_test_pool_SOURCES = tests/unit/test_pool.c $(HOUSE)
+tests_unit_test_pool_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)

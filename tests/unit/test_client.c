@@ -18,6 +18,7 @@
 #include "client/lib/arena.h"
 #include "client/lib/client.h"
 #include "client/lib/error.h"
+#include "proto/socket_path.h"
 
 #define PAGE_BYTES 4096u
 
@@ -25,31 +26,33 @@
 
 static void socket_path_given_wins_over_the_environment(void **state)
 {
-	char path[CLIENT_PATH_MAX];
+	char path[SOCKET_PATH_MAX];
 
 	setenv("HUGEPOOL_SOCKET", "/from/environment", 1);
-	assert_int_equal(client_socket_path("/given", path), 0);
+	assert_int_equal(socket_path_find("/given", path), 0);
 	assert_string_equal(path, "/given");
-	assert_int_equal(client_socket_path(NULL, path), 0);
+	assert_int_equal(socket_path_find(NULL, path), 0);
 	assert_string_equal(path, "/from/environment");
 	unsetenv("HUGEPOOL_SOCKET");
 }
 
 static void socket_path_by_default_depends_on_the_user(void **state)
 {
-	char path[CLIENT_PATH_MAX];
+	hp_client *client = NULL;
+	char path[SOCKET_PATH_MAX];
 
 	setenv("HUGEPOOL_SOCKET", "", 1); /* as good as unset */
 	setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
 	if (geteuid() == 0) {
-		assert_int_equal(client_socket_path(NULL, path), 0);
+		assert_int_equal(socket_path_find(NULL, path), 0);
 		assert_string_equal(path, "/run/hugepool/hugepoold.sock");
 		assert_int_equal(seteuid(65534), 0);
 	}
-	assert_int_equal(client_socket_path(NULL, path), 0);
+	assert_int_equal(socket_path_find(NULL, path), 0);
 	assert_string_equal(path, "/run/user/7/hugepool/hugepoold.sock");
 	unsetenv("XDG_RUNTIME_DIR");
-	assert_int_equal(client_socket_path(NULL, path), -ENOENT);
+	assert_int_equal(socket_path_find(NULL, path), -ENOENT);
+	assert_int_equal(hp_open(NULL, &client), -ENOENT);
 	assert_non_null(strstr(hp_error(), "XDG_RUNTIME_DIR"));
 	if (getuid() == 0)
 		assert_int_equal(seteuid(0), 0);
@@ -57,13 +60,13 @@ static void socket_path_by_default_depends_on_the_user(void **state)
 
 static void socket_path_longer_than_an_address_is_refused(void **state)
 {
-	char path[CLIENT_PATH_MAX], longest[CLIENT_PATH_MAX + 1];
+	char path[SOCKET_PATH_MAX], longest[SOCKET_PATH_MAX + 1];
 
-	memset(longest, 'x', CLIENT_PATH_MAX);
-	longest[CLIENT_PATH_MAX] = '\0';
-	assert_int_equal(client_socket_path(longest, path), -ENAMETOOLONG);
-	longest[CLIENT_PATH_MAX - 1] = '\0';
-	assert_int_equal(client_socket_path(longest, path), 0);
+	memset(longest, 'x', SOCKET_PATH_MAX);
+	longest[SOCKET_PATH_MAX] = '\0';
+	assert_int_equal(socket_path_find(longest, path), -ENAMETOOLONG);
+	longest[SOCKET_PATH_MAX - 1] = '\0';
+	assert_int_equal(socket_path_find(longest, path), 0);
 	assert_string_equal(path, longest);
 }
 

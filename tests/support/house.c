@@ -1,0 +1,178 @@
+/* house.c - see house.h. */
+#include <config.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "daemon/base/assert.h"
+#include "daemon/base/clock.h"
+#include "daemon/lease/audit.h"
+#include "tests/support/house.h"
+
+void house_init(struct house *house, uint64_t max_pages, uint64_t arena_pages, uint64_t reserve_pages,
+		uint64_t quota_pages)
+{
+	char *error;
+
+	memset(house, 0, sizeof(*house));
+	house->config = (struct pool_config){
+		.name = "house",
+		.page_bytes = 4096,
+		.max_pages = max_pages,
+		.reserve_pages = reserve_pages,
+		.arena_pages = arena_pages,
+		.quota_pages = quota_pages,
+		.everybody = true,
+		.decay_ms = 0,
+		.node = -1,
+	};
+	hp_assert(stocker_init(&house->stocker, house->pools) == 0);
+	hp_assert(mailbox_init(&house->scrubber) == 0 && mailbox_init(&house->janitor) == 0);
+	for (unsigned i = 0; i < HOUSE_WORKERS; i++) {
+		hp_assert(mailbox_init(&house->worker_boxes[i]) == 0);
+		house->worker_ptrs[i] = &house->worker_boxes[i];
+	}
+	house->threads = (struct pool_threads){
+		.stocker = &house->stocker.mailbox,
+		.scrubber = &house->scrubber,
+		.janitor = &house->janitor,
+		.workers = house->worker_ptrs,
+		.n_workers = HOUSE_WORKERS,
+	};
+	hp_assert(pool_new(&house->config, 0, &house->threads, "/nonexistent", &house->pools[0], &error) == 0);
+	hp_assert(pool_fill_reserve(house->pools[0]) == 0);
+	house->stocker.n_pools = 1;
+	house->stocker.next_tick_ns = clock_now_ns() + 1000 * NS_PER_S; /* house_tick() makes the ticks */
+	house->ledger = ledger_new(HOUSE_WORKERS, max_pages);
+	house->seats = seats_new(1000);
+	for (unsigned i = 0; i < HOUSE_WORKERS; i++)
+		house->shards[i] = (struct shard){
+			.index = i,
+			.ledger = house->ledger,
+			.pools = house->pools,
+			.n_pools = 1,
+			.seats = house->seats,
+		};
+}
+
+static bool deliver(struct house *house)
+{
+	unsigned n = mailbox_deliver(&house->scrubber) + mailbox_deliver(&house->janitor);
+
+	for (unsigned i = 0; i < HOUSE_WORKERS; i++)
+		n += mailbox_deliver(&house->worker_boxes[i]);
+	return n > 0;
+}
+
+void house_settle(struct house *house)
+{
+	unsigned n_quiet = 0;
+
+	while (n_quiet < 3) {
+		mailbox_ring(&house->stocker.mailbox);
+		stocker_step(&house->stocker);
+		n_quiet = deliver(house) ? 0 : n_quiet + 1;
+	}
+}
+
+void house_tick(struct house *house)
+{
+	house->stocker.next_tick_ns = 0;
+	mailbox_ring(&house->stocker.mailbox);
+	stocker_step(&house->stocker);
+	house->stocker.next_tick_ns = clock_now_ns() + 1000 * NS_PER_S;
+	house_settle(house);
+}
+
+static void empty_caches(void *arg, struct zone *zone)
+{
+	for (unsigned i = 0; i < zone->n_workers; i++)
+		zone_drain_locked(zone, i);
+}
+
+void house_fini(struct house *house)
+{
+	for (unsigned i = 0; i < HOUSE_WORKERS; i++) {
+		hp_assert(!house->shards[i].first);
+		lease_end_detached(&house->shards[i]);
+	}
+	house_settle(house);
+	hp_assert(audit_walk(house->pools, 1, house->ledger) == 0);
+	pool_for_each_zone(house->pools[0], empty_caches, NULL);
+	house_settle(house);
+	pool_free(house->pools[0]);
+	for (unsigned i = 0; i < HOUSE_WORKERS; i++)
+		mailbox_fini(&house->worker_boxes[i]);
+	mailbox_fini(&house->janitor);
+	mailbox_fini(&house->scrubber);
+	stocker_fini(&house->stocker);
+	ledger_free(house->ledger);
+	seats_free(house->seats);
+}
+
+struct session *house_session(struct house *house, unsigned worker, uid_t uid)
+{
+	struct peer peer = {.pid = getpid(), .uid = uid, .gid = uid};
+	int pid_fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	struct session *session;
+
+	hp_assert(pid_fd >= 0);
+	hp_assert(seats_take(house->seats, uid) == 0);
+	hp_assert(session_new(&house->shards[worker], &peer, pid_fd, "house", &session) == 0);
+	session_set_connection(session, house);
+	return session;
+}
+
+void house_end_session(struct house *house, struct session *session)
+{
+	session_set_connection(session, NULL);
+	while (!session_end(session, 100))
+		house_settle(house);
+	session_free(session);
+}
+
+struct waiting {
+	struct lease_alloc alloc;
+	enum lease_result result;
+};
+
+static void arrived(struct lease_alloc *alloc, enum lease_result result)
+{
+	((struct waiting *)alloc)->result = result;
+}
+
+enum lease_result house_alloc(struct house *house, struct session *session, uint64_t n_pages, uint64_t *ret_id)
+{
+	static uint64_t last_request;
+	struct waiting *waiting = calloc(1, sizeof(*waiting));
+	enum lease_result result;
+
+	hp_assert(waiting);
+	waiting->alloc = (struct lease_alloc){
+		.session = session,
+		.request_id = ++last_request,
+		.n_items = 1,
+		.n_pages = {n_pages},
+		.done = arrived,
+	};
+	waiting->result = lease_alloc_start(&waiting->alloc);
+	if (waiting->result == LEASE_WAIT) {
+		lease_alloc_wait(&waiting->alloc);
+		house_settle(house);
+	}
+	result = waiting->result;
+	hp_assert(result != LEASE_WAIT);
+	if (result == LEASE_OK)
+		*ret_id = waiting->alloc.records[0]->id;
+	free(waiting);
+	return result;
+}
+
+struct lease_record *house_record(struct house *house, uint64_t id)
+{
+	struct lease_record *record;
+
+	return ledger_find(house->ledger, id, &record) == 0 ? record : NULL;
+}

@@ -1,0 +1,42 @@
+/* house.h - pools, ledger and shards in one thread: every mailbox is delivered by house_settle(), so a test decides
+ * what happens when. Real memfds of 4 KiB pages; no sockets.
+ */
+#pragma once
+
+#include "daemon/lease/lease.h"
+#include "daemon/lease/session.h"
+#include "daemon/pool/pool.h"
+#include "daemon/pool/stocker.h"
+
+#define HOUSE_WORKERS 2
+
+struct house {
+	struct pool_config config;
+	struct pool_threads threads;
+	struct stocker stocker;
+	struct mailbox scrubber, janitor, worker_boxes[HOUSE_WORKERS], *worker_ptrs[HOUSE_WORKERS];
+	struct pool *pools[1];
+	struct ledger *ledger;
+	struct seats *seats;
+	struct shard shards[HOUSE_WORKERS];
+};
+
+/* A pool of `max_pages` in arenas of `arena_pages`; everybody is admitted. */
+void house_init(struct house *house, uint64_t max_pages, uint64_t arena_pages, uint64_t reserve_pages,
+		uint64_t quota_pages);
+/* All sessions must be gone; detached leases end here. Asserts that nothing is left. */
+void house_fini(struct house *house);
+
+/* Deliver everything until nothing moves. */
+void house_settle(struct house *house);
+/* One stocker's tick, as if its time had come. */
+void house_tick(struct house *house);
+
+/* A session of a living process (this one) with this uid, connected. */
+struct session *house_session(struct house *house, unsigned worker, uid_t uid);
+/* The holder has died: end the session and free it. */
+void house_end_session(struct house *house, struct session *session);
+
+/* Lease, waiting as long as it takes. Returns the result; *ret_id is set when it is LEASE_OK. */
+enum lease_result house_alloc(struct house *house, struct session *session, uint64_t n_pages, uint64_t *ret_id);
+struct lease_record *house_record(struct house *house, uint64_t id);

@@ -1,0 +1,285 @@
+/* test_pool.c - zones, stock, scrubber and stocker together, in one thread. */
+#include <config.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "daemon/lease/audit.h"
+#include "tests/support/house.h"
+
+#define MAX_PAGES   1024
+#define ARENA_PAGES 256
+
+static struct pool_figures figures_of(struct house *house)
+{
+	struct pool_figures figures;
+
+	pool_get_figures(house->pools[0], &figures);
+	return figures;
+}
+
+static int pool_setup(void **state)
+{
+	static struct house house;
+
+	house_init(&house, MAX_PAGES, ARENA_PAGES, 0, MAX_PAGES);
+	*state = &house;
+	return 0;
+}
+
+static int reserve_setup(void **state)
+{
+	static struct house house;
+
+	house_init(&house, MAX_PAGES, ARENA_PAGES, 512, MAX_PAGES);
+	*state = &house;
+	return 0;
+}
+
+static int quota_setup(void **state)
+{
+	static struct house house;
+
+	house_init(&house, MAX_PAGES, ARENA_PAGES, 0, 100);
+	*state = &house;
+	return 0;
+}
+
+static int pool_teardown(void **state)
+{
+	house_fini(*state);
+	return 0;
+}
+
+static void stamp(struct house *house, const struct lease_record *record)
+{
+	const struct arena *arena = pool_arena(house->pools[0], (uint32_t)(record->address >> 32));
+	uint64_t first = (uint32_t)record->address;
+
+	for (uint64_t page = first; page < first + record->n_pages; page++)
+		assert_int_equal(pwrite(backing_file_fd(arena->file), "dirt", 4, (off_t)(page * 4096 + 8)), 4);
+}
+
+static bool is_zero(struct house *house, const struct lease_record *record)
+{
+	static const uint8_t zeros[4096];
+	const struct arena *arena = pool_arena(house->pools[0], (uint32_t)(record->address >> 32));
+	uint64_t first = (uint32_t)record->address;
+	uint8_t page_bytes[4096];
+
+	for (uint64_t page = first; page < first + record->n_pages; page++) {
+		assert_int_equal(backing_file_read(arena->file, page * 4096, page_bytes, 4096), 0);
+		if (memcmp(page_bytes, zeros, 4096) != 0)
+			return false;
+	}
+	return true;
+}
+
+static void pool_without_reserve_backs_nothing_until_asked(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000);
+	uint64_t id;
+
+	assert_int_equal(figures_of(house).backed, 0);
+	assert_int_equal(house_alloc(house, session, 10, &id), LEASE_OK);
+	assert_int_equal(figures_of(house).backed, ARENA_PAGES);
+	assert_int_equal(figures_of(house).zones.leased, 10);
+	house_end_session(house, session);
+}
+
+static void pool_freed_pages_are_zero_when_granted_again(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000);
+	uint64_t id;
+
+	for (unsigned round = 0; round < 20; round++) {
+		/* the whole pool, so that every page comes round */
+		assert_int_equal(house_alloc(house, session, ARENA_PAGES, &id), LEASE_OK);
+		assert_true(is_zero(house, house_record(house, id)));
+		stamp(house, house_record(house, id));
+		assert_int_equal(lease_free(session, id), LEASE_OK);
+	}
+	house_end_session(house, session);
+}
+
+static void pool_full_is_refused_and_leaves_nothing(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000);
+	uint64_t id, other;
+
+	assert_int_equal(house_alloc(house, session, MAX_PAGES, &id), LEASE_OK);
+	assert_int_equal(house_alloc(house, session, 1, &other), LEASE_OVER_QUOTA);
+	assert_int_equal(house_alloc(house, session, MAX_PAGES + 1, &other), LEASE_BAD_SIZE);
+	assert_int_equal(house_alloc(house, session, 0, &other), LEASE_BAD_SIZE);
+	assert_int_equal(figures_of(house).zones.leased, MAX_PAGES);
+	assert_int_equal(lease_free(session, id), LEASE_OK);
+	assert_int_equal(house_alloc(house, session, MAX_PAGES, &id), LEASE_OK);
+	house_end_session(house, session);
+}
+
+static void pool_full_of_another_tenant_is_full(void **state)
+{
+	struct house *house = *state;
+	struct session *one = house_session(house, 0, 1000), *two = house_session(house, 1, 1001);
+	uint64_t id, other;
+
+	assert_int_equal(house_alloc(house, one, MAX_PAGES, &id), LEASE_OK);
+	assert_int_equal(house_alloc(house, two, 1, &other), LEASE_POOL_FULL);
+	/* and has everything when the other is done: through the kernel */
+	assert_int_equal(lease_free(one, id), LEASE_OK);
+	assert_int_equal(house_alloc(house, two, MAX_PAGES, &other), LEASE_OK);
+	assert_true(is_zero(house, house_record(house, other)));
+	house_end_session(house, one);
+	house_end_session(house, two);
+}
+
+static void pool_pages_in_another_workers_cache_are_found(void **state)
+{
+	struct house *house = *state;
+	struct session *one = house_session(house, 0, 1000), *two = house_session(house, 1, 1000);
+	uint64_t ids[MAX_PAGES], id;
+	unsigned n;
+
+	for (n = 0; n < MAX_PAGES; n++)
+		assert_int_equal(house_alloc(house, one, 1, &ids[n]), LEASE_OK);
+	for (n = 0; n < MAX_PAGES; n++)
+		assert_int_equal(lease_free(one, ids[n]), LEASE_OK);
+	assert_true(figures_of(house).zones.cached > 0);
+	assert_int_equal(house_alloc(house, two, ARENA_PAGES, &id), LEASE_OK);
+	house_end_session(house, one);
+	house_end_session(house, two);
+}
+
+static void pool_tenants_never_share_an_arena(void **state)
+{
+	struct house *house = *state;
+	struct session *one = house_session(house, 0, 1000), *two = house_session(house, 0, 1001);
+	uint64_t id, other;
+
+	assert_int_equal(house_alloc(house, one, 1, &id), LEASE_OK);
+	assert_int_equal(house_alloc(house, two, 1, &other), LEASE_OK);
+	assert_int_not_equal(house_record(house, id)->arena, house_record(house, other)->arena);
+	house_end_session(house, one);
+	house_end_session(house, two);
+}
+
+static void pool_empty_arena_is_given_back_after_decay(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000);
+	uint64_t id;
+
+	assert_int_equal(house_alloc(house, session, 700, &id), LEASE_OK);
+	assert_true(figures_of(house).backed >= 700);
+	assert_int_equal(lease_free(session, id), LEASE_OK);
+	for (unsigned i = 0; i < 4; i++)
+		house_tick(house);
+	assert_int_equal(figures_of(house).backed, 0);
+	house_end_session(house, session);
+}
+
+static void pool_reserve_is_backed_from_the_start_and_kept(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000);
+	uint64_t id;
+
+	assert_int_equal(figures_of(house).backed, 512);
+	assert_int_equal(figures_of(house).stock, 512);
+	assert_int_equal(house_alloc(house, session, 800, &id), LEASE_OK);
+	assert_int_equal(lease_free(session, id), LEASE_OK);
+	for (unsigned i = 0; i < 4; i++)
+		house_tick(house);
+	assert_true(figures_of(house).backed >= 512);
+	house_end_session(house, session);
+}
+
+static void pool_quota_counts_only_what_is_held(void **state)
+{
+	struct house *house = *state;
+	struct session *one = house_session(house, 0, 1000), *two = house_session(house, 1, 1000);
+	uint64_t ids[100], id;
+
+	/* every page of the quota, one by one, from two workers whose caches hold some of them on the way */
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(house_alloc(house, i % 2 ? one : two, 1, &ids[i]), LEASE_OK);
+	assert_int_equal(house_alloc(house, one, 1, &id), LEASE_OVER_QUOTA);
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(lease_free(i % 2 ? one : two, ids[i]), LEASE_OK);
+	assert_int_equal(house_alloc(house, two, 100, &id), LEASE_OK);
+	house_end_session(house, one);
+	house_end_session(house, two);
+}
+
+static void pool_arena_that_a_client_truncated_is_condemned(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000);
+	const struct arena *arena;
+	uint64_t id, first_arena;
+
+	assert_int_equal(house_alloc(house, session, 8, &id), LEASE_OK);
+	first_arena = house_record(house, id)->arena;
+	arena = pool_arena(house->pools[0], (uint32_t)(house_record(house, id)->address >> 32));
+	assert_int_equal(ftruncate(backing_file_fd(arena->file), 0), 0);
+	assert_int_equal(lease_free(session, id), LEASE_OK);
+	shard_flush_freed(&house->shards[0]);
+	house_settle(house);
+	assert_int_equal(house_alloc(house, session, 20, &id), LEASE_OK);
+	assert_int_not_equal(house_record(house, id)->arena, first_arena);
+	assert_true(is_zero(house, house_record(house, id)));
+	house_tick(house);
+	house_tick(house);
+	assert_int_equal(figures_of(house).backed, ARENA_PAGES);
+	house_end_session(house, session);
+}
+
+static void pool_orphaned_pages_are_counted_and_not_reused(void **state)
+{
+	struct house *house = *state;
+	struct session *one = house_session(house, 0, 1000), *two = house_session(house, 0, 1000);
+	uint64_t id, other;
+
+	assert_int_equal(house_alloc(house, one, 600, &id), LEASE_OK);
+	session_set_connection(one, NULL);
+	assert_int_equal(figures_of(house).zones.orphaned, 600);
+	assert_int_equal(figures_of(house).zones.leased, 0);
+	assert_int_equal(lease_state_of(&house->shards[0], house_record(house, id)), LEASE_ORPHANED);
+	assert_int_equal(house_alloc(house, two, 600, &other), LEASE_OVER_QUOTA);
+	session_set_connection(one, house);
+	assert_int_equal(figures_of(house).zones.orphaned, 0);
+	assert_int_equal(figures_of(house).zones.leased, 600);
+	house_end_session(house, one);
+	assert_int_equal(house_alloc(house, two, 600, &other), LEASE_OK);
+	house_end_session(house, two);
+}
+
+int main(void)
+{
+#define POOL_TEST(name) cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
+	const struct CMUnitTest tests[] = {
+		POOL_TEST(pool_without_reserve_backs_nothing_until_asked),
+		POOL_TEST(pool_freed_pages_are_zero_when_granted_again),
+		POOL_TEST(pool_full_is_refused_and_leaves_nothing),
+		POOL_TEST(pool_full_of_another_tenant_is_full),
+		POOL_TEST(pool_pages_in_another_workers_cache_are_found),
+		POOL_TEST(pool_tenants_never_share_an_arena),
+		POOL_TEST(pool_empty_arena_is_given_back_after_decay),
+		cmocka_unit_test_setup_teardown(pool_reserve_is_backed_from_the_start_and_kept, reserve_setup,
+						pool_teardown),
+		cmocka_unit_test_setup_teardown(pool_quota_counts_only_what_is_held, quota_setup, pool_teardown),
+		POOL_TEST(pool_arena_that_a_client_truncated_is_condemned),
+		POOL_TEST(pool_orphaned_pages_are_counted_and_not_reused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

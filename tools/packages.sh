@@ -1,0 +1,46 @@
+# packages.sh - the Debian 12 packages that hugepool needs, and how they get there. Sourced by ./check and ./demo.
+# shellcheck shell=bash
+
+# To build the daemon, the library and the tests.
+# shellcheck disable=SC2034  # used by those who source this
+build_packages=(
+	autoconf automake gcc libc6-dev libtool m4 make pkgconf
+	libevent-dev libjansson-dev libprotobuf-c-dev libsystemd-dev protobuf-c-compiler
+)
+# To run them: ./check adds these.
+# shellcheck disable=SC2034
+check_packages=(
+	libcmocka-dev
+	clang clang-tidy cppcheck mandoc shellcheck
+	xz-utils
+)
+
+# packages_require LOG PACKAGE... - install what is missing, if we are root. Else say what is missing and fail.
+packages_require()
+{
+	local log=$1 package status missing=()
+	shift
+
+	if ! command -v dpkg-query >/dev/null; then
+		echo "not a Debian: hoping that these are there: $*"
+		return 0
+	fi
+	for package; do
+		status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)
+		[ "$status" = installed ] || missing+=("$package")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	if [ "$(id -u)" != 0 ]; then
+		echo "packages are missing; as root: apt-get install --no-install-recommends ${missing[*]}" >&2
+		return 1
+	fi
+	echo "installing ${missing[*]} (log: $log)"
+	# Somebody else may be installing: wait for the lock.
+	if ! { apt-get -q update &&
+		DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 \
+			install --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null; then
+		tail -n 20 "$log" >&2
+		echo "could not install: ${missing[*]}" >&2
+		return 1
+	fi
+}

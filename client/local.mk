@@ -25,3 +25,4 @@ dist_man_MANS += man/libhugepool.3
 EXTRA_DIST += client/lib/hugepool.map
 
 include client/ctl/local.mk
+include client/examples/local.mk

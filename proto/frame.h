@@ -92,7 +92,7 @@ uint8_t *frame_writer_reserve(struct frame_writer *writer, size_t length);
  * too many are queued already, and then nothing is queued. */
 int frame_writer_commit(struct frame_writer *writer, size_t length, const int *fds, uint8_t n_fds);
 
-/* Send as much as the socket takes: one sendmsg for all frames up to the next one that has descriptors. Never
+/* Send as much as the socket takes: one call for all frames up to the next one that has descriptors. Never
  * blocks, not even on a blocking socket; no SIGPIPE.
  * A frame with descriptors, and all behind it, waits until frame_writer_acknowledge() was called for the one
  * before it: at most one unacknowledged descriptor frame on a connection. Returns 0 when everything that may

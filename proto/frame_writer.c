@@ -190,28 +190,36 @@ int frame_writer_commit(struct frame_writer *writer, size_t length, const int *f
 	return 0;
 }
 
+/* Send the first n_bytes of the queue with the descriptors. Returns how many bytes went, or -1 and errno. */
+static ssize_t send_with_fds(const struct frame_writer *writer, int socket_fd, size_t n_bytes,
+			     const struct fd_frame *fd_frame)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(FRAME_MAX_FDS * sizeof(int))];
+	struct iovec iov = {.iov_base = writer->bytes + writer->begin, .iov_len = n_bytes};
+	struct cmsghdr *header = (struct cmsghdr *)control;
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control};
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(fd_frame->n_fds * sizeof(int));
+	memcpy(CMSG_DATA(header), fd_frame->fds, fd_frame->n_fds * sizeof(int));
+	message.msg_controllen = header->cmsg_len;
+	return sendmsg(socket_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 /* Send the first n_bytes of the queue, with `fd_frame`'s descriptors unless it is NULL. Returns how many
  * bytes went, or a negative errno. */
 static ssize_t send_bytes(const struct frame_writer *writer, int socket_fd, size_t n_bytes,
 			  const struct fd_frame *fd_frame)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(FRAME_MAX_FDS * sizeof(int))];
-	struct iovec iov = {.iov_base = writer->bytes + writer->begin, .iov_len = n_bytes};
-	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t n;
 
-	if (fd_frame) {
-		struct cmsghdr *header = (struct cmsghdr *)control;
-
-		header->cmsg_level = SOL_SOCKET;
-		header->cmsg_type = SCM_RIGHTS;
-		header->cmsg_len = CMSG_LEN(fd_frame->n_fds * sizeof(int));
-		memcpy(CMSG_DATA(header), fd_frame->fds, fd_frame->n_fds * sizeof(int));
-		message.msg_control = control;
-		message.msg_controllen = header->cmsg_len;
-	}
 	do {
-		n = sendmsg(socket_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (fd_frame)
+			n = send_with_fds(writer, socket_fd, n_bytes, fd_frame);
+		else /* cheaper than sendmsg */
+			n = send(socket_fd, writer->bytes + writer->begin, n_bytes,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
 	return n < 0 ? -errno : n;
 }

@@ -1,3 +1,9 @@
+/* blockmap.c - the words behind blockmap.h: what a level's maps are is said there.
+ *
+ * The caller serialises. Invariant (blockmap_check): bit i of map k on level l + 1 says that word i of level
+ * l holds a whole block of order k: read from map k of level l if it has one, and by folding its words of
+ * whole units if not.
+ */
 #include "config.h"
 
 #include "daemon/core/blockmap.h"
@@ -18,7 +24,10 @@ static const uint64_t block_starts[WORD_ORDER + 1] = {
 };
 
 /* From the places where 2^order set bits begin to those where twice as many do. */
-static inline uint64_t word_double(uint64_t places, unsigned order) { return places & places >> (1u << order); }
+static inline uint64_t word_double(uint64_t places, unsigned order)
+{
+	return places & places >> (1u << order);
+}
 
 /* The whole blocks of `order` in a word, named by their first bits. */
 static inline uint64_t word_blocks(uint64_t word, unsigned order)

@@ -19,8 +19,8 @@
 #define BUDDY_MAGIC 0xb0dd1e5u
 /* How many runs of one order a take looks at. More are slower and pack hardly better. */
 #define MAX_TRIES 2
-/* How far up, in blocks of its size, a spared block can send a take. Farther, and the takes of one size end up in the
- * middle of what larger ones will want. */
+/* How far up, in blocks of its size, a spared block can send a take. Farther, and the takes of one size end
+ * up in the middle of what larger ones will want. */
 #define SPARE_REACH 16
 
 struct buddy {
@@ -101,8 +101,8 @@ static bool block_is_spared(const struct blockmap *map, unsigned order, uint64_t
 	       !blockmap_is_whole(map, order + 1, parent) && blockmap_is_whole(map, order, first);
 }
 
-/* The next-larger-buddy rule: instead of a spared block, the next one of just that order that is not spared, if there
- * is one near by. Larger blocks are left alone: to split one is worse. */
+/* The next-larger-buddy rule: instead of a spared block, the next one of just that order that is not spared,
+ * if there is one near by. Larger blocks are left alone: to split one is worse. */
 static uint64_t block_to_take(const struct blockmap *map, unsigned order, uint64_t spared)
 {
 	const uint64_t size = UINT64_C(1) << order;

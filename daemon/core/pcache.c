@@ -1,30 +1,39 @@
+/* pcache.c - the rings of cached runs, one for each length.
+ *
+ * A ring can hold a cache full of its length, so that none of them ever overflows: 3.4 slots for each page of
+ * high_pages, and no links to follow. Time is counted in takes and puts.
+ *
+ * One thread owns it; only `pages` is read by others. Invariant (pcache_check): `pages` is the sum over the
+ * rings of runs times length and at most high_pages; a ring is not fuller than it is large.
+ */
 #include "config.h"
 
 #include "daemon/core/pcache.h"
+
+#include <stdatomic.h>
 
 #include "daemon/base/assert.h"
 
 #define PCACHE_MAGIC 0xca4e5e7u
 
-/* The runs of one length: a ring with the coldest at `coldest` and the hottest `count - 1` places further on.
- */
-struct pcache_list {
+/* The runs of one length: from the coldest, at `coldest`, round to the hottest. */
+struct pcache_ring {
 	uint32_t first_slot; /* constant after init: where in slots[] the ring is */
 	uint32_t capacity;   /* constant after init */
-	uint32_t coldest, count;
-	uint64_t last_used; /* the cache's clock at the last take or put */
+	uint32_t coldest;
+	uint32_t n_runs;
+	uint64_t last_used; /* the clock at the last take or put of this length */
 };
 
 struct pcache {
 	unsigned magic;				  /* constant after init */
 	struct pcache_limits limits;		  /* constant after init */
 	_Atomic uint64_t pages;			  /* written by the owner, read by anybody */
-	uint64_t clock;				  /* counts takes and puts */
-	struct pcache_list lists[PCACHE_MAX_RUN]; /* by length - 1 */
+	uint64_t clock;				  /* takes and puts so far */
+	struct pcache_ring rings[PCACHE_MAX_RUN]; /* by length - 1 */
 	uint64_t slots[];
 };
 
-/* A ring for each length, large enough for a cache full of it. */
 static uint32_t ring_capacity(const struct pcache_limits *limits, uint32_t length)
 {
 	return limits->high_pages / length;
@@ -48,64 +57,66 @@ struct pcache *pcache_init(void *memory, const struct pcache_limits *limits)
 	pcache->magic = PCACHE_MAGIC;
 	pcache->limits = *limits;
 	for (uint32_t length = 1; length <= PCACHE_MAX_RUN; length++) {
-		struct pcache_list *list = &pcache->lists[length - 1];
+		struct pcache_ring *ring = &pcache->rings[length - 1];
 
-		list->first_slot = n_slots;
-		list->capacity = ring_capacity(limits, length);
-		n_slots += list->capacity;
+		ring->first_slot = n_slots;
+		ring->capacity = ring_capacity(limits, length);
+		n_slots += ring->capacity;
 	}
 	return pcache;
 }
 
-static inline uint64_t *list_slot(struct pcache *pcache, const struct pcache_list *list, uint32_t place)
+/* The slot of the run that is `n_hotter` runs hotter than the coldest. */
+static inline uint64_t *ring_slot(struct pcache *pcache, const struct pcache_ring *ring, uint32_t n_hotter)
 {
-	uint32_t index = list->coldest + place;
+	uint32_t place = ring->coldest + n_hotter;
 
-	return &pcache->slots[list->first_slot + (index < list->capacity ? index : index - list->capacity)];
+	return &pcache->slots[ring->first_slot + (place < ring->capacity ? place : place - ring->capacity)];
 }
 
-static inline void count_pages(struct pcache *pcache, uint64_t pages)
+static inline void set_pages(struct pcache *pcache, uint64_t pages)
 {
-	__atomic_store_n((uint64_t *)&pcache->pages, pages, __ATOMIC_RELAXED);
+	atomic_store_explicit(&pcache->pages, pages, memory_order_relaxed);
 }
+
 uint64_t pcache_pages(const struct pcache *pcache)
 {
-	return __atomic_load_n((const uint64_t *)&pcache->pages, __ATOMIC_RELAXED);
+	return atomic_load_explicit(&pcache->pages, memory_order_relaxed);
 }
 
 int pcache_take(struct pcache *pcache, uint64_t n_pages, uint64_t *ret_run)
 {
-	struct pcache_list *list;
+	struct pcache_ring *ring;
 
 	hp_assert_alive(pcache, PCACHE_MAGIC);
 	hp_assert(n_pages > 0);
 	if (n_pages > PCACHE_MAX_RUN)
 		return PCACHE_EMPTY;
-	list = &pcache->lists[n_pages - 1];
-	list->last_used = ++pcache->clock;
-	if (list->count == 0)
+	ring = &pcache->rings[n_pages - 1];
+	ring->last_used = ++pcache->clock;
+	if (ring->n_runs == 0)
 		return PCACHE_EMPTY;
-	*ret_run = *list_slot(pcache, list, --list->count);
-	count_pages(pcache, pcache_pages(pcache) - n_pages);
+	*ret_run = *ring_slot(pcache, ring, --ring->n_runs);
+	set_pages(pcache, pcache_pages(pcache) - n_pages);
 	return 0;
 }
 
 int pcache_put(struct pcache *pcache, uint64_t run, uint64_t n_pages, bool hot)
 {
-	struct pcache_list *list;
+	struct pcache_ring *ring;
 	uint64_t pages = pcache_pages(pcache);
 
 	hp_assert_alive(pcache, PCACHE_MAGIC);
 	hp_assert(n_pages > 0);
 	if (n_pages > PCACHE_MAX_RUN || pages + n_pages > pcache->limits.high_pages)
 		return PCACHE_FULL;
-	list = &pcache->lists[n_pages - 1];
-	list->last_used = ++pcache->clock;
+	ring = &pcache->rings[n_pages - 1];
+	ring->last_used = ++pcache->clock;
 	if (!hot)
-		list->coldest = (list->coldest > 0 ? list->coldest : list->capacity) - 1;
-	*list_slot(pcache, list, hot ? list->count : 0) = run;
-	list->count++;
-	count_pages(pcache, pages + n_pages);
+		ring->coldest = (ring->coldest > 0 ? ring->coldest : ring->capacity) - 1;
+	*ring_slot(pcache, ring, hot ? ring->n_runs : 0) = run;
+	ring->n_runs++;
+	set_pages(pcache, pages + n_pages);
 	return 0;
 }
 
@@ -114,6 +125,7 @@ uint32_t pcache_refill_runs(const struct pcache *pcache, uint64_t n_pages)
 	uint64_t room = pcache->limits.high_pages - pcache_pages(pcache);
 	uint64_t wanted = pcache->limits.batch_pages;
 
+	hp_assert(n_pages > 0);
 	if (n_pages > PCACHE_MAX_RUN)
 		return 0;
 	if (wanted < n_pages)
@@ -122,13 +134,13 @@ uint32_t pcache_refill_runs(const struct pcache *pcache, uint64_t n_pages)
 }
 
 /* The length that was neither taken nor put for the longest time, among those that are cached. */
-static struct pcache_list *longest_unused(struct pcache *pcache)
+static struct pcache_ring *longest_unused(struct pcache *pcache)
 {
-	struct pcache_list *oldest = NULL;
+	struct pcache_ring *oldest = NULL;
 
-	for (struct pcache_list *list = pcache->lists; list < pcache->lists + PCACHE_MAX_RUN; list++)
-		if (list->count > 0 && (!oldest || list->last_used < oldest->last_used))
-			oldest = list;
+	for (struct pcache_ring *ring = pcache->rings; ring < pcache->rings + PCACHE_MAX_RUN; ring++)
+		if (ring->n_runs > 0 && (!oldest || ring->last_used < oldest->last_used))
+			oldest = ring;
 	return oldest;
 }
 
@@ -139,16 +151,46 @@ uint32_t pcache_drain(struct pcache *pcache, uint64_t n_pages, struct pcache_run
 
 	hp_assert_alive(pcache, PCACHE_MAGIC);
 	while (n_runs < room && drained < n_pages && drained < pages) {
-		struct pcache_list *list = longest_unused(pcache);
-		uint64_t length = (uint64_t)(list - pcache->lists) + 1;
+		struct pcache_ring *ring = longest_unused(pcache);
+		uint64_t length = (uint64_t)(ring - pcache->rings) + 1;
 
-		while (list->count > 0 && n_runs < room && drained < n_pages) {
-			runs[n_runs++] = (struct pcache_run){*list_slot(pcache, list, 0), length};
-			list->coldest = list->coldest + 1 < list->capacity ? list->coldest + 1 : 0;
-			list->count--;
+		while (ring->n_runs > 0 && n_runs < room && drained < n_pages) {
+			runs[n_runs++] = (struct pcache_run){*ring_slot(pcache, ring, 0), length};
+			ring->coldest = ring->coldest + 1 < ring->capacity ? ring->coldest + 1 : 0;
+			ring->n_runs--;
 			drained += length;
 		}
 	}
-	count_pages(pcache, pages - drained);
+	set_pages(pcache, pages - drained);
 	return n_runs;
+}
+
+/* ---- checking ---- */
+
+void pcache_for_each(const struct pcache *pcache, void (*visit)(void *arg, uint64_t run, uint64_t n_pages),
+		     void *arg)
+{
+	for (uint64_t length = 1; length <= PCACHE_MAX_RUN; length++) {
+		const struct pcache_ring *ring = &pcache->rings[length - 1];
+
+		for (uint32_t i = 0; i < ring->n_runs; i++)
+			visit(arg, pcache->slots[ring->first_slot + (ring->coldest + i) % ring->capacity],
+			      length);
+	}
+}
+
+void pcache_check(const struct pcache *pcache)
+{
+	uint64_t pages = 0;
+
+	hp_assert_alive(pcache, PCACHE_MAGIC);
+	for (uint32_t length = 1; length <= PCACHE_MAX_RUN; length++) {
+		const struct pcache_ring *ring = &pcache->rings[length - 1];
+
+		hp_assert(ring->n_runs <= ring->capacity);
+		hp_assert(ring->coldest < ring->capacity || ring->capacity == 0);
+		pages += (uint64_t)ring->n_runs * length;
+	}
+	hp_assert(pages == pcache_pages(pcache));
+	hp_assert(pages <= pcache->limits.high_pages);
 }

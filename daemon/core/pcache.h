@@ -1,12 +1,14 @@
 /* pcache.h - one worker's cache of free page runs of one zone: the kernel's per-cpu pageset in user space.
  *
- * Runs are cached by their exact length, up to PCACHE_MAX_RUN pages; longer ones go to the buddy directly. A run
- * is named by its address: the arena's slot in the upper 32 bits, the first page in the lower, opaque here.
- * Hot runs come back first (last in, first out), cold ones last. No locks: one thread owns a pcache. No malloc.
+ * Runs are cached by their exact length, up to PCACHE_MAX_RUN pages; longer ones go to the buddy directly. A
+ * run is named by its address: the arena's slot in the upper 32 bits, the first page in the lower, opaque
+ * here. Hot runs come back first (last in, first out), cold ones last. No locks: one thread owns a pcache. No
+ * malloc.
  *
  * The cache holds at most `high_pages` over all lengths; who puts more is told to drain `batch_pages`.
  *
- * Invariant (pcache_check): pcache_pages() is the sum over lengths of runs times length, and at most high_pages.
+ * Invariant (pcache_check): pcache_pages() is the sum over lengths of runs times length, and at most
+ * high_pages.
  */
 #pragma once
 
@@ -18,7 +20,8 @@
 
 enum {
 	PCACHE_EMPTY = 1, /* no run of that length */
-	PCACHE_FULL = 2,  /* would pass high_pages (drain batch_pages first), or the run is longer than PCACHE_MAX_RUN */
+	PCACHE_FULL = 2,  /* would pass high_pages (drain batch_pages first), or the run is longer than
+			     PCACHE_MAX_RUN */
 };
 
 struct pcache;
@@ -28,7 +31,7 @@ struct pcache_limits {
 	uint32_t batch_pages; /* what one refill or drain moves, at most high_pages */
 };
 
-/* Bytes for a cache with these limits, struct included. */
+/* Bytes for a cache with these limits, struct included: 27 for each of high_pages and 416 more. */
 size_t pcache_bytes(const struct pcache_limits *limits);
 /* Make an empty cache in `memory`: pcache_bytes() zeroed bytes aligned to 64, the caller's. */
 struct pcache *pcache_init(void *memory, const struct pcache_limits *limits);
@@ -38,20 +41,24 @@ int pcache_take(struct pcache *pcache, uint64_t n_pages, uint64_t *ret_run);
 /* Put a free run: hot to be reused next, cold last. Returns 0 or PCACHE_FULL with nothing changed. */
 int pcache_put(struct pcache *pcache, uint64_t run, uint64_t n_pages, bool hot);
 
-/* How many runs of `n_pages` a refill should fetch now (at least 1 when there is room, 0 when not cached). */
+/* How many runs of `n_pages` a refill should fetch now (at least 1 when there is room, 0 when not cached).
+ * Who fetched them in ascending order puts them cold, so that the low addresses go out first. */
 uint32_t pcache_refill_runs(const struct pcache *pcache, uint64_t n_pages);
 
-/* Remove up to about `n_pages` pages, coldest and longest-unused lengths first, into `runs` and `lengths` of
- * `room` entries. Returns how many entries were filled; 0 when the cache is empty. */
 struct pcache_run {
 	uint64_t run;
 	uint64_t n_pages;
 };
+
+/* Remove at least `n_pages` pages (fewer when the cache or `room` has no more; the last run may pass it) into
+ * `runs` of `room` entries: the lengths that were unused the longest first, and of a length the coldest runs
+ * first. Returns how many entries were filled; 0 when the cache is empty. */
 uint32_t pcache_drain(struct pcache *pcache, uint64_t n_pages, struct pcache_run *runs, uint32_t room);
 
 /* Read by other threads for statistics (relaxed); written by the owner. */
 uint64_t pcache_pages(const struct pcache *pcache);
 
 /* Call `visit` for every cached run; for checkers. */
-void pcache_for_each(const struct pcache *pcache, void (*visit)(void *arg, uint64_t run, uint64_t n_pages), void *arg);
+void pcache_for_each(const struct pcache *pcache, void (*visit)(void *arg, uint64_t run, uint64_t n_pages),
+		     void *arg);
 void pcache_check(const struct pcache *pcache);

@@ -15,13 +15,18 @@
 
 /* ---- draining: every worker empties its caches of a zone, and says so ---- */
 
+static uint64_t drain_start(struct zone *zone);
+
 static void drain_answered(struct letter *letter)
 {
-	struct zone_worker *worker = container_of(letter, struct zone_worker, drain_letter);
-	struct zone_drain *drain = &worker->zone->drain;
+	struct zone *zone = container_of(letter, struct zone_worker, drain_letter)->zone;
+	struct zone_drain *drain = &zone->drain;
 
-	if (--drain->n_missing == 0)
-		drain->n_finished = drain->n_started;
+	if (--drain->n_missing > 0)
+		return;
+	drain->n_finished = drain->n_started;
+	if (drain->again)
+		drain_start(zone);
 }
 
 static void drain_on_worker(struct letter *letter)
@@ -40,7 +45,8 @@ static uint64_t drain_start(struct zone *zone)
 {
 	struct zone_drain *drain = &zone->drain;
 
-	if (drain->n_missing > 0)
+	drain->again = drain->n_missing > 0;
+	if (drain->again)
 		return drain->n_started + 1;
 	drain->n_started++;
 	drain->n_missing = zone->n_workers;
@@ -50,6 +56,19 @@ static uint64_t drain_start(struct zone *zone)
 	}
 	return drain->n_started;
 }
+
+/* A zone asks for it: an arena was condemned, and the caches may hold runs of it. */
+static void drain_asked(struct letter *letter)
+{
+	struct zone *zone = container_of(letter, struct zone, drain_letter);
+
+	lock_take(&zone->lock);
+	zone->drain_queued = false;
+	lock_drop(&zone->lock);
+	drain_start(zone);
+}
+
+void stocker_prepare(struct zone *zone) { zone->drain_letter.deliver = drain_asked; }
 
 /* Zones are entered at the head of the list, and freed on this thread only: the walk needs no lock. */
 static struct zone *first_zone(struct pool *pool)
@@ -83,10 +102,8 @@ static int try_zone(struct supply *supply)
 
 	if (supply->drain_target == 0)
 		supply->drain_target = drain_start(zone);
-	if (zone->drain.n_finished < supply->drain_target) {
-		drain_start(zone);
+	if (zone->drain.n_finished < supply->drain_target)
 		return SUPPLY_WAIT;
-	}
 	if (r == ZONE_OVER_QUOTA)
 		return SUPPLY_OVER_QUOTA;
 	return can_scrub ? SUPPLY_WAIT : SUPPLY_POOL_FULL;

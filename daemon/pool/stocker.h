@@ -38,6 +38,9 @@ struct supply {
 	uint64_t drain_target;
 };
 
+/* Make the zone's drain_letter ready; part of zone_new(). */
+void stocker_prepare(struct zone *zone);
+
 /* On the worker's thread, after zone_take() said ZONE_SHORT. Cannot fail. */
 void supply_post(struct supply *supply);
 

@@ -8,6 +8,7 @@
 #include "daemon/base/assert.h"
 #include "daemon/pool/pool.h"
 #include "daemon/pool/scrubber.h"
+#include "daemon/pool/stocker.h"
 #include "daemon/pool/zone.h"
 
 #define DRAIN_ROOM 64 /* runs moved per turn of a drain */
@@ -47,6 +48,7 @@ struct zone *zone_new(struct pool *pool, uint32_t tenant, unsigned n_workers, co
 	zone->n_workers = n_workers;
 	lock_init(&zone->lock, LOCK_ZONE);
 	scrubber_prepare(zone);
+	stocker_prepare(zone);
 	for (unsigned i = 0; i < n_workers; i++) {
 		struct zone_worker *worker = &zone->workers[i];
 
@@ -111,9 +113,15 @@ static void put_locked(struct zone *zone, struct run run, bool clean)
 
 void zone_condemn_locked(struct arena *arena)
 {
-	lock_assert_held(&arena->zone->lock);
+	struct zone *zone = arena->zone;
+
+	lock_assert_held(&zone->lock);
 	arena->condemned = true;
 	buddy_isolate(arena->buddy);
+	if (!zone->drain_queued) {
+		zone->drain_queued = true;
+		mailbox_post(zone->pool->threads->stocker, &zone->drain_letter);
+	}
 }
 
 /* Lowest arena first, so that high ones empty and can be given back. */
@@ -321,7 +329,7 @@ bool zone_is_idle(struct zone *zone)
 	bool idle;
 
 	lock_take(&zone->lock);
-	idle = zone->n_arenas == 0 && zone->limbo_pages == 0 && zone->n_waiting == 0 && !zone->scrub_queued &&
+	idle = zone->n_arenas == 0 && zone->limbo_pages == 0 && zone->n_waiting == 0 && !zone->scrub_queued && !zone->drain_queued &&
 	       zone->drain.n_missing == 0;
 	lock_drop(&zone->lock);
 	return idle;

@@ -40,6 +40,7 @@ struct zone_worker {
 struct zone_drain {
 	uint64_t n_started, n_finished;
 	unsigned n_missing; /* workers that have not answered */
+	bool again;         /* asked for while one was under way: some workers may have answered too early */
 };
 
 struct zone {
@@ -64,6 +65,8 @@ struct zone {
 	unsigned n_waiting;    /* supplies queued: nobody overtakes them */
 	bool scrub_queued;     /* scrub_letter is with the scrubber */
 	struct letter scrub_letter;
+	bool drain_queued;     /* drain_letter is with the stocker: the caches hold runs that must not be granted */
+	struct letter drain_letter;
 
 	_Atomic uint64_t n_gone; /* arenas that left; sessions compare it with what they told their clients */
 

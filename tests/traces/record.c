@@ -13,6 +13,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -86,6 +88,7 @@ __attribute__((constructor)) static void start(void)
 {
 	const char *path = getenv("HP_TRACE_FILE");
 	void *table;
+	int fd;
 
 	if (!path)
 		return;
@@ -96,7 +99,11 @@ __attribute__((constructor)) static void start(void)
 	pthread_mutex_lock(&lock);
 	slots = table;
 	recorded_pid = getpid();
-	trace_fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
+	/* Out of the way of programs that close the first few, whatever they are. */
+	trace_fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 500);
+	if (fd >= 0)
+		close(fd);
 	pthread_mutex_unlock(&lock);
 }
 
@@ -104,6 +111,13 @@ static void say(const char *line, int length)
 {
 	if (write(trace_fd, line, (size_t)length) != length)
 		trace_fd = -1; /* the disk is full: better no more than a hole */
+}
+
+static void say_free(uint64_t id)
+{
+	char line[32];
+
+	say(line, snprintf(line, sizeof(line), "f %" PRIu64 "\n", id));
 }
 
 static bool recording(void)
@@ -114,28 +128,32 @@ static bool recording(void)
 static void note_free_locked(const void *block)
 {
 	struct slot *slot = find((uintptr_t)block);
-	char line[32];
 
 	if (!slot->address)
 		return;
-	say(line, snprintf(line, sizeof(line), "f %llu\n", (unsigned long long)slot->id));
+	say_free(slot->id);
 	erase(slot);
+}
+
+/* The block is live; whatever was at its address is not: we have not seen it go, or MAP_FIXED went over it.
+ */
+static void put(uintptr_t address, uint64_t id, uint64_t pages)
+{
+	note_free_locked((const void *)address);
+	*find(address) = (struct slot){.address = address, .id = id, .pages = pages};
+	n_live++;
 }
 
 static void note_alloc_locked(const void *block, size_t bytes)
 {
 	uint64_t pages = (bytes + PAGE_BYTES - 1) / PAGE_BYTES;
-	struct slot *slot;
 	char line[64];
 
 	if (!block || bytes < PAGE_BYTES || n_live >= N_SLOTS / 2)
 		return;
-	note_free_locked(block); /* MAP_FIXED over a block, or a free that we did not see */
-	slot = find((uintptr_t)block);
-	*slot = (struct slot){.address = (uintptr_t)block, .id = next_id++, .pages = pages};
-	n_live++;
-	say(line, snprintf(line, sizeof(line), "a %llu %llu\n", (unsigned long long)slot->id,
-			   (unsigned long long)pages));
+	note_free_locked(block);
+	say(line, snprintf(line, sizeof(line), "a %" PRIu64 " %" PRIu64 "\n", next_id, pages));
+	put((uintptr_t)block, next_id++, pages);
 }
 
 static void *note_alloc(void *block, size_t bytes)
@@ -164,25 +182,39 @@ static void note_free(const void *block)
 	errno = error;
 }
 
-/* A block that changed its size or place. The same number of pages is no operation at all. */
-static void note_move(const void *old, const void *block, size_t bytes)
+/* A block that may change its size or place: taken out of the table before, for afterwards another thread may
+ * have its address; nothing is written yet. Its `address` is 0 if we know nothing of it. */
+static struct slot take(const void *block)
 {
-	int error = errno;
-	struct slot *slot, moved;
+	struct slot taken = {0}, *slot;
 
-	if (block && recording()) {
+	if (!block || !recording())
+		return taken;
+	pthread_mutex_lock(&lock);
+	slot = find((uintptr_t)block);
+	taken = *slot;
+	if (slot->address)
+		erase(slot);
+	pthread_mutex_unlock(&lock);
+	return taken;
+}
+
+/* Where it is now. The same number of pages is no operation. */
+static void note_move(struct slot moved, const void *block, size_t bytes)
+{
+	uint64_t pages = (bytes + PAGE_BYTES - 1) / PAGE_BYTES;
+	int error = errno;
+
+	if (recording()) {
 		pthread_mutex_lock(&lock);
-		slot = find((uintptr_t)old);
-		moved = *slot;
-		if (slot->address && slot->pages == (bytes + PAGE_BYTES - 1) / PAGE_BYTES) {
-			erase(slot);
-			moved.address = (uintptr_t)block;
-			*find((uintptr_t)block) = moved;
-			n_live++;
-		} else {
-			note_free_locked(old);
-			note_alloc_locked(block, bytes);
+		if (moved.address && (moved.pages != pages || bytes < PAGE_BYTES)) {
+			say_free(moved.id);
+			moved.address = 0;
 		}
+		if (moved.address)
+			put((uintptr_t)block, moved.id, pages);
+		else
+			note_alloc_locked(block, bytes);
 		pthread_mutex_unlock(&lock);
 	}
 	errno = error;
@@ -202,15 +234,13 @@ void *calloc(size_t n, size_t size)
 
 void *realloc(void *old, size_t size)
 {
-	void *block;
+	struct slot moved = take(old);
+	void *block = __libc_realloc(old, size);
 
-	if (!old)
-		return malloc(size);
-	if (size == 0)
-		note_free(old);
-	/* Another thread may get `old` before we have noted that it is free: then it is noted as freed here. */
-	block = __libc_realloc(old, size);
-	note_move(old, block, size);
+	if (block || size == 0)
+		note_move(moved, block, size);
+	else
+		note_move(moved, old, moved.pages * PAGE_BYTES); /* it stays what it was */
 	return block;
 }
 
@@ -282,14 +312,18 @@ int munmap(void *address, size_t length)
 void *mremap(void *old, size_t old_length, size_t length, int flags, ...)
 {
 	void *block, *target = NULL;
+	struct slot moved;
 	va_list arguments;
 
 	va_start(arguments, flags);
 	if (flags & MREMAP_FIXED)
 		target = va_arg(arguments, void *);
 	va_end(arguments);
+	moved = take(old);
 	block = (void *)syscall(SYS_mremap, old, old_length, length, flags, target);
 	if (block != MAP_FAILED)
-		note_move(old, block, length);
+		note_move(moved, block, length);
+	else
+		note_move(moved, old, moved.pages * PAGE_BYTES);
 	return block;
 }

@@ -1,6 +1,5 @@
 # One program a room; each links the room and what the room stands on.
 HOUSE = tests/support/house.h tests/support/house.c
-HOUSE = tests/support/house.h tests/support/house.c
 
 check_PROGRAMS += tests/unit/test_bump
 TESTS          += tests/unit/test_bump

@@ -1,5 +1,5 @@
 /* bump.c - see bump.h. The memory is one block for life, its pages untouched until a message needs them. */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <stdlib.h>

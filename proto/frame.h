@@ -102,5 +102,7 @@ int frame_writer_flush(struct frame_writer *writer, int socket_fd);
 void frame_writer_acknowledge(struct frame_writer *writer);
 /* A descriptor frame has been sent and not acknowledged. */
 bool frame_writer_unacknowledged(const struct frame_writer *writer);
+/* A frame with descriptors would not wait for another one's acknowledgement, and keep all behind it waiting. */
+bool frame_writer_may_pass_fds(const struct frame_writer *writer);
 /* Bytes queued and not yet sent. */
 size_t frame_writer_pending(const struct frame_writer *writer);

@@ -14,7 +14,7 @@
  *
  * Invariant: descriptors held belong to a frame that begins in [fds_begin, fds_end) of the stream.
  */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <stdlib.h>

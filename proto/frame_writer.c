@@ -9,7 +9,7 @@
  * Invariant: fd_frames are in the order of the stream, none before `position`, and the first lies at
  * `position` only if its first byte has not been sent.
  */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -101,6 +101,11 @@ size_t frame_writer_pending(const struct frame_writer *writer)
 bool frame_writer_unacknowledged(const struct frame_writer *writer)
 {
 	return writer->unacknowledged;
+}
+
+bool frame_writer_may_pass_fds(const struct frame_writer *writer)
+{
+	return !writer->unacknowledged && !writer->fd_frames;
 }
 
 void frame_writer_acknowledge(struct frame_writer *writer)

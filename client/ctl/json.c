@@ -1,5 +1,5 @@
 /* json.c - walks a message by its protobuf-c descriptor; knows no message by name. */
-#include "config.h"
+#include <config.h>
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* lease.c - the commands that hold memory and give it back: alloc, free. */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <inttypes.h>

@@ -2,7 +2,7 @@
  *
  * Options may stand before and after the command. What a command does is in show.c and lease.c.
  */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <fcntl.h>

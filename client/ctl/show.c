@@ -2,7 +2,7 @@
  *
  * Each reply becomes JSON once; --json prints that, people get a table of its lists.
  */
-#include "config.h"
+#include <config.h>
 
 #include "client/ctl/ctl.h"
 #include "client/ctl/json.h"

@@ -1,5 +1,5 @@
 /* table.c - two passes over the rows: how wide, then print. Knows neither commands nor messages. */
-#include "config.h"
+#include <config.h>
 
 #include <ctype.h>
 #include <errno.h>

@@ -7,7 +7,7 @@
  *
  * Invariant: the table is sorted by id, and no arena in it is gone.
  */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <stdlib.h>

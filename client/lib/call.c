@@ -7,7 +7,7 @@
  *
  * Invariant, whenever the lock is free: if a call waits, a thread drives or one that will has been woken.
  */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <poll.h>

@@ -3,7 +3,7 @@
  * A process that forked has copies of everything but the mappings, and must neither speak on the socket nor
  * end the session. A page that the kernel wipes in the child tells them apart for the price of one load.
  */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <stdlib.h>
@@ -52,20 +52,13 @@ int session_check(const hp_client *client)
 	return 0;
 }
 
-static void pools_free(struct session_pool *pools, unsigned n_pools)
-{
-	for (unsigned i = 0; i < n_pools; i++)
-		free(pools[i].name);
-	free(pools);
-}
-
 /* Free the client and what it holds, here and not at the daemon. `mapped`: false in a forked child. */
 static void client_free(hp_client *client, bool mapped)
 {
 	session_forget_leases(client, mapped);
 	arena_table_fini(&client->arenas, mapped);
 	connection_unref(client->connection);
-	pools_free(client->pools, client->n_pools);
+	free(client->pools);
 	if (client->fork_mark)
 		munmap((void *)(uintptr_t)client->fork_mark, (size_t)sysconf(_SC_PAGESIZE));
 	explicit_bzero(client->token, sizeof(client->token));
@@ -141,17 +134,17 @@ int session_adopt(hp_client *client, const Hugepool__HelloReply *hello)
 		return -ENOMEM;
 	for (; n_pools < hello->n_pools; n_pools++) {
 		const Hugepool__PoolInfo *info = hello->pools[n_pools];
-		bool valid = info->page_bytes > 0 && (info->page_bytes & (info->page_bytes - 1)) == 0;
-		char *name = valid ? strdup(info->name) : NULL;
 
-		if (!name) {
-			pools_free(pools, n_pools);
-			return valid ? -ENOMEM : -EPROTO;
+		if (info->page_bytes == 0 || (info->page_bytes & (info->page_bytes - 1)) != 0 ||
+		    strlen(info->name) >= SESSION_POOL_NAME_MAX) {
+			free(pools);
+			return -EPROTO;
 		}
-		pools[n_pools] = (struct session_pool){
-			.number = info->pool, .name = name, .page_bytes = info->page_bytes};
+		pools[n_pools].number = info->pool;
+		pools[n_pools].page_bytes = info->page_bytes;
+		strcpy(pools[n_pools].name, info->name);
 	}
-	pools_free(client->pools, client->n_pools);
+	free(client->pools);
 	client->pools = pools;
 	client->n_pools = n_pools;
 	client->max_batch = hello->max_batch < SESSION_MAX_BATCH ? hello->max_batch : SESSION_MAX_BATCH;

@@ -1,6 +1,6 @@
 /* connection.c - see connection.h. The socket blocks when read, so that waiting for a reply is one system
  * call; the writer never blocks. */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <poll.h>

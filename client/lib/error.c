@@ -1,5 +1,5 @@
 /* error.c - see error.h. A sentence is kept in the thread's own buffer, so that errors need no memory. */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <stdarg.h>

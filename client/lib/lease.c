@@ -6,7 +6,7 @@
  * Invariant: a handle is in its client's list and holds a share in its arena, from the end of hp_alloc()
  * until the handle is freed.
  */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +23,7 @@ struct hp_lease {
 	hp_client *client;
 	struct arena *arena;
 	uint64_t id, offset_bytes, bytes;
+	char pool[SESSION_POOL_NAME_MAX];
 
 	/* Guarded by the client's lock. */
 	struct hp_lease *previous, *next;
@@ -196,7 +197,8 @@ static int place_lease(hp_lease *lease, struct arena *arena, const Hugepool__Run
 }
 
 /* The same from a grant, asking for the arena if need be. -EMFILE: its descriptor gets lost every time. */
-static int take_grant(hp_lease *lease, const Hugepool__Grant *grant, uint64_t n_pages, uint64_t page_bytes)
+static int take_grant(hp_lease *lease, const Hugepool__Grant *grant, uint64_t n_pages,
+		      const struct session_pool *pool)
 {
 	hp_client *client = lease->client;
 	int r;
@@ -204,12 +206,13 @@ static int take_grant(hp_lease *lease, const Hugepool__Grant *grant, uint64_t n_
 	if (grant->n_runs != 1)
 		return -EPROTO;
 	lease->id = grant->lease;
+	strcpy(lease->pool, pool->name);
 	for (bool asked = false;; asked = true) {
 		struct arena *arena;
 
 		pthread_mutex_lock(&client->lock);
 		arena = arena_table_find(&client->arenas, grant->runs[0]->arena);
-		r = arena ? place_lease(lease, arena, grant->runs[0], n_pages, page_bytes) : -EMFILE;
+		r = arena ? place_lease(lease, arena, grant->runs[0], n_pages, pool->page_bytes) : -EMFILE;
 		pthread_mutex_unlock(&client->lock);
 		if (arena || asked)
 			return r;
@@ -221,12 +224,12 @@ static int take_grant(hp_lease *lease, const Hugepool__Grant *grant, uint64_t n_
 
 /* New handles for all that was granted. On failure some may be half made, and it has no sentence yet. */
 static int take_grants(hp_client *client, const Hugepool__AllocReply *granted, const uint64_t *n_pages,
-		       unsigned n, uint64_t page_bytes, hp_lease **leases)
+		       unsigned n, const struct session_pool *pool, hp_lease **leases)
 {
 	int r = granted->n_grants == n ? 0 : -EPROTO;
 
 	for (unsigned i = 0; i < n && r == 0; i++)
-		r = take_grant(leases[i], granted->grants[i], n_pages[i], page_bytes);
+		r = take_grant(leases[i], granted->grants[i], n_pages[i], pool);
 	return r;
 }
 
@@ -291,7 +294,7 @@ int hp_alloc_batch(hp_client *client, const uint64_t *bytes, unsigned n,
 	if (r == 0)
 		r = request_alloc(client, &pool, n_pages, n, options, &reply);
 	if (r == 0) {
-		r = take_grants(client, reply->alloc, n_pages, n, pool.page_bytes, ret_leases);
+		r = take_grants(client, reply->alloc, n_pages, n, &pool, ret_leases);
 		if (r < 0)
 			r = refuse_grants(client, reply->alloc, n, r);
 		hugepool__reply__free_unpacked(reply, NULL);
@@ -412,3 +415,18 @@ int hp_lease_dup_fd(const hp_lease *lease, uint64_t *ret_offset)
 		*ret_offset = lease->offset_bytes;
 	return fd;
 }
+
+/* ---- for hugepoolctl ---- */
+
+int client_lease_run(const hp_lease *lease, unsigned index, Hugepool__Run *ret_run)
+{
+	if (index > 0)
+		return -ENOENT;
+	hugepool__run__init(ret_run);
+	ret_run->arena = lease->arena->id;
+	ret_run->first_page = lease->offset_bytes / lease->arena->page_bytes;
+	ret_run->n_pages = lease->bytes / lease->arena->page_bytes;
+	return 0;
+}
+
+const char *client_lease_pool(const hp_lease *lease) { return lease->pool; }

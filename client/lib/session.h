@@ -18,9 +18,11 @@
 #define SESSION_TOKEN_BYTES 16
 #define SESSION_MAX_BATCH   1024 /* items in one request of ours; the daemon may allow fewer */
 
+#define SESSION_POOL_NAME_MAX 64
+
 struct session_pool {
 	uint32_t number;
-	char *name;
+	char name[SESSION_POOL_NAME_MAX];
 	uint64_t page_bytes;
 };
 

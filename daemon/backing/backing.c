@@ -6,7 +6,7 @@
  *
  * Invariant: a file is charged to the balances (live_pages) from the moment it is full until it is truncated.
  */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* balance.c - see the header for what is counted and how it can err. */
-#include "config.h"
+#include <config.h>
 
 #include "daemon/backing/balance.h"
 #include "daemon/base/assert.h"

@@ -4,7 +4,7 @@
  * handler on it touch; only installing is serialised. The handler jumps when the fault is at an address that
  * this thread guards right now, and in no other case.
  */
-#include "config.h"
+#include <config.h>
 
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* hugemount.c - the new mount API, so that the mount is complete before anybody can see it. */
-#include "config.h"
+#include <config.h>
 
 #include <dirent.h>
 #include <errno.h>

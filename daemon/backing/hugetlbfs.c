@@ -10,7 +10,7 @@
  * another container, and the next daemon that is given the directory truncates and unlinks it. DPDK, too,
  * leaves locked files alone.
  */
-#include "config.h"
+#include <config.h>
 
 #include <dirent.h>
 #include <errno.h>

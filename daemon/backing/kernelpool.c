@@ -4,7 +4,7 @@
  * the surplus is in it. So raised pages are counted in persistent ones, and what the kernel got in all of its
  * pages.
  */
-#include "config.h"
+#include <config.h>
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* mapping.c - reserve more addresses than needed, map the file inside at an aligned one, return the rest. */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <stdint.h>

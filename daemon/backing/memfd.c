@@ -4,7 +4,7 @@
  * executable, nor add a seal that would stop us from truncating it, nor, unless it is of our uid, reopen it
  * with more rights. It can truncate it or punch holes: backing_file_verify() tells.
  */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
  * l holds a whole block of order k: read from map k of level l if it has one, and by folding its words of
  * whole units if not.
  */
-#include "config.h"
+#include <config.h>
 
 #include "daemon/core/blockmap.h"
 

@@ -9,7 +9,7 @@
  *
  * The caller serialises. Invariant (buddy_check): the blockmap's own, and free_pages is what it says.
  */
-#include "config.h"
+#include <config.h>
 
 #include "daemon/core/buddy.h"
 
@@ -69,7 +69,7 @@ static unsigned order_within(uint64_t n_pages, uint64_t align_pages)
 	unsigned anywhere = order_at_most(n_pages + 1) - 1;
 	unsigned aligned = order_at_most(align_pages < n_pages ? align_pages : n_pages);
 
-	return align_pages > 1 && aligned > anywhere ? aligned : anywhere;
+	return aligned > anywhere ? aligned : anywhere;
 }
 
 /* Look for room in the lowest few free runs that hold a block of `order`. */

@@ -64,8 +64,8 @@ uint64_t buddy_free_blocks(const struct buddy *buddy, unsigned order);
  * least the largest free block, all there is when one run is all there is. O(1) or nearly. */
 uint64_t buddy_sure_run(const struct buddy *buddy);
 
-/* The next free run at or after `from`, not split into blocks: returns true and sets first and length. Of a run
- * that began before `from` only the rest. */
+/* The next free run at or after `from`, not split into blocks: returns true and sets first and length. Of a
+ * run that began before `from` only the rest. */
 bool buddy_next_free_run(const struct buddy *buddy, uint64_t from, uint64_t *ret_first,
 			 uint64_t *ret_n_pages);
 

@@ -6,7 +6,7 @@
  * One thread owns it; only `pages` is read by others. Invariant (pcache_check): `pages` is the sum over the
  * rings of runs times length and at most high_pages; a ring is not fuller than it is large.
  */
-#include "config.h"
+#include <config.h>
 
 #include "daemon/core/pcache.h"
 

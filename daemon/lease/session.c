@@ -141,7 +141,6 @@ void session_set_connection(struct session *session, void *connection)
 
 bool session_end(struct session *session, unsigned max_leases)
 {
-	hp_assert(!session->connection);
 	session->ending = true;
 	while (session->first_lease != LEDGER_NIL && max_leases-- > 0)
 		lease_holder_gone(session, ledger_at(session->shard->ledger, session->first_lease));

@@ -210,7 +210,7 @@ void connection_error(struct connection *connection, uint64_t request_id, Hugepo
 
 bool connection_may_pass_fds(const struct connection *connection)
 {
-	return !frame_writer_unacknowledged(connection->writer);
+	return frame_writer_may_pass_fds(connection->writer);
 }
 
 void connection_received(struct connection *connection) { frame_writer_acknowledge(connection->writer); }
@@ -270,11 +270,10 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	r = frame_reader_fill(connection->reader, connection->fd);
 	if (r == FRAME_AGAIN)
 		return;
-	if (r != 0) {
+	if (r != 0 && r != -ENOBUFS) {
 		connection_close(connection);
 		return;
 	}
-	linger_strays(connection);
 	work(connection);
 }
 

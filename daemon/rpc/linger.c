@@ -81,33 +81,3 @@ unsigned linger_check(int all)
 	}
 	return n;
 }
-
-struct stray {
-	struct letter letter;
-	int fd;
-};
-
-static void close_stray(struct letter *letter)
-{
-	struct stray *stray = (struct stray *)letter;
-
-	close(stray->fd);
-	free(stray);
-}
-
-void linger_strays(struct connection *connection)
-{
-	int fd;
-
-	while ((fd = frame_reader_take_stray_fd(connection->reader)) >= 0) {
-		struct stray *stray = malloc(sizeof(*stray));
-
-		connection->closing = true; /* a protocol error, and the kernel did not refuse it for us */
-		if (!stray) {
-			close(fd);
-			continue;
-		}
-		*stray = (struct stray){.letter.deliver = close_stray, .fd = fd};
-		mailbox_post(connection->server->service->janitor, &stray->letter);
-	}
-}

@@ -9,9 +9,6 @@ struct connection;
 
 /* On the server's thread: the connection, without events and session, is the janitor's: it closes and frees it. */
 void linger_post(struct connection *consume_connection);
-/* Descriptors that a client sent although requests carry none: the janitor closes them. */
-void linger_strays(struct connection *connection);
-
 /* On the janitor's thread, now and then: close lingering sockets whose peer has read or gone. With `all`, close every
  * one. Returns how many still linger. */
 unsigned linger_check(int all);

@@ -5,7 +5,7 @@
  * Prints its seed; with the same seed and files a run does the same again. Learns nothing from coverage: this
  * is the smoke test, the real search is libFuzzer's with the same target.
  */
-#include "config.h"
+#include <config.h>
 
 #include <dirent.h>
 #include <err.h>

@@ -1,5 +1,5 @@
 /* fuzz_config.c - any text as a configuration: a sentence or a config, never a crash. */
-#include "config.h"
+#include <config.h>
 
 #include <stdint.h>
 #include <stdlib.h>

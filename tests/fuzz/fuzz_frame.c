@@ -1,6 +1,6 @@
 /* fuzz_frame.c - bytes from a client, as the daemon takes them in: read, cut into frames, unpacked under a
  * cap. */
-#include "config.h"
+#include <config.h>
 
 #include <stdint.h>
 #include <sys/socket.h>

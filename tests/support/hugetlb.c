@@ -1,5 +1,5 @@
 /* hugetlb.c - see the header. */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
  * raise nr_hugepages by what they need themselves. Clients are mappings of our own, or forked children that
  * _exit().
  */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* test_bump.c - the bump allocator under its cap, alone and beneath protobuf-c. */
-#include "config.h"
+#include <config.h>
 
 #include <setjmp.h>
 #include <stdarg.h>

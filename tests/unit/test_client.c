@@ -1,5 +1,5 @@
 /* test_client.c - what libhugepool does without a daemon: socket paths, errors, arenas. */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* test_config.c - configuration: what is understood, what is refused, and that a refusal names the exact
  * place. */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* test_frame.c - frames over real socket pairs: order, size, descriptors and the loss of them. */
-#include "config.h"
+#include <config.h>
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* test_pcache.c - the page cache rule by rule: lengths, limits, hot and cold, refill and drain. */
-#include "config.h"
+#include <config.h>
 
 #include <setjmp.h>
 #include <stdarg.h>

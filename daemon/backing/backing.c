@@ -21,6 +21,7 @@
 #include "daemon/backing/guard.h"
 #include "daemon/backing/kinds.h"
 #include "daemon/backing/mapping.h"
+#include "daemon/backing/numa.h"
 #include "daemon/base/assert.h"
 #include "daemon/base/cleanup.h"
 #include "daemon/base/size.h"
@@ -69,6 +70,10 @@ static int setup(struct backing *backing, const struct backing_config *config, c
 		return backing_refuse(ret_error, -EINVAL, "pool %s: the kernel has no pages of %s; it has %s",
 				      backing->name, size_format(config->page_bytes, word),
 				      kernelpool_size_words(words, sizeof(words)));
+	r = config->node == NUMA_ANY_NODE ? 0 : numa_check_node(config->node);
+	if (r < 0)
+		return backing_refuse(ret_error, r, "pool %s: cannot take pages from NUMA node %d: %s", backing->name,
+				      config->node, r == -ENODEV ? "there is no such node" : strerror(-r));
 	backing->balance = backing->kernelpool ? &backing->kernelpool->balance : NULL;
 
 	r = backing->ops->setup ? backing->ops->setup(backing, config, ret_error) : 0;
@@ -99,6 +104,7 @@ int backing_new(const struct backing_config *config, struct backing **ret, char 
 	backing->name = strdup(config->name);
 	backing->page_bytes = config->page_bytes;
 	backing->grow = config->grow;
+	backing->node = config->node;
 	backing->owner_uid = config->owner_uid;
 	backing->place.directory_fd = -1;
 
@@ -203,7 +209,11 @@ static int file_fill(struct backing_file *file, uint64_t *ret_missing_pages)
 	if (ftruncate(file->fd, (off_t)file_bytes(file)) < 0)
 		return -errno;
 	lock_counters(backing);
-	r = fill_or_empty(file, ret_missing_pages);
+	r = numa_enter(backing->node);
+	if (r == 0) {
+		r = fill_or_empty(file, ret_missing_pages);
+		numa_leave(backing->node);
+	}
 	if (r == 0 && backing->balance) {
 		balance_gain(backing->balance, file->n_pages);
 		if (has_second_balance(backing))

@@ -32,6 +32,7 @@ struct backing_config {
 	const char *name; /* of the pool, one path component; copied */
 	uint64_t page_bytes;
 	bool grow; /* may raise nr_hugepages by what is lacking */
+	int node;  /* NUMA node that all pages come from; -1: any */
 
 	/* hugetlbfs only. */
 	uid_t owner_uid;	  /* who may open the files by name (mode 0600) besides us */

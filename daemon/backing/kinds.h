@@ -28,6 +28,7 @@ struct backing {
 	char *name;
 	uint64_t page_bytes;
 	bool grow;
+	int node;
 	uid_t owner_uid;
 	struct kernelpool *kernelpool; /* NULL: the base page size, nothing is counted */
 	struct balance *balance;       /* which counter tells our limbo; NULL as above */

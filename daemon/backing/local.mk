@@ -8,4 +8,5 @@ libbacking_la_SOURCES = \
 	daemon/backing/kernelpool.h daemon/backing/kernelpool.c \
 	daemon/backing/kinds.h \
 	daemon/backing/mapping.h daemon/backing/mapping.c \
-	daemon/backing/memfd.c
+	daemon/backing/memfd.c \
+	daemon/backing/numa.h daemon/backing/numa.c

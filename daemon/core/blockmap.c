@@ -224,9 +224,12 @@ bool blockmap_find(const struct blockmap *map, unsigned order, uint64_t from, ui
 			word = level_map(map, level, order)[index] & ALL_ONES << unit % WORD_BITS;
 		} while (word == 0);
 		/* Down, to the first of it. */
-		while (index = index * WORD_BITS + (unsigned)__builtin_ctzll(word), --level > own_level)
-			word = level_map(map, level, order)[index];
-		word = blocks_at(map, order, level, index);
+		while (level > own_level) {
+			index = index * WORD_BITS + (unsigned)__builtin_ctzll(word);
+			level--;
+			word = level > own_level ? level_map(map, level, order)[index]
+						 : blocks_at(map, order, level, index);
+		}
 	}
 	*ret_first = (index * WORD_BITS + (unsigned)__builtin_ctzll(word)) << shift;
 	return true;

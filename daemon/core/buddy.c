@@ -154,6 +154,8 @@ int buddy_take(struct buddy *buddy, uint64_t n_pages, uint64_t align_pages, uint
 
 	hp_assert_alive(buddy, BUDDY_MAGIC);
 	hp_assert(n_pages > 0 && align_pages > 0 && (align_pages & (align_pages - 1)) == 0);
+	if (align_pages > BUDDY_MAX_PAGES)
+		align_pages = BUDDY_MAX_PAGES; /* page 0 is the only multiple of either */
 	if (buddy->isolated || n_pages > buddy->free_pages ||
 	    !choose(&buddy->map, n_pages, align_pages, &first))
 		return BUDDY_FULL;

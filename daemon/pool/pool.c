@@ -37,6 +37,7 @@ int pool_new(const struct pool_config *config, unsigned index, const struct pool
 		.max_pages = config->max_pages,
 		.reserve_pages = config->reserve_pages,
 		.grow = config->grow,
+		.node = config->node,
 		.owner_uid = config->n_uids == 1 ? config->uids[0] : geteuid(),
 		.directory = config->directory,
 		.mount_parent = mount_parent,

@@ -77,13 +77,14 @@ static uint64_t free_pages(void)
 
 static struct backing_config memfd_config(uint64_t page_bytes)
 {
-	return (struct backing_config){.kind = BACKING_MEMFD, .name = "test", .page_bytes = page_bytes};
+	return (struct backing_config){.kind = BACKING_MEMFD, .node = -1, .name = "test", .page_bytes = page_bytes};
 }
 
 /* A mount of its own at SCRATCH/test. */
 static struct backing_config mount_config(uint64_t max_pages)
 {
 	return (struct backing_config){.kind = BACKING_HUGETLBFS,
+				       .node = -1,
 				       .name = "test",
 				       .page_bytes = MIB2,
 				       .max_pages = max_pages,
@@ -791,7 +792,7 @@ static void unmount_given(const char *path)
 static struct backing_config given_config(const char *path)
 {
 	return (struct backing_config){
-		.kind = BACKING_HUGETLBFS, .name = "test", .page_bytes = MIB2, .directory = path};
+		.kind = BACKING_HUGETLBFS, .node = -1, .name = "test", .page_bytes = MIB2, .directory = path};
 }
 
 /* Dies like a daemon that is killed: with a file, and its backing, in place. */

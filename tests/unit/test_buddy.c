@@ -296,17 +296,19 @@ static void buddy_spared_block_is_taken_when_the_other_is_far(void **state)
 static void buddy_aligned_take_begins_at_a_multiple(void **state)
 {
 	struct buddy *buddy = new_free(1 << 14);
+	uint64_t first;
 
 	assert_int_equal(take(buddy, 1), 0);
 	for (uint64_t align = 1; align <= 1 << 13; align *= 2) {
-		uint64_t first;
-
 		assert_int_equal(buddy_take(buddy, 3, align, &first), 0);
 		assert_int_equal(first % align, 0);
 		buddy_put(buddy, first, 3);
 	}
 	assert_full(buddy, 1, 1 << 14);
 	assert_full(buddy, 1, UINT64_C(1) << 63);
+	buddy_put(buddy, 0, 1);
+	assert_int_equal(buddy_take(buddy, 1, UINT64_C(1) << 63, &first), 0);
+	assert_int_equal(first, 0);
 	end(buddy);
 }
 

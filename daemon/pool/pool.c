@@ -15,6 +15,9 @@
 #define CACHE_HIGH_PAGES 256          /* of one worker's cache, at most */
 #define CACHE_HIGH_BYTES (64ull << 20) /* and in bytes */
 
+#define ROOM_SHARE     4  /* a new arena has at most this part of what the pool may still grow by */
+#define SMALLEST_ARENA 16 /* but at least this part of the configured size */
+
 /* A share of the pool, so that caches do not hoard a small one. */
 static struct pcache_limits cache_limits(const struct pool_config *config, unsigned n_workers)
 {
@@ -24,7 +27,7 @@ static struct pcache_limits cache_limits(const struct pool_config *config, unsig
 		high = CACHE_HIGH_PAGES;
 	if (high > CACHE_HIGH_BYTES / config->page_bytes)
 		high = CACHE_HIGH_BYTES / config->page_bytes;
-	return (struct pcache_limits){.high_pages = (uint32_t)high, .batch_pages = (uint32_t)(high + 3) / 4};
+	return (struct pcache_limits){.high_pages = (uint32_t)high, .batch_pages = (uint32_t)(high + 15) / 16};
 }
 
 int pool_new(const struct pool_config *config, unsigned index, const struct pool_threads *threads,
@@ -204,23 +207,30 @@ static void enter_arena_locked(struct pool *pool, struct arena *arena)
 	pool->n_arenas++;
 }
 
-int pool_make_arena(struct pool *pool, uint64_t min_pages, uint64_t want_pages)
+/* The less room is left, the smaller the arenas: so that there is some for tenants who are still to come. */
+static uint64_t arena_pages_in_room(const struct pool *pool, uint64_t min_pages, uint64_t room)
+{
+	uint64_t want_pages = pool->config.arena_pages;
+	uint64_t share = room / ROOM_SHARE, least = want_pages / SMALLEST_ARENA;
+
+	if (want_pages > share)
+		want_pages = share;
+	if (want_pages < least)
+		want_pages = least;
+	if (want_pages < min_pages)
+		want_pages = min_pages;
+	return want_pages < room ? want_pages : room;
+}
+
+/* An arena of `want_pages`, or as many as the kernel has, but at least `min_pages`. */
+static int make_arena(struct pool *pool, uint64_t min_pages, uint64_t want_pages)
 {
 	static _Atomic uint64_t last_id;
 	struct backing_file *file;
-	uint64_t room, missing = 0;
 	struct arena *arena;
+	uint64_t missing = 0;
 	int r;
 
-	lock_take(&pool->lock);
-	room = pool->config.max_pages - pool->backed_pages;
-	lock_drop(&pool->lock);
-	if (room < min_pages)
-		return -ENOSPC;
-	if (want_pages > room)
-		want_pages = room;
-
-	/* Only the stocker makes arenas, so the room is still there afterwards. */
 	r = backing_file_new(pool->backing, want_pages, &file, &missing);
 	if (r == BACKING_SHORT && missing < want_pages && want_pages - missing >= min_pages)
 		r = backing_file_new(pool->backing, want_pages - missing, &file, &missing);
@@ -241,6 +251,19 @@ int pool_make_arena(struct pool *pool, uint64_t min_pages, uint64_t want_pages)
 	pool->stock = arena;
 	lock_drop(&pool->lock);
 	return 0;
+}
+
+int pool_make_arena(struct pool *pool, uint64_t min_pages)
+{
+	uint64_t room;
+
+	/* Only the stocker makes arenas, so the room is still there afterwards. */
+	lock_take(&pool->lock);
+	room = pool->config.max_pages - pool->backed_pages;
+	lock_drop(&pool->lock);
+	if (room < min_pages)
+		return -ENOSPC;
+	return make_arena(pool, min_pages, arena_pages_in_room(pool, min_pages, room));
 }
 
 int pool_move_stock(struct zone *zone, uint64_t n_pages)
@@ -265,20 +288,24 @@ int pool_move_stock(struct zone *zone, uint64_t n_pages)
 	return r;
 }
 
+/* What serves somebody or may: backed, and not on its way out. */
+static uint64_t usable_pages(const struct pool *pool) { return pool->backed_pages - pool->limbo_pages; }
+
 int pool_fill_reserve(struct pool *pool)
 {
 	for (;;) {
-		uint64_t lacking;
+		uint64_t lacking, want;
 		int r;
 
 		lock_take(&pool->lock);
-		lacking = pool->backed_pages < pool->config.reserve_pages
-				  ? pool->config.reserve_pages - pool->backed_pages
+		lacking = usable_pages(pool) < pool->config.reserve_pages
+				  ? pool->config.reserve_pages - usable_pages(pool)
 				  : 0;
 		lock_drop(&pool->lock);
 		if (lacking == 0)
 			return 0;
-		r = pool_make_arena(pool, 1, lacking < pool->config.arena_pages ? lacking : pool->config.arena_pages);
+		want = lacking < pool->config.arena_pages ? lacking : pool->config.arena_pages;
+		r = make_arena(pool, 1, want);
 		if (r != 0)
 			return r;
 	}
@@ -303,6 +330,7 @@ static void arena_released(struct letter *letter)
 	zone->pinned_pages += arena->limbo_pages;
 	lock_drop(&zone->lock);
 	pool->backed_pages -= returned_pages;
+	pool->limbo_pages -= returned_pages;
 	pool->n_releasing--;
 	pool->n_arenas--;
 	atomic_store(&pool->arenas[arena->slot], NULL);
@@ -326,7 +354,7 @@ static void release_arena(struct letter *letter)
 /* May this much go? Never below the reserve, unless the arena is of no use any more. */
 static bool may_release_locked(const struct pool *pool, const struct arena *arena)
 {
-	return arena->condemned || pool->backed_pages >= pool->config.reserve_pages + arena->n_pages;
+	return arena->condemned || usable_pages(pool) >= pool->config.reserve_pages + arena->n_pages;
 }
 
 unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty_since_ns, bool below_reserve)
@@ -349,6 +377,7 @@ unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty
 		if (!below_reserve && !may_release_locked(pool, arena))
 			continue;
 		zone_remove_arena_locked(zone, arena);
+		pool->limbo_pages += arena->n_pages;
 		pool->n_releasing++;
 		arena->letter.deliver = release_arena;
 		mailbox_post(pool->threads->janitor, &arena->letter);
@@ -376,6 +405,7 @@ uint64_t pool_settle_limbo(struct pool *pool)
 		zone->limbo_pages -= n;
 		lock_drop(&zone->lock);
 		pool->backed_pages -= n;
+		pool->limbo_pages -= n;
 		left -= n;
 	}
 	lock_drop(&pool->lock);

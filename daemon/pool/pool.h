@@ -50,6 +50,7 @@ struct pool {
 	struct arena *stock;           /* blank arenas, by their stock_next */
 	uint64_t stock_pages;
 	uint64_t backed_pages;         /* all that the kernel gave and has not back, limbo included */
+	uint64_t limbo_pages;          /* of those: being truncated, or pinned by a client */
 	unsigned n_releasing;          /* arenas with the janitor */
 
 	uint64_t retry_reserve_ns;      /* the stocker's thread only */
@@ -91,9 +92,9 @@ enum {
 	POOL_NO_STOCK = 3, /* no blank arena that large */
 };
 
-/* Make an arena of at least `min_pages` and at most `want_pages` (more than max allows is cut) and put it into the
- * stock. Returns 0, BACKING_SHORT, -ENOSPC: max does not allow min_pages, or another negative errno. */
-int pool_make_arena(struct pool *pool, uint64_t min_pages, uint64_t want_pages);
+/* Make an arena of at least `min_pages`, of the configured size if there is room, and put it into the stock. Returns
+ * 0, BACKING_SHORT, -ENOSPC: max does not allow min_pages, or another negative errno. */
+int pool_make_arena(struct pool *pool, uint64_t min_pages);
 /* The smallest blank arena of at least `n_pages` becomes the zone's: 0, POOL_NO_STOCK or -ENOMEM. */
 int pool_move_stock(struct zone *zone, uint64_t n_pages);
 /* Fill the stock up to the reserve. Returns 0, BACKING_SHORT or negative errno. */

@@ -118,8 +118,7 @@ static int try_new_arena(struct supply *supply)
 
 	if (pool_move_stock(zone, supply->n_pages) == 0)
 		return try_zone(supply);
-	r = pool_make_arena(pool, supply->n_pages,
-			    supply->n_pages > pool->config.arena_pages ? supply->n_pages : pool->config.arena_pages);
+	r = pool_make_arena(pool, supply->n_pages);
 	if (r == 0 && pool_move_stock(zone, supply->n_pages) == 0)
 		return try_zone(supply);
 	if (r == BACKING_SHORT)

@@ -12,6 +12,7 @@
 #include "daemon/pool/zone.h"
 
 #define DRAIN_ROOM 64 /* runs moved per turn of a drain */
+#define REFILL_MAX 64 /* runs fetched by one refill */
 
 static struct arena *arena_of(const struct zone *zone, struct run run)
 {
@@ -143,9 +144,12 @@ static int take_from_arenas(struct zone *zone, uint64_t n_pages, uint64_t align_
 	return ZONE_SHORT;
 }
 
-static bool over_quota(const struct zone *zone, uint64_t n_pages)
+/* Pages that the tenant may still have. */
+static uint64_t quota_left(const struct zone *zone)
 {
-	return zone->out_pages + zone->pinned_pages + n_pages > zone->pool->config.quota_pages;
+	uint64_t used = zone->out_pages + zone->pinned_pages, quota = zone->pool->config.quota_pages;
+
+	return used < quota ? quota - used : 0;
 }
 
 int zone_take_locked(struct zone *zone, uint64_t n_pages, uint64_t align_pages, struct run *ret_run)
@@ -153,7 +157,7 @@ int zone_take_locked(struct zone *zone, uint64_t n_pages, uint64_t align_pages, 
 	struct run run;
 
 	lock_assert_held(&zone->lock);
-	if (over_quota(zone, n_pages))
+	if (n_pages > quota_left(zone))
 		return ZONE_OVER_QUOTA;
 	while (take_from_arenas(zone, n_pages, align_pages, &run) == 0) {
 		struct arena *arena = arena_of(zone, run);
@@ -169,16 +173,27 @@ int zone_take_locked(struct zone *zone, uint64_t n_pages, uint64_t align_pages, 
 	return ZONE_SHORT;
 }
 
-/* Fetch a batch of runs for the cache along with the one that is asked for. */
+/* Fetch a batch of runs for the cache along with the one that is asked for, from the same arena. */
 static int take_and_refill(struct zone *zone, struct zone_worker *worker, uint64_t n_pages, struct run *ret_run)
 {
 	uint32_t n_more = pcache_refill_runs(worker->clean, n_pages);
-	struct run run;
+	uint64_t firsts[REFILL_MAX], n_allowed;
+	struct arena *arena;
 
 	if (zone_take_locked(zone, n_pages, 1, ret_run) != 0)
 		return ZONE_SHORT;
-	while (n_more-- > 0 && !over_quota(zone, n_pages) && take_from_arenas(zone, n_pages, 1, &run) == 0)
-		hp_assert(pcache_put(worker->clean, run.address, n_pages, false) == 0);
+	n_allowed = quota_left(zone) / n_pages;
+	if (n_more > n_allowed)
+		n_more = (uint32_t)n_allowed;
+	if (n_more > REFILL_MAX)
+		n_more = REFILL_MAX;
+	arena = arena_of(zone, *ret_run);
+	n_more = n_more > 0 ? buddy_take_bulk(arena->buddy, n_pages, n_more, firsts) : 0;
+	zone->clean_pages -= n_more * n_pages;
+	zone->out_pages += n_more * n_pages;
+	/* Cold and in ascending order: low addresses are granted first. */
+	for (uint32_t i = 0; i < n_more; i++)
+		hp_assert(pcache_put(worker->clean, run_address(arena->slot, firsts[i]), n_pages, false) == 0);
 	return 0;
 }
 

@@ -1,8 +1,10 @@
-/* listener.c - see listener.h. Two daemons that start at once are told apart by a lock beside the socket. */
+/* listener.c - see listener.h. Of two daemons that start at once on one path, a lock on its directory lets one look,
+ * bind and listen before the other looks. */
 #include <config.h>
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,18 +56,16 @@ static int remove_stale(const struct sockaddr_un *address, char **ret_error)
 	return 0;
 }
 
-static int take_lock(const char *path, int *ret_fd, char **ret_error)
+static int lock_directory(const char *path, int *ret_fd, char **ret_error)
 {
-	_cleanup_free_ char *lock_path = NULL;
+	_cleanup_free_ char *copy = strdup(path);
 	_cleanup_close_ int fd = -1;
 
-	if (asprintf(&lock_path, "%s.lock", path) < 0)
+	if (!copy)
 		return -ENOMEM;
-	fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return fail(ret_error, errno, path, "cannot make the lock file beside it");
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-		return fail(ret_error, 0, path, "another hugepoold holds its lock: stop it or use --socket");
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || flock(fd, LOCK_EX) != 0)
+		return fail(ret_error, errno, path, "cannot open its directory");
 	*ret_fd = take_fd(&fd);
 	return 0;
 }
@@ -77,11 +77,11 @@ int listener_init(struct listener *listener, const char *path, char **ret_error)
 	mode_t old_mask;
 	int r;
 
-	*listener = (struct listener){.fd = -1, .lock_fd = -1};
+	*listener = (struct listener){.fd = -1};
 	if (strlen(path) >= sizeof(address.sun_path))
 		return fail(ret_error, ENAMETOOLONG, path, "at most 107 bytes");
 	strcpy(address.sun_path, path);
-	r = take_lock(path, &lock_fd, ret_error);
+	r = lock_directory(path, &lock_fd, ret_error);
 	if (r == 0)
 		r = remove_stale(&address, ret_error);
 	if (r < 0)
@@ -100,8 +100,10 @@ int listener_init(struct listener *listener, const char *path, char **ret_error)
 		return -ENOMEM;
 	/* Accepted sockets inherit it: clients then cannot send descriptors (Linux 6.16). */
 	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &(int){0}, sizeof(int));
+	/* Who connects now waits until listener_start(). */
+	if (listen(fd, BACKLOG) != 0)
+		return fail(ret_error, errno, path, "cannot listen");
 	listener->fd = take_fd(&fd);
-	listener->lock_fd = take_fd(&lock_fd);
 	return 0;
 }
 
@@ -179,7 +181,7 @@ int listener_start(struct listener *listener, struct event_base *base, const str
 	listener->resume_event = event_new(base, -1, 0, on_resume, listener);
 	if (!listener->event || !listener->resume_event || event_add(listener->event, NULL) != 0)
 		return -ENOMEM;
-	return listen(listener->fd, BACKLOG) == 0 ? 0 : -errno;
+	return 0;
 }
 
 void listener_fini(struct listener *listener)
@@ -192,8 +194,6 @@ void listener_fini(struct listener *listener)
 		unlink(listener->path);
 		close(listener->fd);
 	}
-	if (listener->lock_fd >= 0)
-		close(listener->lock_fd);
 	free(listener->path);
-	*listener = (struct listener){.fd = -1, .lock_fd = -1};
+	*listener = (struct listener){.fd = -1};
 }

@@ -6,7 +6,7 @@
 #include "daemon/rpc/server.h"
 
 struct listener {
-	int fd, lock_fd;
+	int fd;
 	char *path;
 	struct event *event, *resume_event;
 	const struct service *service;

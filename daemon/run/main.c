@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <event2/thread.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -159,15 +158,17 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 	event_base_loopbreak(arg);
 }
 
-/* Listen, tell systemd, and wait for the signal to stop. */
+/* Accept, tell systemd, and wait for a signal to stop. */
 static int serve(struct daemon *daemon, struct listener *listener, struct event_base *base)
 {
-	struct event *term = evsignal_new(base, SIGTERM, on_signal, base);
-	struct event *interrupt = evsignal_new(base, SIGINT, on_signal, base);
-	int r = -ENOMEM;
+	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+	struct event *events[3] = {NULL, NULL, NULL};
+	int r = listener_start(listener, base, &daemon->service);
 
-	if (term && interrupt && event_add(term, NULL) == 0 && event_add(interrupt, NULL) == 0)
-		r = listener_start(listener, base, &daemon->service);
+	for (unsigned i = 0; i < 3 && r == 0; i++) {
+		events[i] = evsignal_new(base, numbers[i], on_signal, base);
+		r = events[i] && event_add(events[i], NULL) == 0 ? 0 : -ENOMEM;
+	}
 	if (r == 0) {
 		log_info("ready: %s, %u pools, %u workers", listener->path, daemon->n_pools, daemon->n_workers);
 		sd_notifyf(0, "READY=1\nSTATUS=%u pools, socket %s\nMAINPID=%d", daemon->n_pools, listener->path,
@@ -175,10 +176,9 @@ static int serve(struct daemon *daemon, struct listener *listener, struct event_
 		event_base_loop(base, EVLOOP_NO_EXIT_ON_EMPTY);
 		sd_notify(0, "STOPPING=1");
 	}
-	if (term)
-		event_free(term);
-	if (interrupt)
-		event_free(interrupt);
+	for (unsigned i = 0; i < 3; i++)
+		if (events[i])
+			event_free(events[i]);
 	return r;
 }
 

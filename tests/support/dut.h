@@ -1,7 +1,7 @@
 /* dut.h - the daemon under test: the built hugepoold in a directory of its own, and hugepoolctl to ask it.
  *
- * Every function asserts by cmocka: a test that goes on has what it asked for. A failing test's daemon is killed by
- * dut_kill_all() in the teardown.
+ * Every function asserts by cmocka: a test that goes on has what it asked for. A failing test's daemon is
+ * killed by dut_kill_all() in the teardown.
  */
 #pragma once
 
@@ -11,41 +11,64 @@
 #include <sys/types.h>
 
 struct dut {
-	pid_t pid;           /* of hugepoold */
-	char directory[64];  /* mkdtemp, mode 0755 so that other uids can reach the socket */
+	pid_t pid;	    /* of hugepoold */
+	char directory[64]; /* mkdtemp, mode 0755 so that other uids can reach the socket */
 	char socket[108];
-	char log[108];       /* its stderr */
+	char log[108]; /* its stderr */
+	int notify_fd; /* where it tells us what it does; the test's end */
 };
 
-/* Start hugepoold (from $HP_BUILD) with `--socket` and these arguments (a NULL at the end), wait until it has told
- * NOTIFY_SOCKET that it is ready. */
+/* A number of operations: fewer under a sanitizer, and $HP_OPS at most. */
+unsigned dut_ops(unsigned n);
+/* A monotonic clock for deadlines, and a wait of a few milliseconds between two looks at a condition. */
+uint64_t dut_now_ms(void);
+void dut_pause(void);
+
+/* Start hugepoold (from $HP_BUILD) with `--socket` and these arguments (a NULL at the end), wait until it has
+ * told NOTIFY_SOCKET that it is ready. */
 void dut_start(struct dut *dut, const char *const *arguments);
+/* The same as another user, to whom its directory then belongs. */
+void dut_start_as(struct dut *dut, uid_t uid, const char *const *arguments);
+/* Wait until it has said this to NOTIFY_SOCKET, such as "READY=1" (done by dut_start()) or "STOPPING=1". */
+void dut_wait_notified(struct dut *dut, const char *word);
 /* Start one that must refuse: returns its exit status, *ret_error is what it said (malloc'ed). */
 int dut_start_refused(const char *const *arguments, char **ret_error);
 /* SIGTERM; its exit status must be 0, its directory must be empty but for what we made; removes it. */
 void dut_stop(struct dut *dut);
+/* The same without the signal, for tests that have sent one. */
+void dut_wait_stopped(struct dut *dut);
 /* kill -9, wait. The directory stays for another dut_restart(). */
 void dut_kill(struct dut *dut);
 void dut_restart(struct dut *dut, const char *const *arguments);
 /* In teardowns: kill what a failed test has left, remove directories. Returns 0. */
 int dut_kill_all(void **state);
 
-/* Run hugepoolctl --socket ... with these arguments (NULL at the end), as `uid` (0: ourselves). Returns its exit
- * status; *ret_out and *ret_error (may be NULL) are what it printed, malloc'ed. */
+/* Run any program of the build ("hugepoold", "hugepoolctl") to its end, as `uid`, HUGEPOOL_SOCKET unset. */
+int dut_run(const char *program, uid_t uid, const char *const *arguments, char **ret_out, char **ret_error);
+/* Run hugepoolctl --socket ... with these arguments (NULL at the end), as `uid` (0: ourselves). Returns its
+ * exit status; *ret_out and *ret_error (may be NULL) are what it printed, malloc'ed. */
 int dut_ctl(const struct dut *dut, uid_t uid, const char *const *arguments, char **ret_out, char **ret_error);
-/* `hugepoolctl --json COMMAND`, parsed; the caller's reference. */
+/* `hugepoolctl --json COMMAND`, parsed; the caller's reference. Words of the command are parted by a space.
+ */
 json_t *dut_json(const struct dut *dut, const char *command);
 /* A number of one pool in `status --json`. Also asserts that the pool's sums add up. */
 int64_t dut_pool(const struct dut *dut, const char *pool, const char *key);
 /* Wait (10 s at most, asserted) until it has that value. */
 void dut_wait_pool(const struct dut *dut, const char *pool, const char *key, int64_t value);
 
-/* Start `hugepoolctl alloc ...` that holds; waits until it has printed its lease. Returns its pid and the lease id. */
+/* Start `hugepoolctl --json alloc ARGUMENTS` that holds; waits until it has printed its lease. Returns its
+ * pid and the lease id. */
 pid_t dut_hold(const struct dut *dut, uid_t uid, const char *const *arguments, uint64_t *ret_lease);
+/* Wait for a child (20 s at most, asserted): its status as waitpid() gives it. */
+int dut_wait_child(pid_t pid);
+/* A child that a test has forked: dut_kill_all() ends it, if it still is one. */
+void dut_adopt(pid_t pid);
 
-/* Skip the calling test, loudly, unless root (or unless n hugepages of that size can be had; see hugetlb.h). */
+/* Skip the calling test, loudly, unless root (or unless n hugepages of that size can be had; see hugetlb.h).
+ */
 void dut_need_root(void);
 
-/* Open descriptors and the resident set of the daemon, to see that nothing leaks. */
+/* Open descriptors and the resident anonymous memory of the daemon (leased pages are not), to see that
+ * nothing leaks. */
 unsigned dut_n_fds(const struct dut *dut);
 uint64_t dut_rss_bytes(const struct dut *dut);

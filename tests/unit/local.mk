@@ -35,3 +35,13 @@ check_PROGRAMS += tests/unit/test_pool
 TESTS          += tests/unit/test_pool
 tests_unit_test_pool_SOURCES = tests/unit/test_pool.c $(HOUSE)
 tests_unit_test_pool_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_buddy
+TESTS          += tests/unit/test_buddy
+tests_unit_test_buddy_SOURCES = tests/unit/test_buddy.c
+tests_unit_test_buddy_LDADD   = libcore.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_pcache
+TESTS          += tests/unit/test_pcache
+tests_unit_test_pcache_SOURCES = tests/unit/test_pcache.c
+tests_unit_test_pcache_LDADD   = libcore.la $(TEST_LIBS)

@@ -15,13 +15,13 @@
 #include <stdint.h>
 
 #define FRAME_HEADER_BYTES 8
-#define FRAME_MAX_BYTES	   65536 /* of the message */
-#define FRAME_MAX_FDS	   16	 /* in one frame */
+#define FRAME_MAX_BYTES    65536 /* of the message */
+#define FRAME_MAX_FDS      16    /* in one frame */
 
 /* Beside 0 and negative errnos: what the owner has to expect. */
 enum {
 	FRAME_AGAIN = 1, /* nothing more for now */
-	FRAME_END = 2,	 /* the peer has closed */
+	FRAME_END = 2,   /* the peer has closed */
 };
 
 struct frame_header {
@@ -54,8 +54,8 @@ int frame_reader_fill(struct frame_reader *reader, int socket_fd);
 struct frame {
 	const uint8_t *message; /* inside the reader: valid until the next frame_reader_fill() */
 	uint32_t length;
-	uint8_t n_fds;		/* as the header says */
-	uint8_t n_fds_lost;	/* of those, the last ones: did not arrive and must be asked for again */
+	uint8_t n_fds;          /* as the header says */
+	uint8_t n_fds_lost;     /* of those, the last ones: did not arrive and must be asked for again */
 	int fds[FRAME_MAX_FDS]; /* the first n_fds are set: the receiver's from now on; -1 where lost */
 };
 
@@ -102,7 +102,8 @@ int frame_writer_flush(struct frame_writer *writer, int socket_fd);
 void frame_writer_acknowledge(struct frame_writer *writer);
 /* A descriptor frame has been sent and not acknowledged. */
 bool frame_writer_unacknowledged(const struct frame_writer *writer);
-/* A frame with descriptors would not wait for another one's acknowledgement, and keep all behind it waiting. */
+/* A frame with descriptors would not wait for another one's acknowledgement, and keep all behind it waiting.
+ */
 bool frame_writer_may_pass_fds(const struct frame_writer *writer);
 /* Bytes queued and not yet sent. */
 size_t frame_writer_pending(const struct frame_writer *writer);

@@ -26,16 +26,16 @@
 
 #define READER_FIRST_BYTES 4096
 #define READER_MAX_BYTES   (FRAME_HEADER_BYTES + FRAME_MAX_BYTES)
-#define KERNEL_MAX_FDS	   253 /* SCM_MAX_FD: in one sendmsg */
+#define KERNEL_MAX_FDS     253 /* SCM_MAX_FD: in one sendmsg */
 
 struct frame_reader {
 	bool accept_fds; /* constant */
-	uint8_t *bytes;	 /* bytes[begin, end) are received and not taken */
+	uint8_t *bytes;  /* bytes[begin, end) are received and not taken */
 	size_t size, begin, end;
 	uint64_t position; /* of bytes[begin] in the stream */
 
 	uint64_t fds_begin, fds_end; /* of the read that brought the descriptors */
-	unsigned n_fds;		     /* 0: none held */
+	unsigned n_fds;              /* 0: none held */
 	int fds[KERNEL_MAX_FDS];
 };
 

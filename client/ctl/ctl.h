@@ -9,8 +9,8 @@
 /* Exit status; scripts rely on the numbers. */
 enum ctl_status {
 	CTL_DONE = 0,
-	CTL_FAILED = 1,	   /* the daemon refused, or something failed here */
-	CTL_USAGE = 2,	   /* the command line makes no sense */
+	CTL_FAILED = 1,    /* the daemon refused, or something failed here */
+	CTL_USAGE = 2,     /* the command line makes no sense */
 	CTL_NO_DAEMON = 3, /* nobody listens on the socket */
 };
 

@@ -47,9 +47,9 @@ enum option_value { OPT_SOCKET = 256, OPT_JSON, OPT_HELP, OPT_VERSION, OPT_POOL,
 
 static const struct option options[] = {
 	{"socket", required_argument, NULL, OPT_SOCKET}, {"json", no_argument, NULL, OPT_JSON},
-	{"help", no_argument, NULL, OPT_HELP},		 {"version", no_argument, NULL, OPT_VERSION},
-	{"pool", required_argument, NULL, OPT_POOL},	 {"name", required_argument, NULL, OPT_NAME},
-	{"detach", no_argument, NULL, OPT_DETACH},	 {0},
+	{"help", no_argument, NULL, OPT_HELP},           {"version", no_argument, NULL, OPT_VERSION},
+	{"pool", required_argument, NULL, OPT_POOL},     {"name", required_argument, NULL, OPT_NAME},
+	{"detach", no_argument, NULL, OPT_DETACH},       {0},
 };
 
 void ctl_complain(const char *format, ...)

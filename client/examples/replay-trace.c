@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define TRACE_PAGE_BYTES 4096
-#define MAX_BLOCKS	 (1u << 24)
+#define MAX_BLOCKS       (1u << 24)
 
 struct replay {
 	hp_client *client;

@@ -62,7 +62,7 @@ struct hp_alloc_options {
 	const char *pool;     /* NULL: the daemon's first */
 	const char *name;     /* NULL: anonymous; else unique in the daemon, at most 255 bytes */
 	uint64_t align_bytes; /* of the first byte in its file; 0: a page. A power of two */
-	unsigned flags;	      /* HP_... */
+	unsigned flags;       /* HP_... */
 };
 
 /* Lease `bytes` (rounded up to whole pages) of zeroed memory. `options` may be NULL. */

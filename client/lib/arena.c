@@ -19,7 +19,7 @@
 #include "client/lib/arena.h"
 
 #define ARENA_ALIGN_BYTES    (UINT64_C(1) << 30)
-#define ARENA_MAX_BYTES	     (UINT64_C(1) << 46)
+#define ARENA_MAX_BYTES      (UINT64_C(1) << 46)
 #define ARENA_MIN_PAGE_BYTES 4096
 #define TABLE_FIRST_SIZE     8
 

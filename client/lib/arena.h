@@ -16,9 +16,9 @@
 struct arena {
 	uint64_t id, n_pages, page_bytes; /* as the daemon says */
 	int fd;
-	uint8_t *data;	   /* NULL: not mapped yet */
+	uint8_t *data;     /* NULL: not mapped yet */
 	unsigned n_leases; /* shares taken */
-	bool gone;	   /* not listed any more; freed with the last share */
+	bool gone;         /* not listed any more; freed with the last share */
 };
 
 struct arena_table {

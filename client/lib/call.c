@@ -17,10 +17,10 @@
 #include "client/lib/session.h"
 #include "daemon/base/clock.h"
 
-#define MEND_LIMIT_NS	  (10 * NS_PER_S)
+#define MEND_LIMIT_NS     (10 * NS_PER_S)
 #define MEND_PAUSE_MIN_NS NS_PER_MS
 #define MEND_PAUSE_MAX_NS (250 * NS_PER_MS)
-#define CALL_MAX_SENDS	  8 /* a request that breaks the connection every time is not sent for ever */
+#define CALL_MAX_SENDS    8 /* a request that breaks the connection every time is not sent for ever */
 
 /* A request and who waits for its reply; lives on that thread's stack. Guarded by the client's lock. */
 struct call {

@@ -16,8 +16,8 @@
 #include "daemon/base/clock.h"
 
 #define PROTOCOL_VERSION 1
-#define OPEN_LIMIT_NS	 (10 * NS_PER_S)
-#define BYE_LIMIT_NS	 (2 * NS_PER_S)
+#define OPEN_LIMIT_NS    (10 * NS_PER_S)
+#define BYE_LIMIT_NS     (2 * NS_PER_S)
 
 static const uint8_t *fork_mark_new(void)
 {

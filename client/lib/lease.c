@@ -429,4 +429,7 @@ int client_lease_run(const hp_lease *lease, unsigned index, Hugepool__Run *ret_r
 	return 0;
 }
 
-const char *client_lease_pool(const hp_lease *lease) { return lease->pool; }
+const char *client_lease_pool(const hp_lease *lease)
+{
+	return lease->pool;
+}

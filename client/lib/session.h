@@ -35,9 +35,9 @@ struct hp_client {
 
 	/* Guarded by lock. */
 	struct connection *connection; /* NULL: broken */
-	bool driven;		       /* a thread is reading from the connection, or mending it */
-	bool ended;		       /* the daemon does not know the session any more */
-	struct call *calls;	       /* not answered yet */
+	bool driven;                   /* a thread is reading from the connection, or mending it */
+	bool ended;                    /* the daemon does not know the session any more */
+	struct call *calls;            /* not answered yet */
 	uint64_t last_request_id;
 	struct session_pool *pools;
 	unsigned n_pools, max_batch;

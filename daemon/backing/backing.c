@@ -26,7 +26,7 @@
 #include "daemon/base/cleanup.h"
 #include "daemon/base/size.h"
 
-#define BACKING_MAGIC	   0xbac4196u
+#define BACKING_MAGIC      0xbac4196u
 #define BACKING_FILE_MAGIC 0xbacf11eu
 #define STAT_BLOCK_BYTES   512
 
@@ -72,8 +72,9 @@ static int setup(struct backing *backing, const struct backing_config *config, c
 				      kernelpool_size_words(words, sizeof(words)));
 	r = config->node == NUMA_ANY_NODE ? 0 : numa_check_node(config->node);
 	if (r < 0)
-		return backing_refuse(ret_error, r, "pool %s: cannot take pages from NUMA node %d: %s", backing->name,
-				      config->node, r == -ENODEV ? "there is no such node" : strerror(-r));
+		return backing_refuse(ret_error, r, "pool %s: cannot take pages from NUMA node %d: %s",
+				      backing->name, config->node,
+				      r == -ENODEV ? "there is no such node" : strerror(-r));
 	backing->balance = backing->kernelpool ? &backing->kernelpool->balance : NULL;
 
 	r = backing->ops->setup ? backing->ops->setup(backing, config, ret_error) : 0;

@@ -18,7 +18,7 @@ struct backing;
 struct backing_file;
 
 enum backing_kind {
-	BACKING_MEMFD,	   /* sealed memfd: hugetlb, or plain for the base page size */
+	BACKING_MEMFD,     /* sealed memfd: hugetlb, or plain for the base page size */
 	BACKING_HUGETLBFS, /* a file on a hugetlbfs mount of the pool's own, or in a given directory on one */
 };
 
@@ -35,11 +35,11 @@ struct backing_config {
 	int node;  /* NUMA node that all pages come from; -1: any */
 
 	/* hugetlbfs only. */
-	uid_t owner_uid;	  /* who may open the files by name (mode 0600) besides us */
-	const char *directory;	  /* an existing one on a hugetlbfs mount; NULL: mount one of our own */
+	uid_t owner_uid;          /* who may open the files by name (mode 0600) besides us */
+	const char *directory;    /* an existing one on a hugetlbfs mount; NULL: mount one of our own */
 	const char *mount_parent; /* of our own: a private directory of this daemon's, to mount NAME in it */
-	uint64_t max_pages;	  /* of our own: its size= */
-	uint64_t reserve_pages;	  /* of our own: its min_size= */
+	uint64_t max_pages;       /* of our own: its size= */
+	uint64_t reserve_pages;   /* of our own: its min_size= */
 };
 
 /* Check and set up: the page size is one the kernel has, the mount stands with its reserve. What a daemon

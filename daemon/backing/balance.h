@@ -22,7 +22,7 @@
 /* One backing's share, embedded in it. */
 struct limbo {
 	struct limbo *next;
-	uint64_t pages;		 /* missing now */
+	uint64_t pages;          /* missing now */
 	uint64_t returned_pages; /* came back and nobody has asked yet */
 };
 

@@ -19,7 +19,7 @@
 struct guard {
 	sigjmp_buf escape;
 	uintptr_t first, bytes; /* what is guarded */
-	sigset_t mask;		/* the thread's own, to be restored */
+	sigset_t mask;          /* the thread's own, to be restored */
 };
 
 /* Volatile: read by the handler between any two instructions of its own thread. */

@@ -10,7 +10,7 @@
 struct hugemount_config {
 	const char *path; /* made, mode 0711, if need be */
 	uint64_t page_bytes;
-	uint64_t size_bytes;	 /* the kernel lets no more be taken */
+	uint64_t size_bytes;     /* the kernel lets no more be taken */
 	uint64_t min_size_bytes; /* the kernel reserves at once */
 };
 

@@ -23,8 +23,8 @@
 #include "daemon/base/size.h"
 
 #define HUGEPAGES_DIRECTORY "/sys/kernel/mm/hugepages"
-#define MAX_PAGE_SIZES	    16 /* arm64 has four, no architecture more than eight */
-#define READ_ATTEMPTS	    8
+#define MAX_PAGE_SIZES      16 /* arm64 has four, no architecture more than eight */
+#define READ_ATTEMPTS       8
 
 static struct kernelpool pools[MAX_PAGE_SIZES]; /* constant after list_once, what is in them apart */
 static size_t n_pools;

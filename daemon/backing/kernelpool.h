@@ -18,8 +18,8 @@
 
 struct kernelpool {
 	struct lock lock;
-	uint64_t page_bytes;	/* constant */
-	uint64_t raised_pages;	/* guarded by lock: what we added to nr_hugepages */
+	uint64_t page_bytes;    /* constant */
+	uint64_t raised_pages;  /* guarded by lock: what we added to nr_hugepages */
 	struct balance balance; /* guarded by lock: every file of ours with this page size */
 };
 

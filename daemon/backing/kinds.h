@@ -15,8 +15,8 @@
 
 /* Where a hugetlbfs backing has its files. */
 struct hugetlbfs_place {
-	int directory_fd;	/* -1: none */
-	char *mounted_at;	/* our own mount; NULL: a given directory */
+	int directory_fd;       /* -1: none */
+	char *mounted_at;       /* our own mount; NULL: a given directory */
 	struct balance balance; /* of our own mount; guarded by kernelpool->lock */
 };
 
@@ -46,7 +46,7 @@ struct backing_file {
 	/* Constant after backing_file_new(). */
 	struct backing *backing;
 	int fd;
-	int lock_fd;		 /* -1: none; see hugetlbfs.c */
+	int lock_fd;             /* -1: none; see hugetlbfs.c */
 	char name[NAME_MAX + 1]; /* "": none */
 	void *memory;
 	uint64_t n_pages;

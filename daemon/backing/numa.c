@@ -1,4 +1,5 @@
-/* numa.c - see numa.h. fallocate takes pages by the policy of the thread that calls it, for hugetlb and shmem alike. */
+/* numa.c - see numa.h. fallocate takes pages by the policy of the thread that calls it, for hugetlb and shmem
+ * alike. */
 #include <config.h>
 
 #include <errno.h>

@@ -15,7 +15,10 @@ static inline void cleanup_close_fd(int *fd)
 	}
 }
 
-static inline void cleanup_free_ptr(void *ptr) { free(*(void **)ptr); }
+static inline void cleanup_free_ptr(void *ptr)
+{
+	free(*(void **)ptr);
+}
 
 #define _cleanup_close_ __attribute__((cleanup(cleanup_close_fd)))
 #define _cleanup_free_  __attribute__((cleanup(cleanup_free_ptr)))

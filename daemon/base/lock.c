@@ -14,7 +14,10 @@ void lock_init(struct lock *lock, enum lock_rank rank)
 	lock->rank = rank;
 }
 
-void lock_fini(struct lock *lock) { pthread_mutex_destroy(&lock->mutex); }
+void lock_fini(struct lock *lock)
+{
+	pthread_mutex_destroy(&lock->mutex);
+}
 
 void lock_take(struct lock *lock)
 {

@@ -36,8 +36,8 @@ static bool stderr_is_journal(void)
 	unsigned long long device, inode;
 	struct stat st;
 
-	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
-	       st.st_dev == device && st.st_ino == inode;
+	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
 void log_init(enum log_level level)
@@ -54,7 +54,8 @@ static void log_vline(enum log_level level, const char *suffix, const char *form
 	if (log_to_journal)
 		len = snprintf(line, sizeof(line), "<%d>", level_syslog[level]);
 	else
-		len = snprintf(line, sizeof(line), "hugepoold: %s%s", level < LOG_LEVEL_NOTICE ? level_names[level] : "",
+		len = snprintf(line, sizeof(line), "hugepoold: %s%s",
+			       level < LOG_LEVEL_NOTICE ? level_names[level] : "",
 			       level < LOG_LEVEL_NOTICE ? ": " : "");
 	len += vsnprintf(line + len, sizeof(line) - (size_t)len, format, args);
 	if (len < (int)sizeof(line))

@@ -21,8 +21,8 @@
 #define BLOCKMAP_LEVELS 6 /* 64^6 pages, more than an arena can have */
 
 struct blockmap {
-	uint64_t n_pages;		   /* constant after init */
-	unsigned top;			   /* the highest level; constant after init */
+	uint64_t n_pages;                  /* constant after init */
+	unsigned top;                      /* the highest level; constant after init */
 	uint32_t n_words[BLOCKMAP_LEVELS]; /* constant after init: words of each map of a level */
 	uint64_t *levels[BLOCKMAP_LEVELS]; /* constant after init: the maps of a level, order by order */
 };

@@ -16,10 +16,10 @@
 #include <stdint.h>
 
 #define BUDDY_MAX_PAGES (UINT64_C(1) << 32)
-#define BUDDY_ORDERS	33 /* blocks of 2^0 ... 2^32 pages */
+#define BUDDY_ORDERS    33 /* blocks of 2^0 ... 2^32 pages */
 
 enum {
-	BUDDY_FULL = 1,	 /* no free run is that long (or aligned so), or the arena is isolated */
+	BUDDY_FULL = 1,  /* no free run is that long (or aligned so), or the arena is isolated */
 	BUDDY_TAKEN = 2, /* a page of the wanted range is not free */
 };
 

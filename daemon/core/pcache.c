@@ -26,10 +26,10 @@ struct pcache_ring {
 };
 
 struct pcache {
-	unsigned magic;				  /* constant after init */
-	struct pcache_limits limits;		  /* constant after init */
-	_Atomic uint64_t pages;			  /* written by the owner, read by anybody */
-	uint64_t clock;				  /* takes and puts so far */
+	unsigned magic;                           /* constant after init */
+	struct pcache_limits limits;              /* constant after init */
+	_Atomic uint64_t pages;                   /* written by the owner, read by anybody */
+	uint64_t clock;                           /* takes and puts so far */
 	struct pcache_ring rings[PCACHE_MAX_RUN]; /* by length - 1 */
 	uint64_t slots[];
 };

@@ -1,7 +1,7 @@
 /* audit.h - the checker of rules 1 and 2: every page is in exactly one state, and in at most one lease.
  *
- * Walks all pools, caches and records, and asserts. Nobody else may be at work: tests call it between steps, the
- * daemon when its threads are gone.
+ * Walks all pools, caches and records, and asserts. Nobody else may be at work: tests call it between steps,
+ * the daemon when its threads are gone.
  */
 #pragma once
 

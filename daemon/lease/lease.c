@@ -45,8 +45,9 @@ static void unlink_record(struct session *session, struct lease_record *record)
 	session->n_pages -= record->n_pages;
 	session->zones[record->pool].n_pages -= record->n_pages;
 	if (!session->connection)
-		atomic_fetch_sub(&session->zones[record->pool].zone->workers[session->shard->index].orphaned_pages,
-				 record->n_pages);
+		atomic_fetch_sub(
+			&session->zones[record->pool].zone->workers[session->shard->index].orphaned_pages,
+			record->n_pages);
 }
 
 /* ---- granting ---- */
@@ -93,7 +94,8 @@ static enum lease_result enter(struct lease_alloc *alloc, struct run run)
 	link_record(session, record);
 	if (!session->connection)
 		atomic_fetch_add(&alloc->zone->zone->workers[shard->index].orphaned_pages, record->n_pages);
-	atomic_fetch_add_explicit(&alloc->zone->zone->workers[shard->index].n_leases, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&alloc->zone->zone->workers[shard->index].n_leases, 1,
+				  memory_order_relaxed);
 	alloc->records[alloc->n_done++] = record;
 	return LEASE_OK;
 }
@@ -192,8 +194,8 @@ void lease_alloc_wait(struct lease_alloc *alloc)
 static enum lease_result result_of(enum supply_result result)
 {
 	static const enum lease_result results[] = {
-		[SUPPLY_GRANTED] = LEASE_OK,           [SUPPLY_OVER_QUOTA] = LEASE_OVER_QUOTA,
-		[SUPPLY_POOL_FULL] = LEASE_POOL_FULL,  [SUPPLY_KERNEL_SHORT] = LEASE_KERNEL_SHORT,
+		[SUPPLY_GRANTED] = LEASE_OK,          [SUPPLY_OVER_QUOTA] = LEASE_OVER_QUOTA,
+		[SUPPLY_POOL_FULL] = LEASE_POOL_FULL, [SUPPLY_KERNEL_SHORT] = LEASE_KERNEL_SHORT,
 		[SUPPLY_NO_MEMORY] = LEASE_NO_MEMORY,
 	};
 
@@ -203,7 +205,8 @@ static enum lease_result result_of(enum supply_result result)
 /* The stocker's answer for one item, on the session's worker. */
 static void supplied(struct supply *supply)
 {
-	struct lease_alloc *alloc = (struct lease_alloc *)((char *)supply - offsetof(struct lease_alloc, supply));
+	struct lease_alloc *alloc =
+		(struct lease_alloc *)((char *)supply - offsetof(struct lease_alloc, supply));
 	struct session *session = alloc->session;
 	enum lease_result result = result_of(supply->result);
 	struct lease_alloc **link;
@@ -296,8 +299,8 @@ static void end_detached(struct shard *shard, struct lease_record *record)
 	pool_zone_unref(zone);
 }
 
-enum lease_result lease_free_detached(struct shard *shard, const struct peer *peer, bool is_admin, uint64_t id,
-				      uint32_t *ret_pid)
+enum lease_result lease_free_detached(struct shard *shard, const struct peer *peer, bool is_admin,
+				      uint64_t id, uint32_t *ret_pid)
 {
 	struct lease_record *record;
 	int r = ledger_find(shard->ledger, id, &record);
@@ -320,7 +323,8 @@ void lease_end_detached(struct shard *shard)
 
 	for (uint32_t chunk = 0; (owner = ledger_chunk_owner(shard->ledger, chunk)) >= 0; chunk++)
 		for (uint32_t i = 0; owner == (int)shard->index && i < LEDGER_CHUNK_SLOTS; i++) {
-			struct lease_record *record = ledger_at(shard->ledger, chunk * LEDGER_CHUNK_SLOTS + i);
+			struct lease_record *record =
+				ledger_at(shard->ledger, chunk * LEDGER_CHUNK_SLOTS + i);
 
 			if (record->state == LEASE_DETACHED)
 				end_detached(shard, record);

@@ -1,7 +1,7 @@
 /* lease.h - granting and ending leases: the only place where pools and the ledger meet.
  *
- * Everything runs on the worker that owns the session, or the record. Expected outcomes are positive; rpc turns them
- * into what the client reads.
+ * Everything runs on the worker that owns the session, or the record. Expected outcomes are positive; rpc
+ * turns them into what the client reads.
  */
 #pragma once
 
@@ -16,17 +16,17 @@
 
 enum lease_result {
 	LEASE_OK = 0,
-	LEASE_WAIT,         /* with the stocker; done() will be called */
+	LEASE_WAIT, /* with the stocker; done() will be called */
 	LEASE_NO_POOL,
-	LEASE_NOT_ALLOWED,  /* the pool does not admit this peer; or not your lease and you are no admin */
-	LEASE_BAD_SIZE,     /* zero pages, or more than the pool can ever have */
-	LEASE_BAD_ALIGN,    /* not a power of two */
+	LEASE_NOT_ALLOWED, /* the pool does not admit this peer; or not your lease and you are no admin */
+	LEASE_BAD_SIZE,    /* zero pages, or more than the pool can ever have */
+	LEASE_BAD_ALIGN,   /* not a power of two */
 	LEASE_OVER_QUOTA,
 	LEASE_POOL_FULL,
 	LEASE_KERNEL_SHORT,
 	LEASE_NAME_TAKEN,
 	LEASE_NO_MEMORY,
-	LEASE_NEVER,        /* there never was such a lease */
+	LEASE_NEVER, /* there never was such a lease */
 	LEASE_NOT_HOLDER,
 };
 
@@ -39,7 +39,7 @@ struct lease_alloc {
 	uint32_t n_items; /* 1 ... LEASE_MAX_BATCH */
 	uint64_t align_pages;
 	bool detached;
-	char name[LEDGER_NAME_MAX + 1];     /* "": anonymous; else n_items is 1 */
+	char name[LEDGER_NAME_MAX + 1]; /* "": anonymous; else n_items is 1 */
 	uint64_t n_pages[LEASE_MAX_BATCH];
 
 	/* the result */
@@ -54,11 +54,11 @@ struct lease_alloc {
 	struct supply supply;
 };
 
-/* Lease what can be had at once. The arrays need not be cleared beforehand. LEASE_WAIT: nothing is lost, go on with
- * lease_alloc_wait(), with the struct at an address where it can stay. */
+/* Lease what can be had at once. The arrays need not be cleared beforehand. LEASE_WAIT: nothing is lost, go
+ * on with lease_alloc_wait(), with the struct at an address where it can stay. */
 enum lease_result lease_alloc_start(struct lease_alloc *alloc);
-/* Wait for the rest in the stocker's queue, then call done(). When the session has ended meanwhile, the result is
- * LEASE_NOT_ALLOWED and nothing is leased. */
+/* Wait for the rest in the stocker's queue, then call done(). When the session has ended meanwhile, the
+ * result is LEASE_NOT_ALLOWED and nothing is leased. */
 void lease_alloc_wait(struct lease_alloc *alloc);
 
 /* Instead of waiting: give back what was leased already. */
@@ -70,13 +70,13 @@ bool lease_alloc_find_again(struct lease_alloc *alloc);
 /* A request with this id is still waiting. */
 bool lease_alloc_is_waiting(const struct session *session, uint64_t request_id);
 
-/* The holder frees a lease. LEASE_OK (ended before: OK as well), LEASE_NEVER, or LEASE_NOT_HOLDER when it is not this
- * session's: try lease_free_detached() on the worker that owns the record. */
+/* The holder frees a lease. LEASE_OK (ended before: OK as well), LEASE_NEVER, or LEASE_NOT_HOLDER when it is
+ * not this session's: try lease_free_detached() on the worker that owns the record. */
 enum lease_result lease_free(struct session *session, uint64_t id);
-/* Somebody frees a lease that nobody holds. LEASE_NOT_HOLDER with *ret_pid when somebody does; LEASE_NOT_ALLOWED
- * when it is another user's and this one is no admin. */
-enum lease_result lease_free_detached(struct shard *shard, const struct peer *peer, bool is_admin, uint64_t id,
-				      uint32_t *ret_pid);
+/* Somebody frees a lease that nobody holds. LEASE_NOT_HOLDER with *ret_pid when somebody does;
+ * LEASE_NOT_ALLOWED when it is another user's and this one is no admin. */
+enum lease_result lease_free_detached(struct shard *shard, const struct peer *peer, bool is_admin,
+				      uint64_t id, uint32_t *ret_pid);
 
 /* The holder is proven dead, or has said goodbye: the lease ends, or lives on detached. */
 void lease_holder_gone(struct session *session, struct lease_record *record);

@@ -1,7 +1,7 @@
 /* seats.h - how many clients may be here at once: in all, and of one user.
  *
- * A connection takes a seat when it is accepted; its session keeps the seat until it ends. Descriptors are what is
- * scarce: a seat stands for a socket, a pidfd and one descriptor in flight. Any thread.
+ * A connection takes a seat when it is accepted; its session keeps the seat until it ends. Descriptors are
+ * what is scarce: a seat stands for a socket, a pidfd and one descriptor in flight. Any thread.
  */
 #pragma once
 

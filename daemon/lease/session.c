@@ -218,7 +218,8 @@ unsigned session_forget_gone(struct session *session, uint64_t *ids, unsigned ro
 
 	for (unsigned i = 0; i < session->shard->n_pools; i++) {
 		struct session_zone *mine = &session->zones[i];
-		uint64_t n_gone = mine->zone ? atomic_load_explicit(&mine->zone->n_gone, memory_order_acquire) : 0;
+		uint64_t n_gone =
+			mine->zone ? atomic_load_explicit(&mine->zone->n_gone, memory_order_acquire) : 0;
 
 		if (mine->zone && n_gone != mine->n_gone_told && forget_gone(mine, ids, room, &n))
 			mine->n_gone_told = n_gone;

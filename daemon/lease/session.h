@@ -1,10 +1,11 @@
 /* session.h - one client, known by its peer credentials and a token; the holder of leases.
  *
- * A session outlives its connection: when only that is gone, the session is orphaned, and its leases with it, until
- * the process comes back with the token or its pidfd says that it has died. A session belongs to one worker for life.
+ * A session outlives its connection: when only that is gone, the session is orphaned, and its leases with it,
+ * until the process comes back with the token or its pidfd says that it has died. A session belongs to one
+ * worker for life.
  *
- * struct shard is what one worker has of this layer. Everything here runs on that worker's thread, but for the
- * constants. Invariant: n_leases and the zones' n_pages are those of the records in the session's list.
+ * struct shard is what one worker has of this layer. Everything here runs on that worker's thread, but for
+ * the constants. Invariant: n_leases and the zones' n_pages are those of the records in the session's list.
  */
 #pragma once
 
@@ -35,18 +36,18 @@ struct shard {
 	struct session *first, *last; /* by age, ids ascending */
 	void *by_id;                  /* a tree of the same */
 	uint64_t last_sequence;
-	uint64_t now_ns;              /* of the worker's current turn: one clock read serves all its frames */
-	unsigned n_allocs_waiting;    /* in the stocker's hands */
-	bool has_freed;               /* freed runs may lie in this worker's caches: shard_flush_freed() is due */
+	uint64_t now_ns;           /* of the worker's current turn: one clock read serves all its frames */
+	unsigned n_allocs_waiting; /* in the stocker's hands */
+	bool has_freed; /* freed runs may lie in this worker's caches: shard_flush_freed() is due */
 };
 
 /* What a session has of one pool. */
 struct session_zone {
-	struct zone *zone;     /* NULL: not used yet; a reference */
-	uint64_t n_pages;      /* held */
-	uint64_t *known;       /* by arena slot: id of the arena whose descriptor the client has, 0: none */
+	struct zone *zone; /* NULL: not used yet; a reference */
+	uint64_t n_pages;  /* held */
+	uint64_t *known;   /* by arena slot: id of the arena whose descriptor the client has, 0: none */
 	uint32_t known_room;
-	uint64_t n_gone_told;  /* zone->n_gone when we last told the client */
+	uint64_t n_gone_told; /* zone->n_gone when we last told the client */
 };
 
 struct session {
@@ -63,21 +64,24 @@ struct session {
 
 	/* this worker only */
 	struct session *prev, *next;
-	void *connection;  /* rpc's; NULL: orphaned or ending */
-	void *watch;       /* rpc's, of pid_fd */
-	bool ending;       /* the process is dead or said goodbye: no new leases */
+	void *connection;     /* rpc's; NULL: orphaned or ending */
+	void *watch;          /* rpc's, of pid_fd */
+	bool ending;          /* the process is dead or said goodbye: no new leases */
 	uint32_t first_lease; /* slot of the newest; LEDGER_NIL */
 	uint64_t n_leases, n_pages, n_requests;
-	struct lease_alloc *allocs; /* waiting */
+	struct lease_alloc *allocs;  /* waiting */
 	struct session_zone zones[]; /* by pool index */
 };
 
-/* Takes over the seat, the groups and the pidfd on success. `client` is cut and cleaned of control characters.
- * Returns 0 or negative errno. */
+/* Takes over the seat, the groups and the pidfd on success. `client` is cut and cleaned of control
+ * characters. Returns 0 or negative errno. */
 int session_new(struct shard *shard, const struct peer *peer, int consume_pid_fd, const char *client,
 		struct session **ret);
 struct session *session_find(struct shard *shard, uint64_t id);
-static inline unsigned session_worker(uint64_t id) { return id % SHARD_MAX; }
+static inline unsigned session_worker(uint64_t id)
+{
+	return id % SHARD_MAX;
+}
 
 /* Is this peer, with this token, the session's own process? In constant time as to the token. */
 bool session_is_claimed_by(const struct session *session, const struct peer *peer, const uint8_t *token,
@@ -86,8 +90,8 @@ bool session_is_claimed_by(const struct session *session, const struct peer *pee
 /* Attach a connection, or (NULL) lose it: the leases go from orphaned to leased, or the other way. */
 void session_set_connection(struct session *session, void *connection);
 
-/* End it: up to `max_leases` of its leases end or are detached. Returns true when none is left and nothing is waiting;
- * then session_free() it; else call again. */
+/* End it: up to `max_leases` of its leases end or are detached. Returns true when none is left and nothing is
+ * waiting; then session_free() it; else call again. */
 bool session_end(struct session *session, unsigned max_leases);
 struct session *session_free(struct session *session);
 

@@ -24,10 +24,10 @@ struct ledger_worker {
 
 struct ledger {
 	struct lock lock;
-	uint32_t n_chunks_max;       /* constant */
-	_Atomic uint32_t n_chunks;   /* written under lock */
+	uint32_t n_chunks_max;     /* constant */
+	_Atomic uint32_t n_chunks; /* written under lock */
 	struct chunk *_Atomic *chunks;
-	struct names *names;         /* guarded by lock */
+	struct names *names; /* guarded by lock */
 	struct ledger_worker workers[];
 };
 
@@ -67,7 +67,9 @@ struct ledger *ledger_free(struct ledger *ledger)
 
 static struct chunk *chunk_at(const struct ledger *ledger, uint32_t index)
 {
-	return index < ledger->n_chunks_max ? atomic_load_explicit(&ledger->chunks[index], memory_order_acquire) : NULL;
+	return index < ledger->n_chunks_max
+		       ? atomic_load_explicit(&ledger->chunks[index], memory_order_acquire)
+		       : NULL;
 }
 
 struct lease_record *ledger_at(struct ledger *ledger, uint32_t slot)

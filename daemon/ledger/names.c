@@ -30,14 +30,18 @@ static int compare_id(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static struct name *find(void *const *root, const struct name *key, int (*compare)(const void *, const void *))
+static struct name *find(void *const *root, const struct name *key,
+			 int (*compare)(const void *, const void *))
 {
 	struct name **node = tfind(key, root, compare);
 
 	return node ? *node : NULL;
 }
 
-struct names *names_new(void) { return calloc(1, sizeof(struct names)); }
+struct names *names_new(void)
+{
+	return calloc(1, sizeof(struct names));
+}
 
 struct names *names_free(struct names *names)
 {

@@ -8,10 +8,16 @@
 
 #define WORD_BITS 64
 
-static uint64_t n_words(uint64_t n_pages) { return (n_pages + WORD_BITS - 1) / WORD_BITS; }
+static uint64_t n_words(uint64_t n_pages)
+{
+	return (n_pages + WORD_BITS - 1) / WORD_BITS;
+}
 
 /* Bits [bit, bit + n) of a word, n at most 64 - bit. */
-static uint64_t word_mask(unsigned bit, uint64_t n) { return (n == WORD_BITS ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1) << bit; }
+static uint64_t word_mask(unsigned bit, uint64_t n)
+{
+	return (n == WORD_BITS ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1) << bit;
+}
 
 /* Set or clear [first, first + n_pages); asserts that every bit changes. */
 static void dirty_change(struct arena *arena, uint64_t first, uint64_t n_pages, bool set)

@@ -1,8 +1,8 @@
 /* arena.h - one backing file of a pool and which of its pages are free.
  *
- * A page is clean (free in the buddy), dirty (free, in the dirty bitmap, until the scrubber has zeroed it) or out
- * (in a worker's cache or a lease: the zone's business). An arena belongs to one zone, or to nobody: then it is
- * blank, and lies in the stock. A file that a client ever saw never serves another zone.
+ * A page is clean (free in the buddy), dirty (free, in the dirty bitmap, until the scrubber has zeroed it) or
+ * out (in a worker's cache or a lease: the zone's business). An arena belongs to one zone, or to nobody: then
+ * it is blank, and lies in the stock. A file that a client ever saw never serves another zone.
  *
  * Serialised by its zone's lock; in the stock by the pool's lock.
  * Invariant (arena_check): no page is both clean and dirty; clean + dirty + out = n_pages.
@@ -27,22 +27,22 @@ struct arena {
 
 	/* constant after arena_new() */
 	struct pool *pool;
-	uint64_t id;      /* never used twice by this daemon */
-	uint32_t slot;    /* in the pool's arena table */
+	uint64_t id;   /* never used twice by this daemon */
+	uint32_t slot; /* in the pool's arena table */
 	uint64_t n_pages;
 	struct backing_file *file;
 
 	/* guarded by the zone's lock */
-	struct zone *zone;        /* NULL: blank */
-	struct buddy *buddy;      /* clean pages */
-	uint64_t *dirty;          /* one bit a page */
-	uint64_t n_dirty;         /* pages in `dirty`, those that are being scrubbed among them */
-	uint64_t dirty_hint;      /* no dirty page below this one */
-	bool scrubbing;           /* the scrubber is at work in it, unlocked */
-	bool condemned;           /* a client destroyed the file: no new leases, released when nothing is out */
-	uint64_t empty_since_ns;  /* 0: something is out */
+	struct zone *zone;   /* NULL: blank */
+	struct buddy *buddy; /* clean pages */
+	uint64_t *dirty;     /* one bit a page */
+	uint64_t n_dirty;    /* pages in `dirty`, those that are being scrubbed among them */
+	uint64_t dirty_hint; /* no dirty page below this one */
+	bool scrubbing;      /* the scrubber is at work in it, unlocked */
+	bool condemned;      /* a client destroyed the file: no new leases, released when nothing is out */
+	uint64_t empty_since_ns; /* 0: something is out */
 
-	_Atomic bool exposed;     /* a client was sent its descriptor */
+	_Atomic bool exposed; /* a client was sent its descriptor */
 
 	struct arena *stock_next; /* guarded by the pool's lock, while blank */
 

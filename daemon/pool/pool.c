@@ -12,7 +12,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/pool/pool.h"
 
-#define CACHE_HIGH_PAGES 256          /* of one worker's cache, at most */
+#define CACHE_HIGH_PAGES 256           /* of one worker's cache, at most */
 #define CACHE_HIGH_BYTES (64ull << 20) /* and in bytes */
 
 #define ROOM_SHARE     4  /* a new arena has at most this part of what the pool may still grow by */
@@ -27,7 +27,8 @@ static struct pcache_limits cache_limits(const struct pool_config *config, unsig
 		high = CACHE_HIGH_PAGES;
 	if (high > CACHE_HIGH_BYTES / config->page_bytes)
 		high = CACHE_HIGH_BYTES / config->page_bytes;
-	return (struct pcache_limits){.high_pages = (uint32_t)high, .batch_pages = (uint32_t)(high + 15) / 16};
+	return (struct pcache_limits){.high_pages = (uint32_t)high,
+				      .batch_pages = (uint32_t)(high + 15) / 16};
 }
 
 int pool_new(const struct pool_config *config, unsigned index, const struct pool_threads *threads,
@@ -57,7 +58,8 @@ int pool_new(const struct pool_config *config, unsigned index, const struct pool
 	pool->threads = threads;
 	pool->cache_limits = cache_limits(config, threads->n_workers);
 	lock_init(&pool->lock, LOCK_POOL);
-	/* At worst every arena has one page. Never touched where there is no arena: the kernel backs it by need. */
+	/* At worst every arena has one page. Never touched where there is no arena: the kernel backs it by
+	 * need. */
 	pool->n_slots = config->max_pages < UINT32_MAX ? (uint32_t)config->max_pages : UINT32_MAX;
 	pool->arenas = calloc(pool->n_slots, sizeof(*pool->arenas));
 	r = pool->arenas ? backing_new(&backing_config, &pool->backing, ret_error) : -ENOMEM;
@@ -289,7 +291,10 @@ int pool_move_stock(struct zone *zone, uint64_t n_pages)
 }
 
 /* What serves somebody or may: backed, and not on its way out. */
-static uint64_t usable_pages(const struct pool *pool) { return pool->backed_pages - pool->limbo_pages; }
+static uint64_t usable_pages(const struct pool *pool)
+{
+	return pool->backed_pages - pool->limbo_pages;
+}
 
 int pool_fill_reserve(struct pool *pool)
 {
@@ -316,7 +321,8 @@ static struct arena *arena_of_letter(struct letter *letter)
 	return (struct arena *)((char *)letter - offsetof(struct arena, letter));
 }
 
-/* On the stocker's thread: the file is gone. What the kernel did not get back stays with the zone, in limbo. */
+/* On the stocker's thread: the file is gone. What the kernel did not get back stays with the zone, in limbo.
+ */
 static void arena_released(struct letter *letter)
 {
 	struct arena *arena = arena_of_letter(letter);
@@ -429,7 +435,10 @@ void pool_free_idle_zones(struct pool *pool)
 	lock_drop(&pool->lock);
 }
 
-void pool_set_missing(struct pool *pool, uint64_t missing_pages) { atomic_store(&pool->missing_pages, missing_pages); }
+void pool_set_missing(struct pool *pool, uint64_t missing_pages)
+{
+	atomic_store(&pool->missing_pages, missing_pages);
+}
 
 void pool_refresh_missing(struct pool *pool)
 {
@@ -439,7 +448,8 @@ void pool_refresh_missing(struct pool *pool)
 	if (pool->config.grow || backing_kernel_counts(pool->config.page_bytes, &counts) < 0 ||
 	    pool->config.page_bytes == (uint64_t)sysconf(_SC_PAGESIZE))
 		return;
-	free_pages = counts.free_pages > counts.reserved_pages ? counts.free_pages - counts.reserved_pages : 0;
+	free_pages =
+		counts.free_pages > counts.reserved_pages ? counts.free_pages - counts.reserved_pages : 0;
 	lock_take(&pool->lock);
 	lacking = pool->config.max_pages - pool->backed_pages;
 	lock_drop(&pool->lock);
@@ -463,8 +473,8 @@ void pool_get_figures(struct pool *pool, struct pool_figures *ret)
 	ret->tenants = pool->n_zones;
 	lock_drop(&pool->lock);
 	ret->missing = atomic_load(&pool->missing_pages);
-	hp_assert(ret->backed == sum->leased + sum->orphaned + sum->clean + sum->dirty + sum->cached + sum->limbo +
-					 ret->stock);
+	hp_assert(ret->backed == sum->leased + sum->orphaned + sum->clean + sum->dirty + sum->cached +
+					 sum->limbo + ret->stock);
 }
 
 void pool_for_each_zone(struct pool *pool, void (*visit)(void *arg, struct zone *zone), void *arg)
@@ -478,7 +488,10 @@ void pool_for_each_zone(struct pool *pool, void (*visit)(void *arg, struct zone 
 	lock_drop(&pool->lock);
 }
 
-static void check_zone(void *arg, struct zone *zone) { zone_check(zone); }
+static void check_zone(void *arg, struct zone *zone)
+{
+	zone_check(zone);
+}
 
 void pool_check(struct pool *pool)
 {

@@ -1,9 +1,10 @@
 /* pool.h - a named policy, and all arenas under it: those of its zones, and the blank ones in its stock.
  *
- * Who does the slow work is handed in as mailboxes: the stocker makes arenas, the scrubber zeroes, the janitor
- * truncates. The pool knows neither threads nor clients.
+ * Who does the slow work is handed in as mailboxes: the stocker makes arenas, the scrubber zeroes, the
+ * janitor truncates. The pool knows neither threads nor clients.
  *
- * Invariant (pool_check): backed_pages = leased + orphaned + clean + dirty + cached + stock + limbo <= max_pages.
+ * Invariant (pool_check): backed_pages = leased + orphaned + clean + dirty + cached + stock + limbo <=
+ * max_pages.
  */
 #pragma once
 
@@ -34,7 +35,7 @@ struct pool {
 	unsigned magic;
 
 	/* constant after pool_new() */
-	unsigned index; /* in the daemon's list, and on the wire */
+	unsigned index;            /* in the daemon's list, and on the wire */
 	struct pool_config config; /* borrowed strings and lists */
 	struct backing *backing;
 	const struct pool_threads *threads;
@@ -47,18 +48,18 @@ struct pool {
 	unsigned n_zones;
 	struct arena *_Atomic *arenas; /* by slot; read unlocked by whoever holds pages of that arena */
 	uint32_t n_arenas, slot_hint;
-	struct arena *stock;           /* blank arenas, by their stock_next */
+	struct arena *stock; /* blank arenas, by their stock_next */
 	uint64_t stock_pages;
-	uint64_t backed_pages;         /* all that the kernel gave and has not back, limbo included */
-	uint64_t limbo_pages;          /* of those: being truncated, or pinned by a client */
-	unsigned n_releasing;          /* arenas with the janitor */
+	uint64_t backed_pages; /* all that the kernel gave and has not back, limbo included */
+	uint64_t limbo_pages;  /* of those: being truncated, or pinned by a client */
+	unsigned n_releasing;  /* arenas with the janitor */
 
 	uint64_t retry_reserve_ns;      /* the stocker's thread only */
 	_Atomic uint64_t missing_pages; /* what the kernel could not supply when it was last asked */
 };
 
-/* Set up a pool without pages. `config` must outlive it. `mount_parent`: see backing.h. Returns 0 or negative errno
- * with a sentence in *ret_error, the caller's to free. */
+/* Set up a pool without pages. `config` must outlive it. `mount_parent`: see backing.h. Returns 0 or negative
+ * errno with a sentence in *ret_error, the caller's to free. */
 int pool_new(const struct pool_config *config, unsigned index, const struct pool_threads *threads,
 	     const char *mount_parent, struct pool **ret, char **ret_error);
 /* With all other threads gone: release every arena, whatever its state, and the backing. NULL is fine. */
@@ -92,17 +93,18 @@ enum {
 	POOL_NO_STOCK = 3, /* no blank arena that large */
 };
 
-/* Make an arena of at least `min_pages`, of the configured size if there is room, and put it into the stock. Returns
- * 0, BACKING_SHORT, -ENOSPC: max does not allow min_pages, or another negative errno. */
+/* Make an arena of at least `min_pages`, of the configured size if there is room, and put it into the stock.
+ * Returns 0, BACKING_SHORT, -ENOSPC: max does not allow min_pages, or another negative errno. */
 int pool_make_arena(struct pool *pool, uint64_t min_pages);
 /* The smallest blank arena of at least `n_pages` becomes the zone's: 0, POOL_NO_STOCK or -ENOMEM. */
 int pool_move_stock(struct zone *zone, uint64_t n_pages);
 /* Fill the stock up to the reserve. Returns 0, BACKING_SHORT or negative errno. */
 int pool_fill_reserve(struct pool *pool);
 
-/* Send to the janitor, to be truncated, the zone's arenas that have been empty since `empty_since_ns`; `below_reserve`
- * is for pages that shall serve another zone at once. Returns how many. */
-unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty_since_ns, bool below_reserve);
+/* Send to the janitor, to be truncated, the zone's arenas that have been empty since `empty_since_ns`;
+ * `below_reserve` is for pages that shall serve another zone at once. Returns how many. */
+unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty_since_ns,
+			    bool below_reserve);
 /* Ask the kernel which pages in limbo are back. Returns how many. */
 uint64_t pool_settle_limbo(struct pool *pool);
 /* Free zones that nobody uses and that have nothing. */

@@ -22,21 +22,21 @@ struct pool_config {
 	char name[POOL_NAME_MAX];
 	uint64_t page_bytes;
 	enum pool_backing backing;
-	char *directory;        /* hugetlbfs: an existing directory on a mount; NULL: a mount of the pool's own */
-	uint64_t max_pages;     /* at most this many backed */
+	char *directory;    /* hugetlbfs: an existing directory on a mount; NULL: a mount of the pool's own */
+	uint64_t max_pages; /* at most this many backed */
 	uint64_t reserve_pages; /* backed from the start, never given back */
 	uint64_t arena_pages;   /* of a new arena; 0: 1 GiB, or a quarter of max where that is less */
 	enum pool_isolation isolation;
 	enum pool_tenant tenant;
-	uint64_t quota_pages;   /* a tenant may hold at most this many; 0: max_pages */
-	uid_t *uids;            /* admitted beside root and the daemon's own user */
+	uint64_t quota_pages; /* a tenant may hold at most this many; 0: max_pages */
+	uid_t *uids;          /* admitted beside root and the daemon's own user */
 	unsigned n_uids;
-	gid_t *gids;            /* admitted, primary or supplementary */
+	gid_t *gids; /* admitted, primary or supplementary */
 	unsigned n_gids;
-	bool everybody;         /* users named "*" */
-	uint64_t decay_ms;      /* an arena that is empty this long is given back; default 10 s */
-	int node;               /* NUMA node, -1: any */
-	bool grow;              /* may raise nr_hugepages by what is lacking */
+	bool everybody;    /* users named "*" */
+	uint64_t decay_ms; /* an arena that is empty this long is given back; default 10 s */
+	int node;          /* NUMA node, -1: any */
+	bool grow;         /* may raise nr_hugepages by what is lacking */
 };
 
 const char *pool_backing_name(enum pool_backing backing);

@@ -11,7 +11,8 @@
 #define TURN_BYTES  (64ull << 20) /* zeroed before it is another zone's turn */
 
 /* Find a piece of work. The arena is pinned by `scrubbing` until the piece is handed over. */
-static struct arena *claim_locked(struct zone *zone, uint64_t max_pages, uint64_t *ret_first, uint64_t *ret_n_pages)
+static struct arena *claim_locked(struct zone *zone, uint64_t max_pages, uint64_t *ret_first,
+				  uint64_t *ret_n_pages)
 {
 	lock_assert_held(&zone->lock);
 	for (unsigned i = 0; i < zone->n_arenas; i++) {
@@ -25,7 +26,8 @@ static struct arena *claim_locked(struct zone *zone, uint64_t max_pages, uint64_
 	return NULL;
 }
 
-static void hand_over_locked(struct zone *zone, struct arena *arena, uint64_t first, uint64_t n_pages, bool damaged)
+static void hand_over_locked(struct zone *zone, struct arena *arena, uint64_t first, uint64_t n_pages,
+			     bool damaged)
 {
 	lock_assert_held(&zone->lock);
 	arena->scrubbing = false;
@@ -80,4 +82,7 @@ static void scrub_letter(struct letter *letter)
 	mailbox_ring(stocker); /* somebody may be waiting for clean pages */
 }
 
-void scrubber_prepare(struct zone *zone) { zone->scrub_letter.deliver = scrub_letter; }
+void scrubber_prepare(struct zone *zone)
+{
+	zone->scrub_letter.deliver = scrub_letter;
+}

@@ -11,7 +11,7 @@
 #define TICK_NS  (NS_PER_S / 2)
 #define RETRY_NS (10 * NS_PER_S) /* of a reserve that the kernel could not supply */
 
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* ---- draining: every worker empties its caches of a zone, and says so ---- */
 
@@ -68,7 +68,10 @@ static void drain_asked(struct letter *letter)
 	drain_start(zone);
 }
 
-void stocker_prepare(struct zone *zone) { zone->drain_letter.deliver = drain_asked; }
+void stocker_prepare(struct zone *zone)
+{
+	zone->drain_letter.deliver = drain_asked;
+}
 
 /* Zones are entered at the head of the list, and freed on this thread only: the walk needs no lock. */
 static struct zone *first_zone(struct pool *pool)
@@ -126,8 +129,8 @@ static int try_new_arena(struct supply *supply)
 	return r == -ENOSPC ? SUPPLY_POOL_FULL : SUPPLY_NO_MEMORY;
 }
 
-/* What nobody uses: drain the caches of all zones, let their empty arenas go, and blank ones, which were too small.
- * Returns whether anything is under way. */
+/* What nobody uses: drain the caches of all zones, let their empty arenas go, and blank ones, which were too
+ * small. Returns whether anything is under way. */
 static bool reclaim(struct supply *supply)
 {
 	struct pool *pool = supply->zone->pool;
@@ -259,12 +262,16 @@ int stocker_init(struct stocker *stocker, struct pool **pools)
 	return mailbox_init(&stocker->mailbox);
 }
 
-void stocker_fini(struct stocker *stocker) { mailbox_fini(&stocker->mailbox); }
+void stocker_fini(struct stocker *stocker)
+{
+	mailbox_fini(&stocker->mailbox);
+}
 
 void stocker_step(struct stocker *stocker)
 {
 	uint64_t now_ns = clock_now_ns();
-	int timeout_ms = now_ns < stocker->next_tick_ns ? (int)((stocker->next_tick_ns - now_ns) / NS_PER_MS + 1) : 0;
+	int timeout_ms =
+		now_ns < stocker->next_tick_ns ? (int)((stocker->next_tick_ns - now_ns) / NS_PER_MS + 1) : 0;
 
 	mailbox_wait(&stocker->mailbox, timeout_ms);
 	serve(stocker);

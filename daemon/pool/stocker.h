@@ -1,9 +1,10 @@
 /* stocker.h - gives a zone what it cannot take at once, and gives back what nobody needs.
  *
- * A worker that meets ZONE_SHORT posts a supply and goes on; the answer comes back by its mailbox. The stocker serves
- * supplies first come first served: from what other workers' caches hold, from what the scrubber is about to clean,
- * from the stock, from the kernel, from other zones' empty arenas, in this order; it says no only when nothing that
- * is under way can help any more. Between requests it lets empty arenas go and keeps the reserve.
+ * A worker that meets ZONE_SHORT posts a supply and goes on; the answer comes back by its mailbox. The
+ * stocker serves supplies first come first served: from what other workers' caches hold, from what the
+ * scrubber is about to clean, from the stock, from the kernel, from other zones' empty arenas, in this order;
+ * it says no only when nothing that is under way can help any more. Between requests it lets empty arenas go
+ * and keeps the reserve.
  *
  * All of it runs on the stocker's thread, except supply_post() and the done() of a supply (the worker's).
  */

@@ -34,7 +34,8 @@ static struct pcache *cache_new(const struct pcache_limits *limits)
 	return pcache_init(memory, limits);
 }
 
-struct zone *zone_new(struct pool *pool, uint32_t tenant, unsigned n_workers, const struct pcache_limits *limits)
+struct zone *zone_new(struct pool *pool, uint32_t tenant, unsigned n_workers,
+		      const struct pcache_limits *limits)
 {
 	size_t bytes = sizeof(struct zone) + n_workers * sizeof(struct zone_worker);
 	struct zone *zone;
@@ -174,7 +175,8 @@ int zone_take_locked(struct zone *zone, uint64_t n_pages, uint64_t align_pages, 
 }
 
 /* Fetch a batch of runs for the cache along with the one that is asked for, from the same arena. */
-static int take_and_refill(struct zone *zone, struct zone_worker *worker, uint64_t n_pages, struct run *ret_run)
+static int take_and_refill(struct zone *zone, struct zone_worker *worker, uint64_t n_pages,
+			   struct run *ret_run)
 {
 	uint32_t n_more = pcache_refill_runs(worker->clean, n_pages);
 	uint64_t firsts[REFILL_MAX], n_allowed;
@@ -193,7 +195,8 @@ static int take_and_refill(struct zone *zone, struct zone_worker *worker, uint64
 	zone->out_pages += n_more * n_pages;
 	/* Cold and in ascending order: low addresses are granted first. */
 	for (uint32_t i = 0; i < n_more; i++)
-		hp_assert(pcache_put(worker->clean, run_address(arena->slot, firsts[i]), n_pages, false) == 0);
+		hp_assert(pcache_put(worker->clean, run_address(arena->slot, firsts[i]), n_pages, false) ==
+			  0);
 	return 0;
 }
 
@@ -226,7 +229,8 @@ static void drain_cache_locked(struct zone *zone, struct pcache *cache, uint64_t
 
 	while (n_pages > 0 && (n = pcache_drain(cache, n_pages, runs, DRAIN_ROOM)) > 0)
 		for (uint32_t i = 0; i < n; i++) {
-			put_locked(zone, (struct run){.address = runs[i].run, .n_pages = runs[i].n_pages}, clean);
+			put_locked(zone, (struct run){.address = runs[i].run, .n_pages = runs[i].n_pages},
+				   clean);
 			n_pages -= runs[i].n_pages < n_pages ? runs[i].n_pages : n_pages;
 		}
 }
@@ -324,7 +328,8 @@ void zone_add_figures(struct zone *zone, struct zone_figures *sum)
 		orphaned += atomic_load_explicit(&worker->orphaned_pages, memory_order_relaxed);
 		leases += atomic_load_explicit(&worker->n_leases, memory_order_relaxed);
 	}
-	/* Workers move pages between their caches and leases without the lock: count the rest, so that it adds up. */
+	/* Workers move pages between their caches and leases without the lock: count the rest, so that it
+	 * adds up. */
 	if (cached > zone->out_pages)
 		cached = zone->out_pages;
 	if (orphaned > zone->out_pages - cached)
@@ -344,8 +349,8 @@ bool zone_is_idle(struct zone *zone)
 	bool idle;
 
 	lock_take(&zone->lock);
-	idle = zone->n_arenas == 0 && zone->limbo_pages == 0 && zone->n_waiting == 0 && !zone->scrub_queued && !zone->drain_queued &&
-	       zone->drain.n_missing == 0;
+	idle = zone->n_arenas == 0 && zone->limbo_pages == 0 && zone->n_waiting == 0 && !zone->scrub_queued &&
+	       !zone->drain_queued && zone->drain.n_missing == 0;
 	lock_drop(&zone->lock);
 	return idle;
 }

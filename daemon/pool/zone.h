@@ -1,11 +1,11 @@
 /* zone.h - one tenant's part of one pool: its arenas, and a pair of page caches per worker.
  *
- * A worker takes and puts runs here. The warm path touches that worker's caches only; refills and drains take the
- * zone's lock for a batch. What a zone cannot give at once is the stocker's business (supply.h).
- * Knows neither leases nor clients.
+ * A worker takes and puts runs here. The warm path touches that worker's caches only; refills and drains take
+ * the zone's lock for a batch. What a zone cannot give at once is the stocker's business (supply.h). Knows
+ * neither leases nor clients.
  *
- * Invariant (zone_check): per arena, clean + dirty + out = n_pages; the sum of out over the arenas is out_pages, and
- * at quiescence out_pages = pages in the caches + pages in leases.
+ * Invariant (zone_check): per arena, clean + dirty + out = n_pages; the sum of out over the arenas is
+ * out_pages, and at quiescence out_pages = pages in the caches + pages in leases.
  */
 #pragma once
 
@@ -65,7 +65,8 @@ struct zone {
 	unsigned n_waiting;    /* supplies queued: nobody overtakes them */
 	bool scrub_queued;     /* scrub_letter is with the scrubber */
 	struct letter scrub_letter;
-	bool drain_queued;     /* drain_letter is with the stocker: the caches hold runs that must not be granted */
+	bool drain_queued; /* drain_letter is with the stocker: the caches hold runs that must not be granted
+			    */
 	struct letter drain_letter;
 
 	_Atomic uint64_t n_gone; /* arenas that left; sessions compare it with what they told their clients */
@@ -79,12 +80,14 @@ struct zone {
 
 #define ZONE_ANY_TENANT UINT32_MAX /* isolation: pool */
 
-struct zone *zone_new(struct pool *pool, uint32_t tenant, unsigned n_workers, const struct pcache_limits *limits);
+struct zone *zone_new(struct pool *pool, uint32_t tenant, unsigned n_workers,
+		      const struct pcache_limits *limits);
 /* No arenas, nothing in limbo, nobody who refers to it. Returns NULL. */
 struct zone *zone_free(struct zone *zone);
 
 /* Take `n_pages` clean pages for `worker` (the calling thread). 0, or ZONE_SHORT with *ret_run untouched. */
-int zone_take(struct zone *zone, unsigned worker, uint64_t n_pages, uint64_t align_pages, struct run *ret_run);
+int zone_take(struct zone *zone, unsigned worker, uint64_t n_pages, uint64_t align_pages,
+	      struct run *ret_run);
 
 /* The same under the lock and past the caches and the queue, for the stocker. */
 enum {

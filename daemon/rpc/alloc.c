@@ -34,8 +34,8 @@ static void introduce(struct introductions *intros, struct arena *arena)
 	atomic_store(&arena->exposed, true);
 }
 
-/* The client does not have this record's arena yet: send it along, if descriptors can go now and there is room.
- * What cannot, the client asks for by Arena. */
+/* The client does not have this record's arena yet: send it along, if descriptors can go now and there is
+ * room. What cannot, the client asks for by Arena. */
 static void introduce_if_new(struct introductions *intros, const struct connection *connection,
 			     const struct lease_record *record)
 {
@@ -92,12 +92,13 @@ static void reply_grants(struct connection *connection, const struct lease_alloc
 		grants.n_new_arenas = intros.n = 0;
 		connection_reply(connection, &reply, NULL, 0);
 	}
-	/* Also what did not fit: an arena that the session may ask for. Without memory it is introduced again. */
+	/* Also what did not fit: an arena that the session may ask for. Without memory it is introduced
+	 * again. */
 	for (uint32_t i = 0; i < alloc->n_items; i++) {
 		const struct lease_record *record = alloc->records[i];
 
-		session_learn_arena(&session->zones[record->pool], run_slot((struct run){.address = record->address}),
-				    record->arena);
+		session_learn_arena(&session->zones[record->pool],
+				    run_slot((struct run){.address = record->address}), record->arena);
 	}
 }
 
@@ -119,14 +120,16 @@ static void finish(struct lease_alloc *alloc, enum lease_result result)
 }
 
 /* Copy the request; the arrays are not cleared, they are large. Returns a code, OK when it makes sense. */
-static Hugepool__Code read_request(struct lease_alloc *alloc, struct session *session, const Hugepool__Request *request)
+static Hugepool__Code read_request(struct lease_alloc *alloc, struct session *session,
+				   const Hugepool__Request *request)
 {
 	const Hugepool__Alloc *asked = request->alloc;
 	size_t name_bytes = strlen(asked->name) + 1;
 
 	if (asked->n_n_pages > LEASE_MAX_BATCH)
 		return HUGEPOOL__CODE__TOO_MANY;
-	if (asked->n_n_pages == 0 || name_bytes > sizeof(alloc->name) || (name_bytes > 1 && asked->n_n_pages != 1))
+	if (asked->n_n_pages == 0 || name_bytes > sizeof(alloc->name) ||
+	    (name_bytes > 1 && asked->n_n_pages != 1))
 		return HUGEPOOL__CODE__BAD_REQUEST;
 	alloc->session = session;
 	alloc->request_id = request->id;
@@ -164,13 +167,14 @@ enum dispatch_result alloc_handle(struct connection *connection, const Hugepool_
 	case HUGEPOOL__CODE__OK:
 		break;
 	case HUGEPOOL__CODE__TOO_MANY:
-		connection_error(connection, request->id, HUGEPOOL__CODE__TOO_MANY, "at most %d items in one Alloc",
-				 LEASE_MAX_BATCH);
+		connection_error(connection, request->id, HUGEPOOL__CODE__TOO_MANY,
+				 "at most %d items in one Alloc", LEASE_MAX_BATCH);
 		return DISPATCH_DONE;
 	default:
-		connection_error(connection, request->id, HUGEPOOL__CODE__BAD_REQUEST,
-				 "Alloc: at least one item, and a name (at most %d bytes) only with exactly one",
-				 LEDGER_NAME_MAX);
+		connection_error(
+			connection, request->id, HUGEPOOL__CODE__BAD_REQUEST,
+			"Alloc: at least one item, and a name (at most %d bytes) only with exactly one",
+			LEDGER_NAME_MAX);
 		return DISPATCH_DONE;
 	}
 	if (session->ending) {
@@ -189,7 +193,8 @@ enum dispatch_result alloc_handle(struct connection *connection, const Hugepool_
 	return DISPATCH_DONE;
 }
 
-/* The arena's descriptor, once more. It may be on its way out: looked up, and duplicated, under the zone's lock. */
+/* The arena's descriptor, once more. It may be on its way out: looked up, and duplicated, under the zone's
+ * lock. */
 static bool reply_arena(struct connection *connection, uint64_t request_id, struct zone *zone, uint64_t id)
 {
 	bool found = false;
@@ -235,6 +240,7 @@ enum dispatch_result arena_handle(struct connection *connection, const Hugepool_
 			if (mine->known[slot] == id && reply_arena(connection, request->id, mine->zone, id))
 				return DISPATCH_DONE;
 	}
-	connection_error(connection, request->id, HUGEPOOL__CODE__NO_ARENA, "this session was shown no such arena");
+	connection_error(connection, request->id, HUGEPOOL__CODE__NO_ARENA,
+			 "this session was shown no such arena");
 	return DISPATCH_DONE;
 }

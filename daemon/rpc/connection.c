@@ -174,7 +174,8 @@ static bool flush(struct connection *connection)
 	return true;
 }
 
-int connection_reply(struct connection *connection, const Hugepool__Reply *reply, const int *fds, unsigned n_fds)
+int connection_reply(struct connection *connection, const Hugepool__Reply *reply, const int *fds,
+		     unsigned n_fds)
 {
 	size_t length = hugepool__reply__get_packed_size(reply);
 	uint8_t *message;
@@ -191,7 +192,8 @@ int connection_reply(struct connection *connection, const Hugepool__Reply *reply
 	return frame_writer_commit(connection->writer, length, fds, (uint8_t)n_fds);
 }
 
-void connection_error(struct connection *connection, uint64_t request_id, Hugepool__Code code, const char *format, ...)
+void connection_error(struct connection *connection, uint64_t request_id, Hugepool__Code code,
+		      const char *format, ...)
 {
 	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
 	Hugepool__Error error = HUGEPOOL__ERROR__INIT;
@@ -213,7 +215,10 @@ bool connection_may_pass_fds(const struct connection *connection)
 	return frame_writer_may_pass_fds(connection->writer);
 }
 
-void connection_received(struct connection *connection) { frame_writer_acknowledge(connection->writer); }
+void connection_received(struct connection *connection)
+{
+	frame_writer_acknowledge(connection->writer);
+}
 
 /* ---- in ---- */
 
@@ -235,8 +240,9 @@ static enum taken take_frames(struct connection *connection)
 		if (r == FRAME_AGAIN)
 			return TAKEN_ALL;
 		if (r < 0) {
-			connection_error(connection, 0, HUGEPOOL__CODE__BAD_REQUEST,
-					 "this is not a hugepool frame: a header of 8 bytes and at most 64 KiB");
+			connection_error(
+				connection, 0, HUGEPOOL__CODE__BAD_REQUEST,
+				"this is not a hugepool frame: a header of 8 bytes and at most 64 KiB");
 			connection->closing = true;
 		} else if (dispatch_frame(connection, frame.message, frame.length) == DISPATCH_MOVED) {
 			return TAKEN_MOVED;
@@ -285,7 +291,10 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	work(connection);
 }
 
-void connection_done_waiting(struct connection *connection) { event_active(connection->write_event, EV_WRITE, 0); }
+void connection_done_waiting(struct connection *connection)
+{
+	event_active(connection->write_event, EV_WRITE, 0);
+}
 
 void connections_check_time(struct server *server)
 {
@@ -294,7 +303,8 @@ void connections_check_time(struct server *server)
 	for (struct connection *connection = server->connections, *next; connection; connection = next) {
 		bool stalled = frame_writer_pending(connection->writer) > 0 &&
 			       now_ns - connection->moved_ns > CONNECTION_STALL_S * NS_PER_S;
-		bool mute = !connection->session && !connection->closing && now_ns - connection->born_ns > CONNECTION_HELLO_S * NS_PER_S;
+		bool mute = !connection->session && !connection->closing &&
+			    now_ns - connection->born_ns > CONNECTION_HELLO_S * NS_PER_S;
 
 		next = connection->next;
 		if (stalled || mute) {

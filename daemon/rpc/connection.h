@@ -1,9 +1,10 @@
 /* connection.h - one client's socket on a worker: frames in, frames out, and how much of each.
  *
- * Backpressure: while more than CONNECTION_OUT_SOFT bytes of replies wait, or CONNECTION_MAX_WAITING requests, nothing
- * more is read; a client that takes nothing for CONNECTION_STALL_S, or says no Hello in CONNECTION_HELLO_S, is closed.
- * Closing is the janitor's work: it can block on what the client sent. A socket with descriptors in flight that the
- * client has not read is kept, and its seat, until they are read or dropped: that bounds them over all.
+ * Backpressure: while more than CONNECTION_OUT_SOFT bytes of replies wait, or CONNECTION_MAX_WAITING
+ * requests, nothing more is read; a client that takes nothing for CONNECTION_STALL_S, or says no Hello in
+ * CONNECTION_HELLO_S, is closed. Closing is the janitor's work: it can block on what the client sent. A
+ * socket with descriptors in flight that the client has not read is kept, and its seat, until they are read
+ * or dropped: that bounds them over all.
  */
 #pragma once
 
@@ -41,18 +42,19 @@ struct connection {
 	uint64_t born_ns, moved_ns; /* accepted; output last made progress, or began to wait */
 	uint32_t n_waiting;         /* requests that are with the stocker or on an errand */
 	bool is_reading;
-	bool closing;               /* after what is queued has left */
-	uint64_t bye_id;            /* the request whose reply says that the session has ended */
+	bool closing;    /* after what is queued has left */
+	uint64_t bye_id; /* the request whose reply says that the session has ended */
 	bool said_bye;
 	struct pending_hello hello;
 	struct letter letter; /* on its way to a server, or to the janitor */
 };
 
-/* On the listener's thread: wrap an accepted socket, which has a seat, and post it to a server. Takes over all. On
- * failure (negative errno) nothing was taken. */
+/* On the listener's thread: wrap an accepted socket, which has a seat, and post it to a server. Takes over
+ * all. On failure (negative errno) nothing was taken. */
 int connection_accept(int socket_fd, const struct peer *peer, int pid_fd, struct server *server);
 
-/* On the server's thread. The session, if any, is orphaned unless it is ending. The struct is the janitor's then. */
+/* On the server's thread. The session, if any, is orphaned unless it is ending. The struct is the janitor's
+ * then. */
 void connection_close(struct connection *connection);
 /* The session is gone by its own wish: answer the Bye. */
 void connection_said_bye(struct connection *connection);
@@ -60,14 +62,15 @@ void connection_said_bye(struct connection *connection);
 /* Move to the server that owns the session which connection->hello names. */
 void connection_move(struct connection *connection, struct server *to);
 
-/* Queue a reply. `fds` (n_fds of them) are duplicated. Returns 0 or negative errno: a reply with descriptors for which
- * there are none left is not queued; other failures close the connection. */
-int connection_reply(struct connection *connection, const Hugepool__Reply *reply, const int *fds, unsigned n_fds);
+/* Queue a reply. `fds` (n_fds of them) are duplicated. Returns 0 or negative errno: a reply with descriptors
+ * for which there are none left is not queued; other failures close the connection. */
+int connection_reply(struct connection *connection, const Hugepool__Reply *reply, const int *fds,
+		     unsigned n_fds);
 /* Only one frame with descriptors may be unacknowledged: may the next reply have some? */
 bool connection_may_pass_fds(const struct connection *connection);
 /* Queue an error. `code` is not OK. */
-void connection_error(struct connection *connection, uint64_t request_id, Hugepool__Code code, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
+void connection_error(struct connection *connection, uint64_t request_id, Hugepool__Code code,
+		      const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* A request that waited is answered: send, and read on. */
 void connection_done_waiting(struct connection *connection);

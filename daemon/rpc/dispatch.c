@@ -40,10 +40,12 @@ static enum dispatch_result dispatch(struct connection *connection, const Hugepo
 				 methods[index].name);
 		return DISPATCH_DONE;
 	}
-	if (methods[index].flags & NEEDS_ADMIN && !server_is_admin(connection->server, &connection->session->peer)) {
-		connection_error(connection, request->id, HUGEPOOL__CODE__NOT_ALLOWED,
-				 "%s is for root, the daemon's user and the admin_groups of its configuration",
-				 methods[index].name);
+	if (methods[index].flags & NEEDS_ADMIN &&
+	    !server_is_admin(connection->server, &connection->session->peer)) {
+		connection_error(
+			connection, request->id, HUGEPOOL__CODE__NOT_ALLOWED,
+			"%s is for root, the daemon's user and the admin_groups of its configuration",
+			methods[index].name);
 		return DISPATCH_DONE;
 	}
 	if (connection->session)

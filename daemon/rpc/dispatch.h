@@ -16,7 +16,7 @@ void dispatch_pending_hello(struct connection *connection);
 
 typedef enum dispatch_result method(struct connection *connection, const Hugepool__Request *request);
 
-method hello_handle, received_handle, bye_handle;  /* hello.c */
-method alloc_handle, free_handle, arena_handle;    /* alloc.c, free.c */
-method status_handle, buddyinfo_handle;            /* status.c */
-method leases_handle, sessions_handle;             /* list.c */
+method hello_handle, received_handle, bye_handle; /* hello.c */
+method alloc_handle, free_handle, arena_handle;   /* alloc.c, free.c */
+method status_handle, buddyinfo_handle;           /* status.c */
+method leases_handle, sessions_handle;            /* list.c */

@@ -1,5 +1,5 @@
-/* errand.h - a request that has to visit other workers: it travels from one to the next by their mailboxes, does there
- * what only that worker may do, and comes home to be answered. No locks, no waiting.
+/* errand.h - a request that has to visit other workers: it travels from one to the next by their mailboxes,
+ * does there what only that worker may do, and comes home to be answered. No locks, no waiting.
  */
 #pragma once
 

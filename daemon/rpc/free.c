@@ -18,7 +18,8 @@ struct failure {
 	uint32_t pid;
 };
 
-static void reply_free(struct connection *connection, uint64_t request_id, const struct failure *failures, unsigned n)
+static void reply_free(struct connection *connection, uint64_t request_id, const struct failure *failures,
+		       unsigned n)
 {
 	Hugepool__FreeFailure rows[LEASE_MAX_BATCH], *row_ptrs[LEASE_MAX_BATCH];
 	char messages[LEASE_MAX_BATCH][OUTCOME_MESSAGE_MAX];
@@ -28,7 +29,8 @@ static void reply_free(struct connection *connection, uint64_t request_id, const
 	uint64_t gone[GONE_MAX];
 
 	for (unsigned i = 0; i < n; i++) {
-		outcome_fill_free(&errors[i], messages[i], failures[i].result, failures[i].lease, failures[i].pid);
+		outcome_fill_free(&errors[i], messages[i], failures[i].result, failures[i].lease,
+				  failures[i].pid);
 		rows[i] = (Hugepool__FreeFailure)HUGEPOOL__FREE_FAILURE__INIT;
 		rows[i].index = failures[i].index;
 		rows[i].error = &errors[i];
@@ -69,8 +71,8 @@ static int free_here(struct errand *errand, struct server *here)
 		if (ledger_owner(here->shard.ledger, item->lease, &worker) != 0)
 			item->result = LEASE_NEVER;
 		else if (worker == here->shard.index)
-			item->result = lease_free_detached(&here->shard, &job->peer, job->is_admin, item->lease,
-							   &item->pid);
+			item->result = lease_free_detached(&here->shard, &job->peer, job->is_admin,
+							   item->lease, &item->pid);
 		else if (next == ERRAND_HOME)
 			next = (int)worker;
 	}
@@ -91,12 +93,14 @@ static void answer_free(struct errand *errand, struct connection *connection)
 	free(job);
 }
 
-static void send_errand(struct connection *connection, uint64_t request_id, const struct failure *items, unsigned n)
+static void send_errand(struct connection *connection, uint64_t request_id, const struct failure *items,
+			unsigned n)
 {
 	struct free_errand *job = malloc(sizeof(*job));
 
 	if (!job) {
-		connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY, "the daemon has no memory left");
+		connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY,
+				 "the daemon has no memory left");
 		return;
 	}
 	job->errand.visit = free_here;
@@ -121,8 +125,8 @@ static bool read_ids(struct connection *connection, const Hugepool__Request *req
 	*ret_ids = asked->leases;
 	*ret_n = asked->n_leases;
 	if (asked->n_leases > LEASE_MAX_BATCH) {
-		connection_error(connection, request->id, HUGEPOOL__CODE__TOO_MANY, "at most %d items in one Free",
-				 LEASE_MAX_BATCH);
+		connection_error(connection, request->id, HUGEPOOL__CODE__TOO_MANY,
+				 "at most %d items in one Free", LEASE_MAX_BATCH);
 		return false;
 	}
 	if ((asked->n_leases == 0) == (asked->name[0] == 0)) {

@@ -62,8 +62,8 @@ static void start_session(struct connection *connection, uint64_t request_id, co
 			seats_leave(seats, connection->peer.uid);
 	}
 	if (r < 0) {
-		connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY, "no memory for a session: %s",
-				 strerror(-r));
+		connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY,
+				 "no memory for a session: %s", strerror(-r));
 		return;
 	}
 	/* The session has the groups and the pidfd now. */
@@ -73,7 +73,8 @@ static void start_session(struct connection *connection, uint64_t request_id, co
 	r = server_add_session(server, session);
 	if (r < 0) {
 		session_free(session);
-		connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY, "no memory for a session");
+		connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY,
+				 "no memory for a session");
 		connection->closing = true;
 		return;
 	}
@@ -89,7 +90,8 @@ static void continue_session(struct connection *connection)
 	struct session *session = session_find(&connection->server->shard, hello->session);
 
 	connection->hello.is_set = false;
-	if (!session || !session_is_claimed_by(session, &connection->peer, hello->token, sizeof(hello->token))) {
+	if (!session ||
+	    !session_is_claimed_by(session, &connection->peer, hello->token, sizeof(hello->token))) {
 		connection_error(connection, hello->request_id, HUGEPOOL__CODE__NO_SESSION,
 				 "no such session of this process, or it has ended: start a new one");
 		return;
@@ -102,7 +104,10 @@ static void continue_session(struct connection *connection)
 	reply_hello(connection, hello->request_id, true);
 }
 
-void dispatch_pending_hello(struct connection *connection) { continue_session(connection); }
+void dispatch_pending_hello(struct connection *connection)
+{
+	continue_session(connection);
+}
 
 enum dispatch_result hello_handle(struct connection *connection, const Hugepool__Request *request)
 {
@@ -111,12 +116,14 @@ enum dispatch_result hello_handle(struct connection *connection, const Hugepool_
 	unsigned worker = session_worker(hello->session);
 
 	if (connection->session) {
-		connection_error(connection, request->id, HUGEPOOL__CODE__NOT_HELLO, "this connection has a session");
+		connection_error(connection, request->id, HUGEPOOL__CODE__NOT_HELLO,
+				 "this connection has a session");
 		return DISPATCH_DONE;
 	}
 	if (hello->version == 0) {
 		connection_error(connection, request->id, HUGEPOOL__CODE__BAD_REQUEST,
-				 "the protocol version is missing: this daemon speaks 1 to %d", PROTOCOL_VERSION);
+				 "the protocol version is missing: this daemon speaks 1 to %d",
+				 PROTOCOL_VERSION);
 		return DISPATCH_DONE;
 	}
 	if (hello->session == 0) {
@@ -127,7 +134,8 @@ enum dispatch_result hello_handle(struct connection *connection, const Hugepool_
 			start_session(connection, request->id, hello->client);
 		return DISPATCH_DONE;
 	}
-	connection->hello = (struct pending_hello){.request_id = request->id, .session = hello->session, .is_set = true};
+	connection->hello =
+		(struct pending_hello){.request_id = request->id, .session = hello->session, .is_set = true};
 	if (hello->token.len == SESSION_TOKEN_BYTES)
 		memcpy(connection->hello.token, hello->token.data, SESSION_TOKEN_BYTES);
 	else

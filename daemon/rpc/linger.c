@@ -47,7 +47,8 @@ static bool has_unread(const struct connection *connection)
 
 static void arrive(struct letter *letter)
 {
-	struct connection *connection = (struct connection *)((char *)letter - offsetof(struct connection, letter));
+	struct connection *connection =
+		(struct connection *)((char *)letter - offsetof(struct connection, letter));
 
 	if (frame_writer_unacknowledged(connection->writer) && has_unread(connection)) {
 		shutdown(connection->fd, SHUT_RDWR);

@@ -1,8 +1,8 @@
 /* list.c - Leases and Sessions: an errand from worker to worker that collects a frame's worth of rows.
  *
- * A cursor says where the next one goes on: for leases the ledger's slot, for sessions the id of the last one seen
- * (they are listed worker by worker, in the order of their ids). What begins or ends between two pages may be missed;
- * nothing is listed twice.
+ * A cursor says where the next one goes on: for leases the ledger's slot, for sessions the id of the last one
+ * seen (they are listed worker by worker, in the order of their ids). What begins or ends between two pages
+ * may be missed; nothing is listed twice.
  */
 #include <config.h>
 
@@ -101,7 +101,8 @@ enum dispatch_result leases_handle(struct connection *connection, const Hugepool
 	struct leases_errand *job = calloc(1, sizeof(*job));
 
 	if (!job) {
-		connection_error(connection, request->id, HUGEPOOL__CODE__NO_MEMORY, "the daemon has no memory left");
+		connection_error(connection, request->id, HUGEPOOL__CODE__NO_MEMORY,
+				 "the daemon has no memory left");
 		return DISPATCH_DONE;
 	}
 	job->errand.visit = list_leases_here;
@@ -191,7 +192,8 @@ enum dispatch_result sessions_handle(struct connection *connection, const Hugepo
 	}
 	job = calloc(1, sizeof(*job));
 	if (!job) {
-		connection_error(connection, request->id, HUGEPOOL__CODE__NO_MEMORY, "the daemon has no memory left");
+		connection_error(connection, request->id, HUGEPOOL__CODE__NO_MEMORY,
+				 "the daemon has no memory left");
 		return DISPATCH_DONE;
 	}
 	job->errand.visit = list_sessions_here;

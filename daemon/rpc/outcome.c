@@ -27,8 +27,8 @@ static Hugepool__Code code_of(enum lease_result result)
 }
 
 /* What to do about an Alloc that failed, in a sentence. */
-static void explain_alloc(char *message, size_t room, const struct lease_alloc *alloc, enum lease_result result,
-			  const struct pool *pool, uint64_t free_pages)
+static void explain_alloc(char *message, size_t room, const struct lease_alloc *alloc,
+			  enum lease_result result, const struct pool *pool, uint64_t free_pages)
 {
 	char page_word[SIZE_WORD_MAX], *page = pool ? size_format(pool->config.page_bytes, page_word) : NULL;
 	const struct pool_config *config = pool ? &pool->config : NULL;
@@ -36,34 +36,38 @@ static void explain_alloc(char *message, size_t room, const struct lease_alloc *
 
 	switch (result) {
 	case LEASE_NO_POOL:
-		snprintf(message, room, "there is no pool number %u: the reply to Hello lists them", alloc->pool);
+		snprintf(message, room, "there is no pool number %u: the reply to Hello lists them",
+			 alloc->pool);
 		return;
 	case LEASE_NOT_ALLOWED:
 		snprintf(message, room, "pool %s does not admit you: its users and groups do not name uid %u",
 			 config->name, alloc->session->peer.uid);
 		return;
 	case LEASE_BAD_SIZE:
-		snprintf(message, room, "%" PRIu64 " pages: pool %s leases 1 to %" PRIu64 " pages of %s", asked,
-			 config->name, config->max_pages, page);
+		snprintf(message, room, "%" PRIu64 " pages: pool %s leases 1 to %" PRIu64 " pages of %s",
+			 asked, config->name, config->max_pages, page);
 		return;
 	case LEASE_BAD_ALIGN:
-		snprintf(message, room, "alignment of %" PRIu64 " pages: a power of two, at most the pool's %" PRIu64,
+		snprintf(message, room,
+			 "alignment of %" PRIu64 " pages: a power of two, at most the pool's %" PRIu64,
 			 alloc->align_pages, config->max_pages);
 		return;
 	case LEASE_OVER_QUOTA:
 		snprintf(message, room,
-			 "%" PRIu64 " pages more would pass your quota of %" PRIu64 " pages of %s in pool %s: free some",
+			 "%" PRIu64 " pages more would pass your quota of %" PRIu64
+			 " pages of %s in pool %s: free some",
 			 asked, config->quota_pages, page, config->name);
 		return;
 	case LEASE_POOL_FULL:
 		snprintf(message, room,
-			 "pool %s has no run of %" PRIu64 " pages free (%" PRIu64
-			 " free in all, of %" PRIu64 "): free some, ask for less, or raise its max",
+			 "pool %s has no run of %" PRIu64 " pages free (%" PRIu64 " free in all, of %" PRIu64
+			 "): free some, ask for less, or raise its max",
 			 config->name, asked, free_pages, config->max_pages);
 		return;
 	case LEASE_KERNEL_SHORT:
 		snprintf(message, room,
-			 "the kernel has no %" PRIu64 " free pages of %s for pool %s: raise nr_hugepages, or set grow",
+			 "the kernel has no %" PRIu64
+			 " free pages of %s for pool %s: raise nr_hugepages, or set grow",
 			 asked, page, config->name);
 		return;
 	case LEASE_NAME_TAKEN:
@@ -75,7 +79,8 @@ static void explain_alloc(char *message, size_t room, const struct lease_alloc *
 	}
 }
 
-void outcome_reply_alloc(struct connection *connection, const struct lease_alloc *alloc, enum lease_result result)
+void outcome_reply_alloc(struct connection *connection, const struct lease_alloc *alloc,
+			 enum lease_result result)
 {
 	const struct service *service = connection->server->service;
 	struct pool *pool = alloc->pool < service->n_pools ? service->pools[alloc->pool] : NULL;
@@ -100,7 +105,8 @@ void outcome_reply_alloc(struct connection *connection, const struct lease_alloc
 	connection_reply(connection, &reply, NULL, 0);
 }
 
-void outcome_fill_free(Hugepool__Error *error, char *message, enum lease_result result, uint64_t lease, uint32_t pid)
+void outcome_fill_free(Hugepool__Error *error, char *message, enum lease_result result, uint64_t lease,
+		       uint32_t pid)
 {
 	*error = (Hugepool__Error)HUGEPOOL__ERROR__INIT;
 	error->code = code_of(result);
@@ -111,7 +117,8 @@ void outcome_fill_free(Hugepool__Error *error, char *message, enum lease_result 
 		break;
 	case LEASE_NOT_HOLDER:
 		snprintf(message, OUTCOME_MESSAGE_MAX,
-			 "lease %" PRIu64 " is held by process %u: it ends when that frees it or exits", lease, pid);
+			 "lease %" PRIu64 " is held by process %u: it ends when that frees it or exits",
+			 lease, pid);
 		break;
 	case LEASE_NOT_ALLOWED:
 		snprintf(message, OUTCOME_MESSAGE_MAX, "lease %" PRIu64 " is another user's", lease);

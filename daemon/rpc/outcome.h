@@ -1,12 +1,15 @@
-/* outcome.h - what a lease result is on the wire: a code, a sentence that says what to do, and the numbers. */
+/* outcome.h - what a lease result is on the wire: a code, a sentence that says what to do, and the numbers.
+ */
 #pragma once
 
 #include "daemon/lease/lease.h"
 #include "daemon/rpc/connection.h"
 
 /* Queue the error for an Alloc that failed. */
-void outcome_reply_alloc(struct connection *connection, const struct lease_alloc *alloc, enum lease_result result);
+void outcome_reply_alloc(struct connection *connection, const struct lease_alloc *alloc,
+			 enum lease_result result);
 
 /* Fill *error for a Free that failed; `message` has room for OUTCOME_MESSAGE_MAX. `pid` is the holder's. */
 #define OUTCOME_MESSAGE_MAX 160
-void outcome_fill_free(Hugepool__Error *error, char *message, enum lease_result result, uint64_t lease, uint32_t pid);
+void outcome_fill_free(Hugepool__Error *error, char *message, enum lease_result result, uint64_t lease,
+		       uint32_t pid);

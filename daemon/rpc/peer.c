@@ -1,8 +1,9 @@
 /* peer.c - SO_PEERCRED, SO_PEERGROUPS, and a pidfd: SO_PEERPIDFD (Linux 6.5), else pidfd_open.
  *
- * A pid can be another process's by the time it is opened. Without SO_PEERPIDFD the process behind the pidfd must have
- * started before we looked at the socket's end and found it open: a reused pid would mean that the peer died, and then
- * only a forked child that kept the socket can make the two look alike; its session dies with the wrong process.
+ * A pid can be another process's by the time it is opened. Without SO_PEERPIDFD the process behind the pidfd
+ * must have started before we looked at the socket's end and found it open: a reused pid would mean that the
+ * peer died, and then only a forked child that kept the socket can make the two look alike; its session dies
+ * with the wrong process.
  */
 #include <config.h>
 

@@ -10,9 +10,9 @@
 #include "daemon/rpc/connection.h"
 #include "daemon/rpc/server.h"
 
-#define END_SLICE     4096 /* leases that end before other clients get their turn: under a millisecond */
-#define FLUSH_MS      5    /* freed pages reach the scrubber after this at the latest */
-#define UNPACK_MAX    (256u << 10)
+#define END_SLICE  4096 /* leases that end before other clients get their turn: under a millisecond */
+#define FLUSH_MS   5    /* freed pages reach the scrubber after this at the latest */
+#define UNPACK_MAX (256u << 10)
 
 /* The letters of other threads. */
 static void on_mail(evutil_socket_t fd, short what, void *arg)
@@ -61,7 +61,8 @@ static void maybe_stop(struct server *server)
 		event_base_loopbreak(server->base);
 }
 
-/* A slice of every session that is ending. Those that wait for the stocker's answer are looked at every second. */
+/* A slice of every session that is ending. Those that wait for the stocker's answer are looked at every
+ * second. */
 static void on_ending(evutil_socket_t fd, short what, void *arg)
 {
 	struct server *server = arg;

@@ -36,7 +36,7 @@ struct server {
 	struct event_base *base;
 	struct event *mail_event, *flush_event, *ending_event, *second_event;
 
-	struct mailbox mailbox; /* any thread posts */
+	struct mailbox mailbox;      /* any thread posts */
 	_Atomic uint64_t n_sessions; /* others read */
 
 	/* this worker only */

@@ -127,7 +127,8 @@ enum dispatch_result buddyinfo_handle(struct connection *connection, const Hugep
 			pool_for_each_zone(service->pools[i], add_zone, &rows);
 		}
 	if (!found) {
-		connection_error(connection, request->id, HUGEPOOL__CODE__NO_POOL, "there is no pool \"%.40s\"", name);
+		connection_error(connection, request->id, HUGEPOOL__CODE__NO_POOL,
+				 "there is no pool \"%.40s\"", name);
 		return DISPATCH_DONE;
 	}
 	info.n_arenas = rows.n;

@@ -15,10 +15,10 @@
 #include "daemon/run/config.h"
 #include "daemon/run/config_keys.h"
 
-#define FILE_MAX_BYTES	(1 << 20)
+#define FILE_MAX_BYTES  (1 << 20)
 #define WORKERS_DEFAULT 8 /* at most */
-#define MIB		(UINT64_C(1) << 20)
-#define GIB		(UINT64_C(1) << 30)
+#define MIB             (UINT64_C(1) << 20)
+#define GIB             (UINT64_C(1) << 30)
 
 void config_init(struct config *config)
 {

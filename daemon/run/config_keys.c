@@ -14,10 +14,10 @@
 #include "daemon/base/size.h"
 #include "daemon/run/config_keys.h"
 
-#define KIB		  UINT64_C(1024)
-#define NODE_MAX	  1023 /* as many as the kernel can be built for */
-#define SESSIONS_MAX	  (1 << 20)
-#define DECAY_MS_MAX	  UINT64_C(1000000000000)
+#define KIB               UINT64_C(1024)
+#define NODE_MAX          1023 /* as many as the kernel can be built for */
+#define SESSIONS_MAX      (1 << 20)
+#define DECAY_MS_MAX      UINT64_C(1000000000000)
 #define SOCKET_PATH_BYTES (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 
 static bool value_is_integer(const json_t *value, json_int_t least, json_int_t most)
@@ -289,8 +289,7 @@ int config_keys_read(struct config_source *source, const struct config_key *keys
 
 	if (!json_is_object(object))
 		return config_refuse_value(source, object, "an object");
-	json_object_foreach((json_t *)object, name, value)
-	{
+	json_object_foreach ((json_t *)object, name, value) {
 		const struct config_key *key = config_key_find(keys, name);
 		int r;
 

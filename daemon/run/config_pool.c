@@ -13,7 +13,7 @@
 #include "daemon/run/config_keys.h"
 
 #define DECAY_MS_DEFAULT 10000
-#define ARENA_PAGES_MAX	 (UINT64_C(1) << 32)
+#define ARENA_PAGES_MAX  (UINT64_C(1) << 32)
 
 #define HUGETLBFS_SMALL_PAGES                                                                                \
 	"expected memfd in pool \"%s\", whose \"page_size\" is 4K: hugetlbfs has huge pages only"

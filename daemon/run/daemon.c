@@ -22,7 +22,7 @@
 #define DESCRIPTORS_OURS   256 /* event bases, mailboxes, arenas */
 #define BETWEEN_MS         250
 
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* ---- threads ---- */
 
@@ -125,7 +125,8 @@ static rlim_t raise_descriptor_limit(void)
 static unsigned n_seats(const struct config *config)
 {
 	rlim_t n_descriptors = raise_descriptor_limit();
-	unsigned n = n_descriptors > 2 * DESCRIPTORS_OURS ? (unsigned)(n_descriptors - DESCRIPTORS_OURS) / 2 : 64;
+	unsigned n =
+		n_descriptors > 2 * DESCRIPTORS_OURS ? (unsigned)(n_descriptors - DESCRIPTORS_OURS) / 2 : 64;
 
 	return config->max_sessions && 2 * config->max_sessions < n ? 2 * config->max_sessions : n;
 }
@@ -149,9 +150,11 @@ static void warn_missing(const struct pool *pool)
 
 	if (missing == 0)
 		return;
-	log_warning("pool %s: the kernel lacks %" PRIu64 " of %" PRIu64 " pages of %s: raise nr_hugepages by as many, or "
+	log_warning("pool %s: the kernel lacks %" PRIu64 " of %" PRIu64
+		    " pages of %s: raise nr_hugepages by as many, or "
 		    "set grow for the pool",
-		    pool->config.name, missing, pool->config.max_pages, size_format(pool->config.page_bytes, page));
+		    pool->config.name, missing, pool->config.max_pages,
+		    size_format(pool->config.page_bytes, page));
 }
 
 static int fill_reserve(struct pool *pool, char **ret_error)
@@ -166,7 +169,8 @@ static int fill_reserve(struct pool *pool, char **ret_error)
 	}
 	if (r == BACKING_SHORT)
 		r = asprintf(ret_error,
-			     "pool %s: its reserve of %" PRIu64 " pages of %s cannot be met, the kernel had %" PRIu64
+			     "pool %s: its reserve of %" PRIu64
+			     " pages of %s cannot be met, the kernel had %" PRIu64
 			     ": raise nr_hugepages, set grow, or lower the reserve",
 			     pool->config.name, pool->config.reserve_pages,
 			     size_format(pool->config.page_bytes, page), pool->backed_pages);
@@ -233,9 +237,13 @@ static int start_threads(struct daemon *daemon)
 	return r;
 }
 
-static void check_lingering(void) { linger_check(false); }
+static void check_lingering(void)
+{
+	linger_check(false);
+}
 
-int daemon_init(struct daemon *daemon, const struct config *config, const char *mount_parent, char **ret_error)
+int daemon_init(struct daemon *daemon, const struct config *config, const char *mount_parent,
+		char **ret_error)
 {
 	unsigned n = config->workers;
 	void *workers;
@@ -349,5 +357,6 @@ void daemon_fini(struct daemon *daemon)
 	free(daemon->pools);
 	n_kept = backing_give_back_raised();
 	if (n_kept > 0)
-		log_warning("%" PRIu64 " hugepages that were raised could not be given back: they are in use", n_kept);
+		log_warning("%" PRIu64 " hugepages that were raised could not be given back: they are in use",
+			    n_kept);
 }

@@ -42,8 +42,10 @@ struct daemon {
 	struct service service;
 };
 
-/* Make everything, threads running, reserves filled. Returns 0, or negative errno with a sentence in *ret_error. What
- * was made until a failure is undone by daemon_fini(). `mount_parent`: where pools may mount. */
-int daemon_init(struct daemon *daemon, const struct config *config, const char *mount_parent, char **ret_error);
+/* Make everything, threads running, reserves filled. Returns 0, or negative errno with a sentence in
+ * *ret_error. What was made until a failure is undone by daemon_fini(). `mount_parent`: where pools may
+ * mount. */
+int daemon_init(struct daemon *daemon, const struct config *config, const char *mount_parent,
+		char **ret_error);
 /* End all sessions and leases, stop the threads, give everything back to the kernel. */
 void daemon_fini(struct daemon *daemon);

@@ -1,5 +1,5 @@
-/* listener.c - see listener.h. Of two daemons that start at once on one path, a lock on its directory lets one look,
- * bind and listen before the other looks. */
+/* listener.c - see listener.h. Of two daemons that start at once on one path, a lock on its directory lets
+ * one look, bind and listen before the other looks. */
 #include <config.h>
 
 #include <errno.h>
@@ -25,13 +25,14 @@
 #define SO_PASSRIGHTS 83
 #endif
 
-#define BACKLOG         4096
-#define ACCEPTS_A_TURN  64
-#define PAUSE_MS        50 /* when there are no descriptors left */
+#define BACKLOG        4096
+#define ACCEPTS_A_TURN 64
+#define PAUSE_MS       50 /* when there are no descriptors left */
 
 static int fail(char **ret_error, int error, const char *path, const char *what)
 {
-	if (asprintf(ret_error, "socket %s: %s%s%s", path, what, error ? ": " : "", error ? strerror(error) : "") < 0)
+	if (asprintf(ret_error, "socket %s: %s%s%s", path, what, error ? ": " : "",
+		     error ? strerror(error) : "") < 0)
 		*ret_error = NULL;
 	return error ? -error : -EADDRINUSE;
 }
@@ -45,12 +46,14 @@ static int remove_stale(const struct sockaddr_un *address, char **ret_error)
 	if (lstat(address->sun_path, &st) != 0)
 		return errno == ENOENT ? 0 : fail(ret_error, errno, address->sun_path, "cannot look at it");
 	if (!S_ISSOCK(st.st_mode))
-		return fail(ret_error, 0, address->sun_path, "the path is taken by something that is not a socket");
+		return fail(ret_error, 0, address->sun_path,
+			    "the path is taken by something that is not a socket");
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return fail(ret_error, errno, address->sun_path, "no socket");
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno != ECONNREFUSED)
-		return fail(ret_error, 0, address->sun_path, "a daemon is listening there: stop it or use --socket");
+		return fail(ret_error, 0, address->sun_path,
+			    "a daemon is listening there: stop it or use --socket");
 	if (unlink(address->sun_path) != 0)
 		return fail(ret_error, errno, address->sun_path, "cannot remove what a dead daemon left");
 	return 0;
@@ -128,7 +131,8 @@ static void let_in(struct listener *listener, int fd)
 	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &(int){0}, sizeof(int));
 	r = peer_of_socket(fd, &peer, &pid_fd);
 	if (r < 0) {
-		turn_away(fd, r == -ESRCH ? "its process is gone, or of another pid namespace" : strerror(-r));
+		turn_away(fd,
+			  r == -ESRCH ? "its process is gone, or of another pid namespace" : strerror(-r));
 		return;
 	}
 	r = seats_take(seats, peer.uid);

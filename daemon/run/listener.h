@@ -13,8 +13,8 @@ struct listener {
 	unsigned next_server;
 };
 
-/* Bind the path: a socket that nobody listens on is replaced, a living daemon's is not. Returns 0, or negative errno
- * with a sentence in *ret_error, the caller's. */
+/* Bind the path: a socket that nobody listens on is replaced, a living daemon's is not. Returns 0, or
+ * negative errno with a sentence in *ret_error, the caller's. */
 int listener_init(struct listener *listener, const char *path, char **ret_error);
 /* Accept from now on. */
 int listener_start(struct listener *listener, struct event_base *base, const struct service *service);

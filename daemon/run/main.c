@@ -43,25 +43,40 @@ static void print_help(void)
 	config_print_pool_keys(stdout);
 }
 
-enum { OPTION_CONFIG = 256, OPTION_CHECK, OPTION_SOCKET, OPTION_STATE, OPTION_WORKERS, OPTION_POOL, OPTION_LOG,
-       OPTION_VERSION, OPTION_HELP };
+enum {
+	OPTION_CONFIG = 256,
+	OPTION_CHECK,
+	OPTION_SOCKET,
+	OPTION_STATE,
+	OPTION_WORKERS,
+	OPTION_POOL,
+	OPTION_LOG,
+	OPTION_VERSION,
+	OPTION_HELP
+};
 
 static const struct option options[] = {
-	{"config", required_argument, NULL, OPTION_CONFIG},   {"check-config", no_argument, NULL, OPTION_CHECK},
-	{"socket", required_argument, NULL, OPTION_SOCKET},   {"state", required_argument, NULL, OPTION_STATE},
-	{"workers", required_argument, NULL, OPTION_WORKERS}, {"pool", required_argument, NULL, OPTION_POOL},
-	{"log-level", required_argument, NULL, OPTION_LOG},   {"version", no_argument, NULL, OPTION_VERSION},
-	{"help", no_argument, NULL, OPTION_HELP},             {NULL, 0, NULL, 0},
+	{"config", required_argument, NULL, OPTION_CONFIG},
+	{"check-config", no_argument, NULL, OPTION_CHECK},
+	{"socket", required_argument, NULL, OPTION_SOCKET},
+	{"state", required_argument, NULL, OPTION_STATE},
+	{"workers", required_argument, NULL, OPTION_WORKERS},
+	{"pool", required_argument, NULL, OPTION_POOL},
+	{"log-level", required_argument, NULL, OPTION_LOG},
+	{"version", no_argument, NULL, OPTION_VERSION},
+	{"help", no_argument, NULL, OPTION_HELP},
+	{NULL, 0, NULL, 0},
 };
 
 static int usage_error(const char *what, const char *value)
 {
-	fprintf(stderr, "hugepoold: %s%s%s\nTry 'hugepoold --help'.\n", what, value ? ": " : "", value ? value : "");
+	fprintf(stderr, "hugepoold: %s%s%s\nTry 'hugepoold --help'.\n", what, value ? ": " : "",
+		value ? value : "");
 	return EXIT_USAGE;
 }
 
-/* Flags win over the file, so the file is read first, wherever --config stands. Returns -1 to go on, or the exit
- * status. */
+/* Flags win over the file, so the file is read first, wherever --config stands. Returns -1 to go on, or the
+ * exit status. */
 static int read_flags(int argc, char **argv, struct config *config, bool *ret_check_only)
 {
 	_cleanup_free_ char *error = NULL;
@@ -134,7 +149,8 @@ static int find_socket(const struct config *config, char path[SOCKET_PATH_MAX])
 
 	r = socket_path_find(config->socket_path, path);
 	if (r == -ENOENT) {
-		log_error("no --socket, no $HUGEPOOL_SOCKET and no $XDG_RUNTIME_DIR: where shall clients connect?");
+		log_error("no --socket, no $HUGEPOOL_SOCKET and no $XDG_RUNTIME_DIR: where shall clients "
+			  "connect?");
 		return r;
 	}
 	if (r < 0) {
@@ -170,9 +186,10 @@ static int serve(struct daemon *daemon, struct listener *listener, struct event_
 		r = events[i] && event_add(events[i], NULL) == 0 ? 0 : -ENOMEM;
 	}
 	if (r == 0) {
-		log_info("ready: %s, %u pools, %u workers", listener->path, daemon->n_pools, daemon->n_workers);
-		sd_notifyf(0, "READY=1\nSTATUS=%u pools, socket %s\nMAINPID=%d", daemon->n_pools, listener->path,
-			   (int)getpid());
+		log_info("ready: %s, %u pools, %u workers", listener->path, daemon->n_pools,
+			 daemon->n_workers);
+		sd_notifyf(0, "READY=1\nSTATUS=%u pools, socket %s\nMAINPID=%d", daemon->n_pools,
+			   listener->path, (int)getpid());
 		event_base_loop(base, EVLOOP_NO_EXIT_ON_EMPTY);
 		sd_notify(0, "STOPPING=1");
 	}
@@ -193,7 +210,8 @@ static int run(const struct config *config)
 
 	if (find_socket(config, path) < 0)
 		return EXIT_FAILED;
-	mount_parent = config->state_dir ? strdup(config->state_dir) : strndup(path, (size_t)(strrchr(path, '/') - path));
+	mount_parent = config->state_dir ? strdup(config->state_dir)
+					 : strndup(path, (size_t)(strrchr(path, '/') - path));
 	base = event_base_new();
 	if (!base || !mount_parent) {
 		log_error("out of memory");

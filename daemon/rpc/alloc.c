@@ -11,44 +11,36 @@
 
 #define GONE_MAX 32 /* gone arenas told in one reply; the others in the next */
 
-/* Arenas whose descriptors go out with one reply. */
-struct introductions {
-	unsigned n;
-	Hugepool__ArenaInfo infos[FRAME_MAX_FDS], *ptrs[FRAME_MAX_FDS];
-	int fds[FRAME_MAX_FDS];
-	struct arena *arenas[FRAME_MAX_FDS];
-};
-
-static void introduce(struct introductions *intros, struct arena *arena)
+/* Fill the info of an arena whose descriptor goes out with a reply. */
+static void introduce(Hugepool__ArenaInfo *info, struct arena *arena)
 {
-	Hugepool__ArenaInfo *info = &intros->infos[intros->n];
-
 	*info = (Hugepool__ArenaInfo)HUGEPOOL__ARENA_INFO__INIT;
 	info->arena = arena->id;
 	info->n_pages = arena->n_pages;
 	info->page_bytes = arena->pool->config.page_bytes;
-	intros->ptrs[intros->n] = info;
-	intros->fds[intros->n] = backing_file_fd(arena->file);
-	intros->arenas[intros->n] = arena;
-	intros->n++;
 	atomic_store(&arena->exposed, true);
 }
 
-/* The client does not have this record's arena yet: send it along, if descriptors can go now and there is
- * room. What cannot, the client asks for by Arena. */
-static void introduce_if_new(struct introductions *intros, const struct connection *connection,
-			     const struct lease_record *record)
+static uint32_t slot_of(const struct lease_record *record)
 {
-	const struct session_zone *zone = &connection->session->zones[record->pool];
-	uint32_t slot = run_slot((struct run){.address = record->address});
+	return run_slot((struct run){.address = record->address});
+}
 
-	if (session_knows_arena(zone, slot, record->arena) || intros->n == FRAME_MAX_FDS ||
-	    !connection_may_pass_fds(connection))
-		return;
-	for (unsigned i = 0; i < intros->n; i++)
-		if (intros->infos[i].arena == record->arena)
-			return;
-	introduce(intros, pool_arena(zone->zone->pool, slot));
+/* The first of these leases' arenas that the client does not have yet, or NULL. Only one descriptor goes with
+ * a reply, so that those in flight are never more than connections; the client asks for the others by Arena.
+ */
+static struct arena *find_new_arena(const struct connection *connection, const struct lease_alloc *alloc)
+{
+	if (!connection_may_pass_fds(connection))
+		return NULL;
+	for (uint32_t i = 0; i < alloc->n_items; i++) {
+		const struct lease_record *record = alloc->records[i];
+		const struct session_zone *mine = &connection->session->zones[record->pool];
+
+		if (!session_knows_arena(mine, slot_of(record), record->arena))
+			return pool_arena(mine->zone->pool, slot_of(record));
+	}
+	return NULL;
 }
 
 static void reply_grants(struct connection *connection, const struct lease_alloc *alloc)
@@ -58,9 +50,10 @@ static void reply_grants(struct connection *connection, const struct lease_alloc
 	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
 	Hugepool__Grant grant[LEASE_MAX_BATCH], *grant_ptrs[LEASE_MAX_BATCH];
 	Hugepool__Run runs[LEASE_MAX_BATCH], *run_ptrs[LEASE_MAX_BATCH];
-	struct introductions intros = {.n = 0};
+	struct arena *new_arena = find_new_arena(connection, alloc);
+	Hugepool__ArenaInfo info, *info_ptr = &info;
 	uint64_t gone[GONE_MAX];
-	int r;
+	int r = 0;
 
 	for (uint32_t i = 0; i < alloc->n_items; i++) {
 		const struct lease_record *record = alloc->records[i];
@@ -75,31 +68,30 @@ static void reply_grants(struct connection *connection, const struct lease_alloc
 		grant[i].n_runs = 1;
 		grant[i].runs = &run_ptrs[i];
 		grant_ptrs[i] = &grant[i];
-		introduce_if_new(&intros, connection, record);
 	}
 	grants.n_grants = alloc->n_items;
 	grants.grants = grant_ptrs;
-	grants.n_new_arenas = intros.n;
-	grants.new_arenas = intros.ptrs;
 	reply.id = alloc->request_id;
 	reply.result_case = HUGEPOOL__REPLY__RESULT_ALLOC;
 	reply.alloc = &grants;
 	reply.n_gone_arenas = session_forget_gone(session, gone, GONE_MAX);
 	reply.gone_arenas = gone;
-	r = connection_reply(connection, &reply, intros.fds, intros.n);
-	if (r < 0 && intros.n > 0) {
-		/* No descriptors left for now: the client will ask for the arenas. */
-		grants.n_new_arenas = intros.n = 0;
-		connection_reply(connection, &reply, NULL, 0);
-	}
-	/* Also what did not fit: an arena that the session may ask for. Without memory it is introduced
-	 * again. */
-	for (uint32_t i = 0; i < alloc->n_items; i++) {
-		const struct lease_record *record = alloc->records[i];
+	if (new_arena) {
+		int fd = backing_file_fd(new_arena->file);
 
-		session_learn_arena(&session->zones[record->pool],
-				    run_slot((struct run){.address = record->address}), record->arena);
+		introduce(&info, new_arena);
+		grants.n_new_arenas = 1;
+		grants.new_arenas = &info_ptr;
+		r = connection_reply(connection, &reply, &fd, 1);
+		grants.n_new_arenas = 0;
 	}
+	if (!new_arena || r < 0) /* no descriptors left for now: the client will ask for the arena */
+		connection_reply(connection, &reply, NULL, 0);
+	/* Also of arenas that did not go along: the session may ask for them. Without memory they are new
+	 * again. */
+	for (uint32_t i = 0; i < alloc->n_items; i++)
+		session_learn_arena(&session->zones[alloc->pool], slot_of(alloc->records[i]),
+				    alloc->records[i]->arena);
 }
 
 /* On the heap while it waits; answered on whatever connection the session has then. */
@@ -201,21 +193,21 @@ static bool reply_arena(struct connection *connection, uint64_t request_id, stru
 
 	lock_take(&zone->lock);
 	for (unsigned i = 0; i < zone->n_arenas && !found; i++) {
-		struct introductions intros = {.n = 0};
 		Hugepool__ArenaReply arena = HUGEPOOL__ARENA_REPLY__INIT;
 		Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
-		int r;
+		Hugepool__ArenaInfo info;
+		int fd;
 
 		if (zone->arenas[i]->id != id)
 			continue;
 		found = true;
-		introduce(&intros, zone->arenas[i]);
-		arena.arena = intros.ptrs[0];
+		introduce(&info, zone->arenas[i]);
+		fd = backing_file_fd(zone->arenas[i]->file);
+		arena.arena = &info;
 		reply.id = request_id;
 		reply.result_case = HUGEPOOL__REPLY__RESULT_ARENA;
 		reply.arena = &arena;
-		r = connection_reply(connection, &reply, intros.fds, 1);
-		if (r < 0)
+		if (connection_reply(connection, &reply, &fd, 1) < 0)
 			connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY,
 					 "the daemon has no descriptors left: try again later");
 	}

@@ -204,7 +204,8 @@ static int64_t obey(const struct order *order, struct answer *answer, int *ret_f
 		return 0;
 	case FORK:
 		if (fork() == 0) {
-			/* Orders are for the parent, and for nobody when that is dead: only their end counts. */
+			/* Orders are for the parent, and for nobody when that is dead: only their end counts.
+			 */
 			while (recv(STRINGS_FD, &byte, 1, MSG_PEEK) > 0)
 				usleep(10000);
 			_exit(0);
@@ -259,7 +260,8 @@ static void become(uid_t uid, int fd)
 {
 	if (dup2(fd, STRINGS_FD) < 0 || syscall(SYS_close_range, STRINGS_FD + 1, ~0u, 0) < 0)
 		_exit(2);
-	if (uid != 0 && (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
+	if (uid != 0 &&
+	    (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
 		_exit(2);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* A change of uid takes this away, and with it /proc/self/fd. */
@@ -294,8 +296,10 @@ static int receive(const struct actor *actor, struct answer *ret)
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control;
-	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+	struct msghdr message = {.msg_iov = &part,
+				 .msg_iovlen = 1,
+				 .msg_control = control.bytes,
+				 .msg_controllen = sizeof(control.bytes)};
 	int fd = -1;
 
 	if (recvmsg(actor->fd, &message, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(*ret))
@@ -368,7 +372,8 @@ int actor_alloc_batch(struct actor *actor, unsigned n, uint64_t bytes, const str
 	return (int)answer.result;
 }
 
-int actor_alloc(struct actor *actor, uint64_t bytes, const struct hp_alloc_options *options, uint64_t *ret_lease)
+int actor_alloc(struct actor *actor, uint64_t bytes, const struct hp_alloc_options *options,
+		uint64_t *ret_lease)
 {
 	return actor_alloc_batch(actor, 1, bytes, options, ret_lease);
 }
@@ -418,11 +423,20 @@ int actor_dup_fd(struct actor *actor, uint64_t lease, uint64_t *ret_offset)
 	return fd;
 }
 
-unsigned actor_n_fds(struct actor *actor) { return (unsigned)ask(actor, &(struct order){.verb = COUNT_FDS}); }
+unsigned actor_n_fds(struct actor *actor)
+{
+	return (unsigned)ask(actor, &(struct order){.verb = COUNT_FDS});
+}
 
-void actor_break(struct actor *actor) { assert_int_equal(ask(actor, &(struct order){.verb = BREAK}), 0); }
+void actor_break(struct actor *actor)
+{
+	assert_int_equal(ask(actor, &(struct order){.verb = BREAK}), 0);
+}
 
-void actor_fork(struct actor *actor) { assert_int_equal(ask(actor, &(struct order){.verb = FORK}), 0); }
+void actor_fork(struct actor *actor)
+{
+	assert_int_equal(ask(actor, &(struct order){.verb = FORK}), 0);
+}
 
 int64_t actor_act(struct actor *actor, uint64_t lease, int64_t (*act)(int fd))
 {

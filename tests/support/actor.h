@@ -1,7 +1,7 @@
 /* actor.h - a client process of any user, which does with libhugepool what the test says, step by step.
  *
- * The test holds its strings; leases are named by their ids. What a function is not said to return is asserted, and so
- * is that the actor lives. An actor ends with the test at the latest (dut_kill_all()).
+ * The test holds its strings; leases are named by their ids. What a function is not said to return is
+ * asserted, and so is that the actor lives. An actor ends with the test at the latest (dut_kill_all()).
  */
 #pragma once
 
@@ -30,7 +30,8 @@ void actor_quit(struct actor *actor);
 void actor_kill(struct actor *actor);
 
 /* hp_alloc(), hp_alloc_batch() of `n` leases of `bytes` each, and the ways to free: return what those say. */
-int actor_alloc(struct actor *actor, uint64_t bytes, const struct hp_alloc_options *options, uint64_t *ret_lease);
+int actor_alloc(struct actor *actor, uint64_t bytes, const struct hp_alloc_options *options,
+		uint64_t *ret_lease);
 int actor_alloc_batch(struct actor *actor, unsigned n, uint64_t bytes, const struct hp_alloc_options *options,
 		      uint64_t *ret_leases);
 int actor_free(struct actor *actor, uint64_t lease);
@@ -48,5 +49,6 @@ unsigned actor_n_fds(struct actor *actor);
 void actor_break(struct actor *actor);
 /* Fork a child that keeps all descriptors, and lives until the test closes the strings. */
 void actor_fork(struct actor *actor);
-/* Run this in the actor, with the file of a lease (-1 if there is none of that id), and return what it returns. */
+/* Run this in the actor, with the file of a lease (-1 if there is none of that id), and return what it
+ * returns. */
 int64_t actor_act(struct actor *actor, uint64_t lease, int64_t (*act)(int fd));

@@ -41,9 +41,9 @@
 
 /* Generous: under sanitizers, on a loaded machine. Only failures wait this long. */
 #define START_MS (30 * 1000)
-#define STOP_MS	 (30 * 1000)
-#define RUN_MS	 (60 * 1000)
-#define WAIT_MS	 (10 * 1000)
+#define STOP_MS  (30 * 1000)
+#define RUN_MS   (60 * 1000)
+#define WAIT_MS  (10 * 1000)
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SLOWER 8

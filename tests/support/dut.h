@@ -11,7 +11,7 @@
 #include <sys/types.h>
 
 struct dut {
-	pid_t pid;	    /* of hugepoold */
+	pid_t pid;          /* of hugepoold */
 	char directory[64]; /* mkdtemp, mode 0755 so that other uids can reach the socket */
 	char socket[108];
 	char log[108]; /* its stderr */
@@ -23,6 +23,10 @@ unsigned dut_ops(unsigned n);
 /* A monotonic clock for deadlines, and a wait of a few milliseconds between two looks at a condition. */
 uint64_t dut_now_ms(void);
 void dut_pause(void);
+
+/* A list of words for the functions below. */
+#define DUT_WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
+#define DUT_NO_WORDS   ((const char *const[]){NULL})
 
 /* Start hugepoold (from $HP_BUILD) with `--socket` and these arguments (a NULL at the end), wait until it has
  * told NOTIFY_SOCKET that it is ready. */

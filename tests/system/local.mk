@@ -1,0 +1,9 @@
+# The built daemon and hugepoolctl with real clients: a program a theme.
+SYSTEM = tests/support/actor.h tests/support/actor.c tests/support/dut.h tests/support/dut.c \
+	tests/support/hugetlb.h tests/support/hugetlb.c
+SYSTEM_LIBS = libclient.la libproto.la $(JANSSON_LIBS) $(TEST_LIBS) -lpthread
+
+check_PROGRAMS += tests/system/system_lease
+TESTS          += tests/system/system_lease
+tests_system_system_lease_SOURCES = tests/system/system_lease.c $(SYSTEM)
+tests_system_system_lease_LDADD   = $(SYSTEM_LIBS)

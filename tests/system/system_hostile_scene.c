@@ -1,0 +1,251 @@
+/* system_hostile_scene.c - see system_hostile_scene.h. */
+#include <config.h>
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "client/include/hugepool.h"
+#include "tests/system/system_hostile_scene.h"
+
+#define PAGE 4096
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SLOWER 8
+#else
+#define SLOWER 1
+#endif
+
+#define WAIT_MS    (10000 * SLOWER)
+#define STUCK_MS   (2000 * SLOWER) /* for the bystander, any answer later than this is none */
+#define BYSTANDERS 2
+
+/* ---- the bystander ---- */
+
+static uint64_t bystander_lap(struct scene_shared *shared, uint64_t since_ms)
+{
+	uint64_t took_ms = dut_now_ms() - since_ms;
+
+	if (took_ms > shared->slowest_ms)
+		shared->slowest_ms = took_ms;
+	return dut_now_ms();
+}
+
+static void work_in(hp_lease *lease, uint64_t stamp)
+{
+	uint64_t *words = hp_lease_data(lease), n = hp_lease_bytes(lease) / sizeof(*words);
+
+	for (uint64_t i = 0; i < n; i++)
+		raw_check(words[i] == 0, "granted memory is not zero: word %" PRIu64 " is %#" PRIx64, i,
+			  words[i]);
+	for (uint64_t i = 0; i < n; i++)
+		words[i] = stamp + i;
+	for (uint64_t i = 0; i < n; i++)
+		raw_check(words[i] == stamp + i,
+			  "somebody wrote into our lease: word %" PRIu64 " is %#" PRIx64, i, words[i]);
+}
+
+static void bystander_round(struct scene_shared *shared, hp_client *client, uint64_t round)
+{
+	static const uint64_t sizes[] = {1, 3, 16};
+	uint64_t at = dut_now_ms();
+	hp_lease *lease;
+
+	raw_check(hp_alloc(client, sizes[round % 3] * PAGE, NULL, &lease) == 0,
+		  "the bystander gets nothing: %s", hp_error());
+	at = bystander_lap(shared, at);
+	work_in(lease, round << 32 | 1);
+	raw_check(hp_free(lease) == 0, "the bystander cannot free: %s", hp_error());
+	bystander_lap(shared, at);
+}
+
+static hp_client *bystander_open(const struct scene *scene)
+{
+	uint64_t at = dut_now_ms();
+	hp_client *client;
+
+	raw_check(hp_open(scene->dut.socket, &client) == 0, "the bystander cannot come in: %s", hp_error());
+	bystander_lap(scene->shared, at);
+	return client;
+}
+
+static void bystander(void *arg)
+{
+	const struct timespec pause = {.tv_nsec = 500 * 1000};
+	struct scene *scene = arg;
+	struct scene_shared *shared = scene->shared;
+	hp_client *clients[BYSTANDERS];
+	hp_lease *anchors[BYSTANDERS];
+
+	for (unsigned i = 0; i < BYSTANDERS; i++) {
+		clients[i] = bystander_open(scene);
+		/* Keeps its arena from going. */
+		raw_check(hp_alloc(clients[i], PAGE, NULL, &anchors[i]) == 0, "no anchor: %s", hp_error());
+	}
+	for (uint64_t round = 0; !shared->stop; round++) {
+		bystander_round(shared, clients[round % BYSTANDERS], round);
+		if (shared->newcomers && round % 8 == 0) {
+			hp_client *newcomer = bystander_open(scene);
+
+			bystander_round(shared, newcomer, round);
+			hp_close(newcomer);
+		}
+		shared->n_rounds++;
+		nanosleep(&pause, NULL);
+	}
+	for (unsigned i = 0; i < BYSTANDERS; i++)
+		hp_close(clients[i]);
+}
+
+void scene_expect_service(struct scene *scene, bool newcomers)
+{
+	struct scene_shared *shared = scene->shared;
+	uint64_t before, deadline = dut_now_ms() + WAIT_MS;
+
+	shared->newcomers = newcomers;
+	/* One round of each kind that began after this call. */
+	before = shared->n_rounds;
+	while (shared->n_rounds < before + 18) {
+		raw_check(dut_now_ms() < deadline,
+			  "the bystander is stuck in round %" PRIu64 ", slowest %" PRIu64 " ms",
+			  shared->n_rounds, shared->slowest_ms);
+		dut_pause();
+	}
+	shared->newcomers = false;
+}
+
+/* ---- the scene ---- */
+
+uid_t scene_uid(uid_t uid)
+{
+	return geteuid() == 0 ? uid : 0;
+}
+
+void scene_begin(struct scene *scene, uid_t uid, const char *const *arguments)
+{
+	const char *all[32] = {"--workers", "2", "--log-level", "warning"};
+	unsigned n = 4;
+
+	while (*arguments && n < 31)
+		all[n++] = *arguments++;
+	*scene = (struct scene){0};
+	scene->shared =
+		mmap(NULL, sizeof(*scene->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(scene->shared, MAP_FAILED);
+	dut_start_as(&scene->dut, uid, all);
+	scene->n_fds = dut_n_fds(&scene->dut);
+	scene->rss_bytes = dut_rss_bytes(&scene->dut);
+	scene->bystander = raw_fork(scene_uid(UID_BYSTANDER), bystander, scene);
+	scene_expect_service(scene, false);
+}
+
+void scene_wait_sessions(struct scene *scene, int64_t n)
+{
+	uint64_t deadline = dut_now_ms() + WAIT_MS;
+	int64_t got;
+
+	for (;;) {
+		json_t *status = dut_json(&scene->dut, "status");
+
+		got = json_integer_value(json_object_get(status, "sessions")) - 1;
+		json_decref(status);
+		if (got == n)
+			return;
+		raw_check(dut_now_ms() < deadline, "%" PRId64 " sessions instead of %" PRId64, got, n);
+		dut_pause();
+	}
+}
+
+static void wait_fds(struct scene *scene)
+{
+	uint64_t deadline = dut_now_ms() + WAIT_MS;
+	unsigned n;
+
+	while ((n = dut_n_fds(&scene->dut)) > scene->n_fds) {
+		raw_check(dut_now_ms() < deadline, "the daemon has %u descriptors, before it had %u", n,
+			  scene->n_fds);
+		dut_pause();
+	}
+}
+
+static void stop_bystander(struct scene *scene)
+{
+	struct scene_shared *shared = scene->shared;
+
+	if (scene->bystander == 0)
+		return;
+	scene_expect_service(scene, true);
+	shared->stop = true;
+	raw_join(scene->bystander);
+	raw_check(shared->slowest_ms < STUCK_MS, "the bystander was kept waiting for %" PRIu64 " ms",
+		  shared->slowest_ms);
+}
+
+void scene_end(struct scene *scene)
+{
+	json_t *status;
+	const json_t *pool;
+	size_t i;
+
+	stop_bystander(scene);
+	scene_wait_sessions(scene, 0);
+	status = dut_json(&scene->dut, "status");
+	json_array_foreach (json_object_get(status, "pools"), i, pool) {
+		const char *name = json_string_value(json_object_get(pool, "name"));
+
+		dut_wait_pool(&scene->dut, name, "pages_leased", 0);
+		dut_wait_pool(&scene->dut, name, "pages_orphaned", 0);
+		dut_wait_pool(&scene->dut, name, "leases", 0);
+	}
+	json_decref(status);
+	wait_fds(scene);
+	dut_stop(&scene->dut);
+	munmap(scene->shared, sizeof(*scene->shared));
+}
+
+void scene_set_step(struct scene *scene, int step)
+{
+	scene->shared->step = step;
+}
+
+void scene_wait_step(struct scene *scene, int step)
+{
+	uint64_t deadline = dut_now_ms() + WAIT_MS;
+
+	while (scene->shared->step < step) {
+		raw_check(dut_now_ms() < deadline, "step %d is not reached, only %d", step,
+			  scene->shared->step);
+		dut_pause();
+	}
+}
+
+uint64_t scene_grown_bytes(const struct scene *scene)
+{
+	uint64_t rss_bytes = dut_rss_bytes(&scene->dut);
+
+	return rss_bytes > scene->rss_bytes ? rss_bytes - scene->rss_bytes : 0;
+}
+
+void scene_run(void **test)
+{
+	static const char *const arguments[] = {
+		"--pool", "default=4K:64M,users=*,decay=100ms", "--pool", "small=4K:1M,users=*,decay=100ms",
+		"--pool", "closed=4K:1M,decay=100ms",           NULL,
+	};
+	void (*run)(struct scene * scene) = (void (*)(struct scene *)) * test;
+	struct scene scene;
+
+	scene_begin(&scene, 0, arguments);
+	run(&scene);
+	scene_end(&scene);
+}

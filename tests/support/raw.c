@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,7 +33,8 @@ void raw_fail(const char *file, int line, const char *format, ...)
 	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
 	if (in_child) {
-		fprintf(stderr, "%s:%d: process %d, uid %u: %s\n", file, line, (int)getpid(), getuid(), message);
+		fprintf(stderr, "%s:%d: process %d, uid %u: %s\n", file, line, (int)getpid(), getuid(),
+			message);
 		_exit(1);
 	}
 	print_error("%s\n", message);
@@ -55,7 +57,8 @@ pid_t raw_fork(uid_t uid, void (*run)(void *arg), void *arg)
 		return pid;
 	}
 	in_child = true;
-	if (uid != 0 && (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
+	if (uid != 0 &&
+	    (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0))
 		raw_fail(__FILE__, __LINE__, "cannot become uid %u: %s", uid, strerror(errno));
 	/* After the change of uid, which clears it. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -65,18 +68,34 @@ pid_t raw_fork(uid_t uid, void (*run)(void *arg), void *arg)
 	_exit(0);
 }
 
+/* The harness' own wait fails the cmocka way, which is not for children. */
+static int wait_child(pid_t pid)
+{
+	int pid_fd, status = -1;
+	struct pollfd poll_fd;
+
+	if (!in_child)
+		return dut_wait_child(pid);
+	pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	poll_fd = (struct pollfd){.fd = pid_fd, .events = POLLIN};
+	raw_check(poll(&poll_fd, 1, RAW_WAIT_MS) == 1, "process %d does not end", (int)pid);
+	close(pid_fd);
+	waitpid(pid, &status, 0);
+	return status;
+}
+
 void raw_join(pid_t pid)
 {
-	int status = dut_wait_child(pid);
+	int status = wait_child(pid);
 
-	raw_check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "process %d ended with wait status %#x", (int)pid,
-		  (unsigned)status);
+	raw_check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "process %d ended with wait status %#x",
+		  (int)pid, (unsigned)status);
 }
 
 void raw_kill(pid_t pid)
 {
 	kill(pid, SIGKILL);
-	dut_wait_child(pid);
+	wait_child(pid);
 }
 
 /* ---- the connection ---- */
@@ -154,10 +173,12 @@ void raw_send(struct raw *raw, Hugepool__Request *request)
 	if (request->id == 0)
 		request->id = ++raw->last_id;
 	n_bytes = raw_pack(request, buffer, 0, sizeof(buffer));
-	raw_check(raw_send_bytes(raw, buffer, n_bytes, RAW_WAIT_MS) == n_bytes, "cannot send: %s", strerror(errno));
+	raw_check(raw_send_bytes(raw, buffer, n_bytes, RAW_WAIT_MS) == n_bytes, "cannot send: %s",
+		  strerror(errno));
 }
 
-void raw_send_frame(struct raw *raw, const uint8_t header[FRAME_HEADER_BYTES], const void *bytes, size_t n_bytes)
+void raw_send_frame(struct raw *raw, const uint8_t header[FRAME_HEADER_BYTES], const void *bytes,
+		    size_t n_bytes)
 {
 	raw_check(raw_send_bytes(raw, header, FRAME_HEADER_BYTES, RAW_WAIT_MS) == FRAME_HEADER_BYTES,
 		  "cannot send a header: %s", strerror(errno));

@@ -26,7 +26,8 @@ struct raw {
 
 /* ---- checks that know where they are ---- */
 
-__attribute__((noreturn, format(printf, 3, 4))) void raw_fail(const char *file, int line, const char *format, ...);
+__attribute__((noreturn, format(printf, 3, 4))) void raw_fail(const char *file, int line, const char *format,
+							      ...);
 #define raw_check(condition, ...)                                                                            \
 	do {                                                                                                 \
 		if (!(condition))                                                                            \
@@ -51,19 +52,21 @@ void raw_close(struct raw *raw);
 
 /* ---- out ---- */
 
-/* Returns how many bytes went: all, or fewer when the daemon takes no more for `patience_ms`, or has closed. */
+/* Returns how many bytes went: all, or fewer when the daemon takes no more for `patience_ms`, or has closed.
+ */
 size_t raw_send_bytes(struct raw *raw, const void *bytes, size_t n_bytes, unsigned patience_ms);
 /* Append a frame to `buffer` of `room` bytes; returns its end. For sending many at once. */
 size_t raw_pack(const Hugepool__Request *request, uint8_t *buffer, size_t used, size_t room);
 /* Send a request whole; its id is filled in unless it has one. */
 void raw_send(struct raw *raw, Hugepool__Request *request);
 /* A frame with this header and these bytes; what it means is the daemon's trouble. */
-void raw_send_frame(struct raw *raw, const uint8_t header[FRAME_HEADER_BYTES], const void *bytes, size_t n_bytes);
+void raw_send_frame(struct raw *raw, const uint8_t header[FRAME_HEADER_BYTES], const void *bytes,
+		    size_t n_bytes);
 
 /* ---- in ---- */
 
-/* The next reply, whatever its id; its descriptors are closed and counted, and nobody says Received. The caller
- * frees it by raw_drop(). NULL: the daemon has closed. */
+/* The next reply, whatever its id; its descriptors are closed and counted, and nobody says Received. The
+ * caller frees it by raw_drop(). NULL: the daemon has closed. */
 Hugepool__Reply *raw_receive(struct raw *raw, unsigned *ret_n_fds);
 void raw_drop(Hugepool__Reply *reply);
 /* Nothing is there to be read: true unless something comes within that time. */

@@ -1,7 +1,7 @@
 /* system_hostile_scene.h - what every hostile test plays in: a daemon, and a bystander who must not notice.
  *
- * The bystander is a client of another user that leases, verifies and frees all the time, on two connections, so
- * that it meets both workers. Afterwards nobody may hold anything, the daemon's descriptors are as many as
+ * The bystander is a client of another user that leases, verifies and frees all the time, on two connections,
+ * so that it meets both workers. Afterwards nobody may hold anything, the daemon's descriptors are as many as
  * before, and it exits with 0, its own walk through all pages passed. Sessions outlive their connections as
  * long as the process lives: what is hostile therefore happens in children (raw_fork()).
  */
@@ -33,8 +33,8 @@ struct scene {
 	uint64_t rss_bytes;
 };
 
-/* Start the daemon with two workers and these arguments (a NULL at the end), as `uid` (0: ourselves). The first
- * pool is the bystander's; it must admit everybody. */
+/* Start the daemon with two workers and these arguments (a NULL at the end), as `uid` (0: ourselves). The
+ * first pool is the bystander's; it must admit everybody. */
 void scene_begin(struct scene *scene, uid_t uid, const char *const *arguments);
 /* Everything as it was, or the test fails. */
 void scene_end(struct scene *scene);
@@ -44,7 +44,8 @@ uid_t scene_uid(uid_t uid);
 /* Wait until a child, or the test, has come to this step; tell it. */
 void scene_wait_step(struct scene *scene, int step);
 void scene_set_step(struct scene *scene, int step);
-/* The bystander has done something since this was called. With `newcomers`, also as a client who comes anew. */
+/* The bystander has done something since this was called. With `newcomers`, also as a client who comes anew.
+ */
 void scene_expect_service(struct scene *scene, bool newcomers);
 /* Sessions beside that of hugepoolctl, which asks. */
 void scene_wait_sessions(struct scene *scene, int64_t n);
@@ -54,7 +55,7 @@ uint64_t scene_grown_bytes(const struct scene *scene);
 /* For cmocka's tables: runs `test` between a begin and an end, in the scene of `scene_arguments`. */
 #define SCENE_TEST(test)                                                                                     \
 	{                                                                                                    \
-		#test, scene_run, NULL, dut_kill_all, (void *)test                                           \
+#test, scene_run, NULL, dut_kill_all, (void *)test                                           \
 	}
 /* The default scene's pools: 0 default, 64 MiB; 1 small, 1 MiB; 2 closed, which admits nobody but root. */
 #define SCENE_DEFAULT_PAGES 16384

@@ -166,7 +166,26 @@ static void lease_alignment_holds_in_file_and_memory(void **state)
 	dut_stop(&dut);
 }
 
-/* Again and again the whole pool is dirtied by one process and looked at by another of the same user. */
+/* Whatever sizes the arenas have: nobody else is here, and nothing is lost to their ends. */
+static void lease_whole_pool_fits_in_leases_that_divide_it(void **state)
+{
+	uint64_t bytes[16];
+	hp_lease *leases[16];
+	hp_client *client;
+	struct dut dut;
+
+	dut_start(&dut, POOL);
+	client = open_client(&dut);
+	for (unsigned i = 0; i < 16; i++)
+		bytes[i] = MIB;
+	assert_int_equal(hp_alloc_batch(client, bytes, 16, NULL, leases), 0);
+	assert_int_equal(dut_pool(&dut, "p", "pages_leased"), 16 * MIB / PAGE);
+	hp_close(client);
+	dut_stop(&dut);
+}
+
+/* Again and again the whole pool, one arena, is dirtied by one process and looked at by another of the same
+ * user. */
 static void lease_memory_is_zero_after_others_of_the_tenant(void **state)
 {
 	struct actor writer, reader;
@@ -174,16 +193,16 @@ static void lease_memory_is_zero_after_others_of_the_tenant(void **state)
 	struct dut dut;
 
 	dut_need_root();
-	dut_start(&dut, POOL);
+	dut_start(&dut, DUT_WORDS("--pool", "p=4K:4M,arena=4M,reserve=4M,users=*"));
 	actor_start(&writer, SOMEUID, &dut);
 	actor_start(&reader, SOMEUID, &dut);
-	for (unsigned round = 0; round < 2 + dut_ops(24) / 8; round++) {
-		assert_int_equal(actor_alloc_batch(&writer, 16, MIB, NULL, leases), 0);
+	for (unsigned round = 0; round < 2 + dut_ops(64) / 4; round++) {
+		assert_int_equal(actor_alloc_batch(&writer, 16, MIB / 4, NULL, leases), 0);
 		for (unsigned i = 0; i < 16; i++)
 			actor_fill(&writer, leases[i], 0xff);
 		for (unsigned i = 0; i < 16; i++)
 			assert_int_equal(actor_free(&writer, leases[i]), 0);
-		assert_int_equal(actor_alloc_batch(&reader, 16, MIB, NULL, leases), 0);
+		assert_int_equal(actor_alloc_batch(&reader, 16, MIB / 4, NULL, leases), 0);
 		for (unsigned i = 0; i < 16; i++)
 			assert_int_equal(actor_count_other(&reader, leases[i], 0), 0);
 		for (unsigned i = 0; i < 16; i++)
@@ -512,6 +531,7 @@ int main(void)
 		TEST(lease_alloc_of_nonsense_is_refused),
 		TEST(lease_batch_is_all_or_nothing),
 		TEST(lease_alignment_holds_in_file_and_memory),
+		TEST(lease_whole_pool_fits_in_leases_that_divide_it),
 		TEST(lease_memory_is_zero_after_others_of_the_tenant),
 		TEST(lease_arena_descriptor_crosses_once),
 		TEST(lease_arenas_that_are_gone_are_forgotten),

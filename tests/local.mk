@@ -9,7 +9,6 @@ include tests/unit/local.mk
 include tests/model/local.mk
 include tests/fuzz/local.mk
 include tests/system/local.mk
-include tests/system/hostile.mk
 include tests/stress/local.mk
 endif
 

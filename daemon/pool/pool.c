@@ -209,14 +209,20 @@ static void enter_arena_locked(struct pool *pool, struct arena *arena)
 	pool->n_arenas++;
 }
 
-/* The less room is left, the smaller the arenas: so that there is some for tenants who are still to come. */
+static uint64_t power_of_two_at_most(uint64_t n)
+{
+	return n ? UINT64_C(1) << (63 - __builtin_clzll(n)) : 0;
+}
+
+/* The less room is left, the smaller the arenas: so that there is some for tenants who are still to come. Such
+ * a smaller one has a power of two of pages, so that leases which divide the pool leave no tails in it. */
 static uint64_t arena_pages_in_room(const struct pool *pool, uint64_t min_pages, uint64_t room)
 {
 	uint64_t want_pages = pool->config.arena_pages;
 	uint64_t share = room / ROOM_SHARE, least = want_pages / SMALLEST_ARENA;
 
 	if (want_pages > share)
-		want_pages = share;
+		want_pages = power_of_two_at_most(share);
 	if (want_pages < least)
 		want_pages = least;
 	if (want_pages < min_pages)

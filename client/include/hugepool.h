@@ -2,14 +2,16 @@
  *
  * A client is one session with the daemon; a lease is memory that the client holds: zeroed, faulted in,
  * shared by descriptor. The library maps each arena (the file that leases lie in) once, at an address aligned
- * to 1 GiB.
+ * to 1 GiB; leases that are to be mapped in another way than that have mappings of their own.
  *
  * Errors: functions return 0 or a negative errno; hp_error() has the sentence of the thread's last failure.
- *   -EINVAL     an argument makes no sense            -EPERM      the pool does not admit you
+ *   -EINVAL     an argument makes no sense            -EPERM      the pool, or the lease, does not admit you
  *   -ENOENT     no such pool or lease                 -EACCES     somebody else holds that lease
  *   -EDQUOT     over your quota                       -ENOSPC     the pool is full
  *   -ENOMEM     no memory, here or from the kernel    -EMFILE     no descriptor is free here
  *   -EEXIST     the name is taken                     -EOVERFLOW  too many sessions, requests or items
+ *   -ETIME      nothing came free while we waited     -EBUSY      others hold the lease too
+ *   -ESHUTDOWN  the pool is being drained
  *   -ECONNREFUSED, -ENOENT (from hp_open)  no daemon  -ETIMEDOUT  (from hp_open) the daemon does not answer
  *   -ECONNRESET the daemon went away for good         -EPROTO     the daemon speaks another language
  *   -ESTALE     the session ended while we were not connected: its leases are gone, only hp_close() is left
@@ -54,15 +56,64 @@ hp_client *hp_close(hp_client *client);
 /* The page size of `pool` (NULL: the daemon's first) in bytes. */
 int hp_pool_page_bytes(hp_client *client, const char *pool, uint64_t *ret_page_bytes);
 
+/* What a lease is; for struct hp_alloc_options. */
 enum {
-	HP_DETACHED = 1u << 0, /* lives on when this process has died, until it is freed by id or name */
+	HP_DETACHED = 1u << 0,   /* lives on when this process has died, until it is freed by id or name */
+	HP_CONTIGUOUS = 1u << 1, /* one run of one file, whatever max_runs says */
+	HP_REVOCABLE = 1u << 2,  /* an operator may end it (HP_EVENT_REVOKED); it has files of its own */
+	HP_NO_ZERO = 1u << 3, /* may hold what this tenant has written and freed before: needs no scrubbing */
+};
+
+/* How it is mapped; for hp_alloc(), hp_lease_open(). Without any of these a lease is a part of its arena's
+ * one mapping and costs no system call. With one it has a mapping of its own, which costs an mmap (and
+ * per page what is said here) and goes at hp_free().
+ *   Pages of a shared mapping, read-only or not, are the file's: unmapping gives nothing back, the end of the
+ *   lease does. Pages that a private mapping has copied are this process's own: they come from the kernel's
+ *   free ones of the same size (not from the pool, so there may be none: then the write raises SIGBUS, unless
+ *   HP_POPULATE has taken them all at once) and go back to it when the mapping goes. */
+enum {
+	HP_READ_ONLY = 1u << 8, /* cannot be written by this process. Shared mappings only */
+	HP_PRIVATE = 1u << 9,   /* copy on write: what is written here, nobody else sees, the file never */
+	HP_POPULATE = 1u << 10, /* page tables are filled now: 2 us a huge page, instead of a fault each; with
+				   HP_PRIVATE all copies are made now, 84 us each, or -ENOMEM */
+	HP_LOCK = 1u << 11,     /* mlock: 4 KiB pages cannot be swapped out; counts against RLIMIT_MEMLOCK
+				   (-ENOMEM).     Hugepages never are swapped; it populates them */
+	HP_GUARD = 1u << 12,    /* an inaccessible page before and after it: an overrun is a SIGSEGV */
+};
+
+/* For hp_lease_resize(). */
+enum {
+	HP_MAY_MOVE = 1u << 16, /* its address in this process may change */
+};
+
+/* For hp_free_batch(). */
+enum {
+	HP_COLD = 1u << 17, /* these pages will not be asked for again soon */
+};
+
+/* One user or group that may open a named lease. */
+struct hp_access {
+	uint32_t id; /* uid or gid */
+	int is_group;
+	int may_write; /* else it may only be read */
 };
 
 struct hp_alloc_options {
 	const char *pool;     /* NULL: the daemon's first */
 	const char *name;     /* NULL: anonymous; else unique in the daemon, at most 255 bytes */
-	uint64_t align_bytes; /* of the first byte in its file; 0: a page. A power of two */
-	unsigned flags;       /* HP_... */
+	uint64_t align_bytes; /* of each run's first byte in its file; 0: a page. A power of two. The address
+				 is aligned alike, up to 1 GiB, when the lease is one run */
+	unsigned flags;       /* HP_... of both kinds above */
+	unsigned max_runs;    /* of pages that are mapped back to back, so that the lease is one range of
+				 addresses; 0: as many as the daemon allows (64) */
+	uint32_t mode; /* named: who may open it, as of a file (0640: the creator's gid may read); 0: 0600 */
+	const struct hp_access *access; /* named: who else */
+	unsigned n_access;              /* at most 16 */
+	uint64_t wait_ms; /* wait so long for memory (-ETIME), first come first served; 0: only for what is
+			     under way anyhow */
+	uint64_t lifetime_ms; /* it ends by itself after that (HP_EVENT_REVOKED), whoever uses it: its memory
+				 is gone then, an access raises SIGBUS; 0: it does not */
+	unsigned node;        /* NUMA node to prefer, plus 1; 0: any */
 };
 
 /* Lease `bytes` (rounded up to whole pages) of zeroed memory. `options` may be NULL. */
@@ -73,27 +124,86 @@ int hp_alloc(hp_client *client, uint64_t bytes, const struct hp_alloc_options *o
 int hp_alloc_batch(hp_client *client, const uint64_t *bytes, unsigned n,
 		   const struct hp_alloc_options *options, hp_lease **ret_leases);
 
+/* Hold the lease of that name, which another client, or another user who grants it, has made: the same
+ * memory, by a lease of one's own. `flags` say how it is mapped; without HP_READ_ONLY it must be open for
+ * writing to this user. Its pages are charged to who made it, and stay until the last holder has let go.
+ * Another user's HP_READ_ONLY is enforced by the kernel: the descriptor cannot be mapped writable (unless the
+ * daemon runs as that very user: then it is a courtesy). */
+int hp_lease_open(hp_client *client, const char *name, unsigned flags, hp_lease **ret_lease);
+
+/* Make the lease `bytes` long: its tail is given back, or zeroed pages are appended; what it has stays.
+ * Growing happens in place when the pages behind it are free or the addresses behind it are; else with
+ * HP_MAY_MOVE the whole is mapped elsewhere, without it -ENOSPC. `flags`: HP_MAY_MOVE. -EBUSY: others have
+ * opened it, or it was opened. On failure it is as long as it was. */
+int hp_lease_resize(hp_lease *lease, uint64_t bytes, unsigned flags);
+
 /* End a lease and free the handle, whatever is returned (but -ECHILD): its memory must not be touched any
  * more. NULL is fine. The daemon scrubs the pages before anybody gets them again. A batch goes on after a
- * failure and returns the first. */
+ * failure and returns the first; `flags`: HP_COLD. */
 int hp_free(hp_lease *lease);
-int hp_free_batch(hp_lease *const *leases, unsigned n);
+int hp_free_batch(hp_lease *const *leases, unsigned n, unsigned flags);
 
 /* Free the handle without ending the lease: for detached leases, which live on by their id or name, and for
- * others until the client is closed. */
+ * others until the client is closed. A mapping of its own goes. */
 void hp_lease_forget(hp_lease *lease);
 
 /* End a lease that this client holds no handle of: a detached one of one's own user, by id or by name. */
 int hp_free_id(hp_client *client, uint64_t lease_id);
 int hp_free_name(hp_client *client, const char *name);
 
-/* What a lease is. The memory is readable and writable, and shared with whoever maps the same file. */
+/* What a lease is. The memory is readable and writable, and shared with whoever maps the same file, unless
+ * flags said otherwise. */
 void *hp_lease_data(const hp_lease *lease);
 uint64_t hp_lease_bytes(const hp_lease *lease);
 uint64_t hp_lease_id(const hp_lease *lease);
-/* The file it lies in, to hand to a process of the same tenant: a new descriptor, the caller's (CLOEXEC), and
- * the lease's offset in it in bytes. Returns the descriptor or a negative errno. */
-int hp_lease_dup_fd(const hp_lease *lease, uint64_t *ret_offset);
+/* The file that the run number `run` of it lies in (0: the first), to hand to a process of the same tenant: a
+ * new descriptor, the caller's (CLOEXEC), and the run's offset in it and length in bytes (each may be NULL).
+ * Returns the descriptor or a negative errno; -ENOENT past the last run. */
+int hp_lease_dup_fd(const hp_lease *lease, unsigned run, uint64_t *ret_offset, uint64_t *ret_bytes);
+
+/* ---- events ---- */
+
+enum {
+	HP_EVENT_PRESSURE = 1u << 0, /* a pool could not give at once: free what you can spare */
+	HP_EVENT_REVOKED =
+		1u << 1, /* a lease has ended against our will; its memory raises SIGBUS. Free the handle */
+	HP_EVENT_DRAINED = 1u << 2,  /* nothing new is leased from that pool (arena 0) or arena */
+	HP_EVENT_RESTORED = 1u << 3, /* that is over */
+};
+
+struct hp_event {
+	unsigned kind; /* one HP_EVENT_... */
+	const char *pool;
+	uint64_t lease_id, arena;
+	int missed; /* others before this one were lost, because this client did not read */
+};
+typedef void hp_event_handler(void *arg, const struct hp_event *event);
+
+/* Be told of these kinds from now on (0: of none any more), by `handler`, which is called from hp_dispatch()
+ * only. What happens in between waits, PRESSURE once a pool, others up to 64 (then `missed`). */
+int hp_subscribe(hp_client *client, unsigned kinds, hp_event_handler *handler, void *arg);
+
+/* ---- for programs with an event loop ---- */
+
+/* A descriptor to poll for POLLIN: readable when hp_dispatch() has something to do. The client's; it stays
+ * the same one over broken connections. Negative errno. */
+int hp_fd(hp_client *client);
+
+/* Send and receive what can be without waiting, mend a broken connection, and call the callbacks and the
+ * event handler of all that is done by then; they may call any function but hp_close() on this client.
+ * Returns how many were called, or a negative errno: -ECONNRESET, -ESTALE as above (the callbacks of all that
+ * was under way have been called, with the error). */
+int hp_dispatch(hp_client *client);
+
+/* As hp_alloc(), hp_lease_open() and hp_free(), but they only begin: `done` is called from hp_dispatch() with
+ * what the blocking one would have returned, and the lease (NULL on failure). Any number may be under way;
+ * they wait here when the daemon takes no more. A negative errno: nothing has begun, and `done` is not
+ * called. hp_close() calls what is left with -ECANCELED. `done` may be NULL for hp_free_start(). */
+typedef void hp_lease_done(void *arg, int result, hp_lease *lease);
+int hp_alloc_start(hp_client *client, uint64_t bytes, const struct hp_alloc_options *options,
+		   hp_lease_done *done, void *arg);
+int hp_lease_open_start(hp_client *client, const char *name, unsigned flags, hp_lease_done *done, void *arg);
+int hp_free_start(hp_lease *lease, unsigned flags, hp_lease_done *done, void *arg);
 
 #ifdef __cplusplus
 }

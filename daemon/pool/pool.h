@@ -65,8 +65,9 @@ int pool_new(const struct pool_config *config, unsigned index, const struct pool
 /* With all other threads gone: release every arena, whatever its state, and the backing. NULL is fine. */
 struct pool *pool_free(struct pool *pool);
 
-/* Who asks: credentials as the kernel gives them at connect. */
+/* Who asks: credentials as the kernel gives them at connect, and where they came in. */
 struct peer {
+	uint32_t socket; /* which of the daemon's sockets: index into its list */
 	pid_t pid;
 	uid_t uid;
 	gid_t gid;

@@ -18,6 +18,7 @@ const char *pool_backing_name(enum pool_backing backing)
 const char *pool_isolation_name(enum pool_isolation isolation)
 {
 	static const char *const names[] = {
+		[POOL_ISOLATION_LEASE] = "lease",
 		[POOL_ISOLATION_TENANT] = "tenant",
 		[POOL_ISOLATION_POOL] = "pool",
 	};

@@ -9,12 +9,17 @@ enum pool_backing { POOL_BACKING_MEMFD, POOL_BACKING_HUGETLBFS };
 
 /* Who shares an arena. */
 enum pool_isolation {
+	POOL_ISOLATION_LEASE,  /* nobody: a lease is whole files of its own */
 	POOL_ISOLATION_TENANT, /* leases of one tenant */
 	POOL_ISOLATION_POOL,   /* everybody the pool admits */
 };
 
 /* What makes two clients one tenant. */
-enum pool_tenant { POOL_TENANT_UID };
+enum pool_tenant {
+	POOL_TENANT_UID,
+	POOL_TENANT_GID,    /* the primary one */
+	POOL_TENANT_SOCKET, /* which of the daemon's sockets they came in by */
+};
 
 #define POOL_NAME_MAX 32 /* letters, digits, - and _ */
 
@@ -28,8 +33,10 @@ struct pool_config {
 	uint64_t arena_pages;   /* of a new arena; 0: 1 GiB, or a quarter of max where that is less */
 	enum pool_isolation isolation;
 	enum pool_tenant tenant;
-	uint64_t quota_pages; /* a tenant may hold at most this many; 0: max_pages */
-	uid_t *uids;          /* admitted beside root and the daemon's own user */
+	uint64_t quota_pages;  /* a tenant may hold at most this many; 0: max_pages */
+	uint64_t quota_leases; /* and as many leases, opened ones included; 0: no limit of its own */
+	uint64_t quota_names;  /* of those with a name; 0: no limit of its own */
+	uid_t *uids;           /* admitted beside root and the daemon's own user */
 	unsigned n_uids;
 	gid_t *gids; /* admitted, primary or supplementary */
 	unsigned n_gids;
@@ -37,6 +44,7 @@ struct pool_config {
 	uint64_t decay_ms; /* an arena that is empty this long is given back; default 10 s */
 	int node;          /* NUMA node, -1: any */
 	bool grow;         /* may raise nr_hugepages by what is lacking */
+	bool poison;       /* freed pages are filled with a pattern, and looked at before the next grant */
 };
 
 const char *pool_backing_name(enum pool_backing backing);

@@ -9,9 +9,9 @@ enum pool_backing { POOL_BACKING_MEMFD, POOL_BACKING_HUGETLBFS };
 
 /* Who shares an arena. */
 enum pool_isolation {
-	POOL_ISOLATION_LEASE,  /* nobody: a lease is whole files of its own */
 	POOL_ISOLATION_TENANT, /* leases of one tenant */
 	POOL_ISOLATION_POOL,   /* everybody the pool admits */
+	POOL_ISOLATION_LEASE,  /* nobody: a lease is whole files of its own */
 };
 
 /* What makes two clients one tenant. */

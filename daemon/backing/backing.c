@@ -202,7 +202,7 @@ static bool has_second_balance(const struct backing *backing)
 	return backing->balance && backing->balance != &backing->kernelpool->balance;
 }
 
-static int file_fill(struct backing_file *file, uint64_t *ret_missing_pages)
+static int file_fill(struct backing_file *file, int node, uint64_t *ret_missing_pages)
 {
 	struct backing *backing = file->backing;
 	int r;
@@ -211,9 +211,12 @@ static int file_fill(struct backing_file *file, uint64_t *ret_missing_pages)
 		return -errno;
 	lock_counters(backing);
 	r = numa_enter(backing->node);
+	/* What a client wishes is no condition. */
+	if (backing->node == NUMA_ANY_NODE && numa_enter(node) < 0)
+		node = NUMA_ANY_NODE;
 	if (r == 0) {
 		r = fill_or_empty(file, ret_missing_pages);
-		numa_leave(backing->node);
+		numa_leave(backing->node == NUMA_ANY_NODE ? node : backing->node);
 	}
 	if (r == 0 && backing->balance) {
 		balance_gain(backing->balance, file->n_pages);
@@ -224,25 +227,25 @@ static int file_fill(struct backing_file *file, uint64_t *ret_missing_pages)
 	return r;
 }
 
-/* Truncate, and see what comes back. Returns how many pages did not. */
-static uint64_t file_empty(struct backing_file *file, bool watch)
+/* Truncate to `keep_pages`, and see what comes back. Returns how many pages did not. */
+static uint64_t file_truncate(struct backing_file *file, uint64_t keep_pages, bool watch)
 {
 	struct backing *backing = file->backing;
-	uint64_t used_before, used_after, missing = 0;
+	uint64_t n_pages = file->n_pages - keep_pages, used_before, used_after, missing = 0;
 
 	lock_counters(backing);
 	watch = watch && backing->balance && backing->ops->used_pages(backing, &used_before) == 0;
 	/* Cannot fail: no seal of ours is against it and nobody else could add one. */
-	(void)!ftruncate(file->fd, 0);
+	(void)!ftruncate(file->fd, (off_t)(keep_pages * backing->page_bytes));
 	watch = watch && backing->ops->used_pages(backing, &used_after) == 0;
 
 	if (watch)
-		missing = balance_lose_watched(backing->balance, &backing->limbo, file->n_pages, used_before,
+		missing = balance_lose_watched(backing->balance, &backing->limbo, n_pages, used_before,
 					       used_after);
 	else if (backing->balance)
-		balance_lose(backing->balance, file->n_pages);
+		balance_lose(backing->balance, n_pages);
 	if (has_second_balance(backing))
-		balance_lose(&backing->kernelpool->balance, file->n_pages);
+		balance_lose(&backing->kernelpool->balance, n_pages);
 	unlock_counters(backing);
 	return missing;
 }
@@ -254,6 +257,8 @@ static void file_discard(struct backing_file *file)
 		mapping_free(file->memory, file_bytes(file));
 		close(file->fd);
 	}
+	if (file->reader_fd >= 0)
+		close(file->reader_fd);
 	if (file->lock_fd >= 0)
 		close(file->lock_fd);
 	atomic_fetch_sub(&file->backing->n_files, 1);
@@ -285,7 +290,7 @@ static int file_finish(struct backing_file *file)
 	return 0;
 }
 
-int backing_file_new(struct backing *backing, uint64_t n_pages, struct backing_file **ret,
+int backing_file_new(struct backing *backing, uint64_t n_pages, int node, struct backing_file **ret,
 		     uint64_t *ret_missing_pages)
 {
 	struct backing_file *file;
@@ -302,12 +307,12 @@ int backing_file_new(struct backing *backing, uint64_t n_pages, struct backing_f
 	file->magic = BACKING_FILE_MAGIC;
 	file->backing = backing;
 	file->n_pages = n_pages;
-	file->fd = file->lock_fd = -1;
+	file->fd = file->reader_fd = file->lock_fd = -1;
 	atomic_fetch_add(&backing->n_files, 1);
 
 	r = backing->ops->file_open(file);
 	if (r == 0)
-		r = file_fill(file, ret_missing_pages);
+		r = file_fill(file, node, ret_missing_pages);
 	if (r != 0) {
 		file_unlink(file);
 		file_discard(file);
@@ -326,6 +331,24 @@ int backing_file_fd(const struct backing_file *file)
 {
 	hp_assert_alive(file, BACKING_FILE_MAGIC);
 	return file->fd;
+}
+
+int backing_file_open_reader(struct backing_file *file)
+{
+	char path[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
+
+	hp_assert_alive(file, BACKING_FILE_MAGIC);
+	if (file->reader_fd >= 0)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file->fd);
+	file->reader_fd = open(path, O_RDONLY | O_CLOEXEC);
+	return file->reader_fd < 0 ? -errno : 0;
+}
+
+int backing_file_reader_fd(const struct backing_file *file)
+{
+	hp_assert_alive(file, BACKING_FILE_MAGIC);
+	return file->reader_fd;
 }
 
 uint64_t backing_file_pages(const struct backing_file *file)
@@ -368,8 +391,22 @@ void backing_file_release(struct backing_file *consume_file, bool exposed, uint6
 {
 	hp_assert_alive(consume_file, BACKING_FILE_MAGIC);
 	file_unlink(consume_file);
-	*ret_limbo_pages = file_empty(consume_file, exposed);
+	*ret_limbo_pages = file_truncate(consume_file, 0, exposed);
 	file_discard(consume_file);
+}
+
+void backing_file_trim(struct backing_file *file, uint64_t n_pages, bool exposed, uint64_t *ret_limbo_pages)
+{
+	uint64_t old_bytes = file_bytes(file);
+	struct stat status;
+
+	hp_assert_alive(file, BACKING_FILE_MAGIC);
+	hp_assert(n_pages > 0 && n_pages <= file->n_pages);
+	*ret_limbo_pages = file_truncate(file, n_pages, exposed);
+	file->n_pages = n_pages;
+	mapping_trim(file->memory, old_bytes, file_bytes(file));
+	if (fstat(file->fd, &status) == 0)
+		file->n_blocks = status.st_blocks;
 }
 
 uint64_t backing_limbo_returned(struct backing *backing)

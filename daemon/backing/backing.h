@@ -51,11 +51,11 @@ int backing_new(const struct backing_config *config, struct backing **ret, char 
  * somebody for them asks backing_limbo_returned() until all are back. Returns NULL. */
 struct backing *backing_free(struct backing *backing);
 
-/* Make a file of `n_pages`, every page allocated (fallocate) and zeroed by the kernel, and map it read-write
+/* Make a file of `n_pages` from NUMA node `node` (-1: any; ignored where the backing has one), every page allocated (fallocate) and zeroed by the kernel, and map it read-write
  * at an address aligned to 1 GiB. Sealed (memfd: GROW and SEAL; NOEXEC) and mode 0600 before it is returned.
  * Returns 0; BACKING_SHORT with *ret_missing_pages (at least 1) set, after raising was tried if the pool may
  * grow: nothing is taken and nothing stays raised; or negative errno. */
-int backing_file_new(struct backing *backing, uint64_t n_pages, struct backing_file **ret,
+int backing_file_new(struct backing *backing, uint64_t n_pages, int node, struct backing_file **ret,
 		     uint64_t *ret_missing_pages);
 
 /* The descriptor that clients get, read-write. Stays ours. */
@@ -71,6 +71,12 @@ int backing_file_zero(struct backing_file *file, uint64_t first, uint64_t n_page
 /* Read access for checks: copies `bytes` at `offset` into `buffer`. 0 or BACKING_DAMAGED. */
 int backing_file_read(struct backing_file *file, uint64_t offset, void *buffer, size_t bytes);
 
+/* A second descriptor of the file, open for reading only, for those who may not write to it. Ours; goes with
+ * the file. Once is enough. Returns 0 or negative errno. */
+int backing_file_open_reader(struct backing_file *file);
+/* -1: backing_file_open_reader() was not called. */
+int backing_file_reader_fd(const struct backing_file *file);
+
 /* Compare the file's size and allocated blocks with what it was given: 0 or BACKING_DAMAGED. One fstat: the
  * one inode call that a worker may make. */
 int backing_file_verify(const struct backing_file *file);
@@ -81,6 +87,10 @@ int backing_file_verify(const struct backing_file *file);
  * the base page size, for which the kernel has no counter. On a mount of our own no other program disturbs
  * the count; balance.h says how it can err. */
 void backing_file_release(struct backing_file *consume_file, bool exposed, uint64_t *ret_limbo_pages);
+
+/* Give back all but the first `n_pages` (at least 1) by truncating, whoever still maps them. Nobody may zero,
+ * read or verify the file meanwhile. `exposed` and *ret_limbo_pages as above. */
+void backing_file_trim(struct backing_file *file, uint64_t n_pages, bool exposed, uint64_t *ret_limbo_pages);
 
 /* Pages in limbo that the kernel has got back since the last call (asks the kernel's counters). Of backings
  * that share a page size's counter the oldest are credited first. */

@@ -49,8 +49,11 @@ struct backing_file {
 	int lock_fd;             /* -1: none; see hugetlbfs.c */
 	char name[NAME_MAX + 1]; /* "": none */
 	void *memory;
+
+	/* Constant after the last backing_file_trim(), or backing_file_open_reader(). */
 	uint64_t n_pages;
 	blkcnt_t n_blocks; /* when it was full, as fstat says it */
+	int reader_fd;     /* -1: none */
 };
 
 struct backing_kind_ops {

@@ -49,6 +49,12 @@ int mapping_new(int fd, size_t bytes, void **ret_memory)
 	return 0;
 }
 
+void mapping_trim(void *memory, size_t bytes, size_t keep_bytes)
+{
+	if (keep_bytes < bytes)
+		hp_assert(munmap((char *)memory + keep_bytes, bytes - keep_bytes) == 0);
+}
+
 void mapping_free(void *memory, size_t bytes)
 {
 	if (memory)

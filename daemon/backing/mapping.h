@@ -11,5 +11,8 @@
  * core dumps nor forked children get them. Returns 0 and sets *ret_memory, or negative errno. */
 int mapping_new(int fd, size_t bytes, void **ret_memory);
 
+/* Keep the first `keep_bytes` of a mapping of `bytes`. */
+void mapping_trim(void *memory, size_t bytes, size_t keep_bytes);
+
 /* NULL is fine. */
 void mapping_free(void *memory, size_t bytes);

@@ -35,7 +35,7 @@ static void dirty_change(struct arena *arena, uint64_t first, uint64_t n_pages, 
 	}
 }
 
-struct arena *arena_new(struct pool *pool, uint64_t id, struct backing_file *consume_file)
+struct arena *arena_new(struct pool *pool, uint64_t id, int node, struct backing_file *consume_file)
 {
 	uint64_t n_pages = backing_file_pages(consume_file);
 	struct arena *arena = calloc(1, sizeof(*arena));
@@ -51,6 +51,7 @@ struct arena *arena_new(struct pool *pool, uint64_t id, struct backing_file *con
 	__builtin_memset(buddy_memory, 0, buddy_size);
 	arena->pool = pool;
 	arena->id = id;
+	arena->node = node;
 	arena->n_pages = n_pages;
 	arena->buddy = buddy_init(buddy_memory, n_pages);
 	arena->dirty_hint = n_pages;
@@ -84,25 +85,84 @@ void arena_put_clean(struct arena *arena, uint64_t first, uint64_t n_pages)
 	buddy_put(arena->buddy, first, n_pages);
 }
 
+void arena_take_all(struct arena *arena)
+{
+	hp_assert(buddy_take_at(arena->buddy, 0, arena->n_pages) == 0);
+}
+
+void arena_put_all(struct arena *arena)
+{
+	buddy_put(arena->buddy, 0, arena->n_pages);
+}
+
+void arena_shorten(struct arena *arena, uint64_t n_pages)
+{
+	const uint64_t n_cut = arena->n_pages - n_pages;
+
+	hp_assert(n_pages > 0 && n_pages <= arena->n_pages && arena->n_dirty == 0);
+	/* The buddy goes on counting what is cut off as taken. */
+	if (n_cut > 0 && buddy_free_pages(arena->buddy) > 0)
+		hp_assert(buddy_take_at(arena->buddy, n_pages, n_cut) == 0);
+	arena->n_pages = n_pages;
+}
+
+static bool is_dirty(const struct arena *arena, uint64_t page)
+{
+	return arena->dirty[page / WORD_BITS] >> page % WORD_BITS & 1;
+}
+
+/* The first dirty page at or after `page`; n_pages: none. */
+static uint64_t next_dirty(const struct arena *arena, uint64_t page)
+{
+	while (page < arena->n_pages) {
+		uint64_t word = arena->dirty[page / WORD_BITS] >> page % WORD_BITS;
+
+		if (word)
+			return page + (unsigned)__builtin_ctzll(word);
+		page = (page / WORD_BITS + 1) * WORD_BITS;
+	}
+	return arena->n_pages;
+}
+
+/* Dirty, and not in the scrubber's hands. */
+static bool is_idle(const struct arena *arena, uint64_t page)
+{
+	return is_dirty(arena, page) && !(arena->scrubbing && page >= arena->scrub_first &&
+					  page < arena->scrub_first + arena->scrub_pages);
+}
+
+bool arena_take_dirty(struct arena *arena, uint64_t n_pages, uint64_t *ret_first)
+{
+	uint64_t first, end;
+
+	if (n_pages > arena->n_dirty)
+		return false;
+	for (first = next_dirty(arena, arena->dirty_hint); first + n_pages <= arena->n_pages;
+	     first = next_dirty(arena, end + 1)) {
+		end = first;
+		while (end < first + n_pages && is_idle(arena, end))
+			end++;
+		if (end < first + n_pages)
+			continue;
+		dirty_change(arena, first, n_pages, false);
+		arena->n_dirty -= n_pages;
+		*ret_first = first;
+		return true;
+	}
+	return false;
+}
+
 bool arena_next_dirty(struct arena *arena, uint64_t max_pages, uint64_t *ret_first, uint64_t *ret_n_pages)
 {
-	uint64_t first = arena->dirty_hint, end;
+	uint64_t first, end;
 
 	if (arena->n_dirty == 0)
 		return false;
-	for (;;) {
-		uint64_t word = arena->dirty[first / WORD_BITS] >> first % WORD_BITS;
-
-		if (word) {
-			first += (unsigned)__builtin_ctzll(word);
-			break;
-		}
-		first = (first / WORD_BITS + 1) * WORD_BITS;
-		hp_assert(first < arena->n_pages);
-	}
-	for (end = first + 1; end < arena->n_pages && end - first < max_pages; end++)
-		if (!(arena->dirty[end / WORD_BITS] >> end % WORD_BITS & 1))
-			break;
+	first = next_dirty(arena, arena->dirty_hint);
+	hp_assert(first < arena->n_pages);
+	end = first + 1;
+	while (end < arena->n_pages && end - first < max_pages && is_dirty(arena, end))
+		end++;
 	arena->dirty_hint = first;
 	*ret_first = first;
 	*ret_n_pages = end - first;
@@ -126,11 +186,10 @@ void arena_check(const struct arena *arena)
 		n_dirty += (unsigned)__builtin_popcountll(arena->dirty[i]);
 	hp_assert(n_dirty == arena->n_dirty);
 	hp_assert(n_dirty + buddy_free_pages(arena->buddy) <= arena->n_pages);
-	for (uint64_t page = 0; page < arena->dirty_hint && page < arena->n_pages; page++)
-		hp_assert(!(arena->dirty[page / WORD_BITS] >> page % WORD_BITS & 1));
+	hp_assert(arena->n_dirty == 0 || next_dirty(arena, 0) >= arena->dirty_hint);
 	while (buddy_next_free_run(arena->buddy, first, &first, &n_pages)) {
 		for (uint64_t page = first; page < first + n_pages; page++)
-			hp_assert(!(arena->dirty[page / WORD_BITS] >> page % WORD_BITS & 1));
+			hp_assert(!is_dirty(arena, page));
 		first += n_pages;
 	}
 }

@@ -2,7 +2,8 @@
  *
  * A page is clean (free in the buddy), dirty (free, in the dirty bitmap, until the scrubber has zeroed it) or
  * out (in a worker's cache or a lease: the zone's business). An arena belongs to one zone, or to nobody: then
- * it is blank, and lies in the stock. A file that a client ever saw never serves another zone.
+ * it is blank, and lies in the stock. A file that a client ever saw never serves another zone. A sole arena
+ * belongs to one lease, all of it, and is truncated when that ends.
  *
  * Serialised by its zone's lock; in the stock by the pool's lock.
  * Invariant (arena_check): no page is both clean and dirty; clean + dirty + out = n_pages.
@@ -29,22 +30,32 @@ struct arena {
 	struct pool *pool;
 	uint64_t id;   /* never used twice by this daemon */
 	uint32_t slot; /* in the pool's arena table */
-	uint64_t n_pages;
+	int node;      /* that it was asked from; -1: any */
 	struct backing_file *file;
 
 	/* guarded by the zone's lock */
-	struct zone *zone;   /* NULL: blank */
-	struct buddy *buddy; /* clean pages */
-	uint64_t *dirty;     /* one bit a page */
-	uint64_t n_dirty;    /* pages in `dirty`, those that are being scrubbed among them */
-	uint64_t dirty_hint; /* no dirty page below this one */
-	bool scrubbing;      /* the scrubber is at work in it, unlocked */
-	bool condemned;      /* a client destroyed the file: no new leases, released when nothing is out */
+	struct zone *zone;                 /* NULL: blank. Constant while pages are out */
+	struct arena *prev, *next;         /* the zone's list */
+	bool sole;                         /* constant while pages are out */
+	uint64_t n_pages;                  /* of a sole arena less, once it was trimmed */
+	struct buddy *buddy;               /* clean pages */
+	uint64_t *dirty;                   /* one bit a page */
+	uint64_t n_dirty;                  /* pages in `dirty`, those that are being scrubbed among them */
+	uint64_t dirty_hint;               /* no dirty page below this one */
+	bool scrubbing;                    /* the scrubber is at work in it, unlocked */
+	uint64_t scrub_first, scrub_pages; /* there */
+	bool condemned; /* a client destroyed the file, or it is evicted: released when nothing is out */
+	bool isolated; /* by the operator: no new leases until it is restored; released when nothing is out */
 	uint64_t empty_since_ns; /* 0: something is out */
 
 	_Atomic bool exposed; /* a client was sent its descriptor */
 
 	struct arena *stock_next; /* guarded by the pool's lock, while blank */
+
+	/* guarded by the zone's lock: what was cut off a sole arena and is not truncated yet */
+	struct letter trim_letter;
+	bool trim_queued;
+	uint64_t trimmed_pages;
 
 	/* the janitor's, while it is released */
 	struct letter letter;
@@ -52,7 +63,7 @@ struct arena {
 };
 
 /* A blank arena around `consume_file`, all pages clean. NULL: no memory, the file is untouched. */
-struct arena *arena_new(struct pool *pool, uint64_t id, struct backing_file *consume_file);
+struct arena *arena_new(struct pool *pool, uint64_t id, int node, struct backing_file *consume_file);
 /* The file must have been released (or be NULL). Returns NULL. */
 struct arena *arena_free(struct arena *arena);
 
@@ -60,6 +71,16 @@ static inline uint64_t arena_out_pages(const struct arena *arena)
 {
 	return arena->n_pages - buddy_free_pages(arena->buddy) - arena->n_dirty;
 }
+
+/* All pages of a blank arena go out, or come back untouched. */
+void arena_take_all(struct arena *arena);
+void arena_put_all(struct arena *arena);
+/* While blank or sole: it has only its first `n_pages` now. Its file is the caller's to trim. */
+void arena_shorten(struct arena *arena, uint64_t n_pages);
+
+/* A run of `n_pages` dirty pages that nobody is scrubbing, lowest first, goes out as it is: false when there
+ * is none. Looks at every word of the bitmap at worst. */
+bool arena_take_dirty(struct arena *arena, uint64_t n_pages, uint64_t *ret_first);
 
 /* Pages that are out come back dirty. */
 void arena_put_dirty(struct arena *arena, uint64_t first, uint64_t n_pages);

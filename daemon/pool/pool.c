@@ -15,9 +15,6 @@
 #define CACHE_HIGH_PAGES 256           /* of one worker's cache, at most */
 #define CACHE_HIGH_BYTES (64ull << 20) /* and in bytes */
 
-#define ROOM_SHARE     4  /* a new arena has at most this part of what the pool may still grow by */
-#define SMALLEST_ARENA 16 /* but at least this part of the configured size */
-
 /* A share of the pool, so that caches do not hoard a small one. */
 static struct pcache_limits cache_limits(const struct pool_config *config, unsigned n_workers)
 {
@@ -62,7 +59,9 @@ int pool_new(const struct pool_config *config, unsigned index, const struct pool
 	 * need. */
 	pool->n_slots = config->max_pages < UINT32_MAX ? (uint32_t)config->max_pages : UINT32_MAX;
 	pool->arenas = calloc(pool->n_slots, sizeof(*pool->arenas));
-	r = pool->arenas ? backing_new(&backing_config, &pool->backing, ret_error) : -ENOMEM;
+	pool->arena_ids = calloc(pool->n_slots, sizeof(*pool->arena_ids));
+	r = pool->arenas && pool->arena_ids ? backing_new(&backing_config, &pool->backing, ret_error)
+					    : -ENOMEM;
 	if (r < 0) {
 		pool_free(pool);
 		return r;
@@ -85,8 +84,11 @@ struct pool *pool_free(struct pool *pool)
 	for (struct zone *zone = pool->zones, *next; zone; zone = next) {
 		next = zone->next;
 		hp_assert(zone->out_pages == 0);
-		for (unsigned i = 0; i < zone->n_arenas; i++)
-			release_at_end(zone->arenas[i]);
+		for (struct arena *arena = zone->arenas, *after; arena; arena = after) {
+			after = arena->next;
+			release_at_end(arena);
+		}
+		zone->arenas = NULL;
 		zone->n_arenas = zone->n_refs = 0;
 		zone->limbo_pages = 0;
 		zone_free(zone);
@@ -99,6 +101,7 @@ struct pool *pool_free(struct pool *pool)
 		backing_free(pool->backing);
 	lock_fini(&pool->lock);
 	free(pool->arenas);
+	free(pool->arena_ids);
 	pool->magic = 0;
 	free(pool);
 	return NULL;
@@ -133,6 +136,7 @@ static uint32_t tenant_of(const struct pool *pool, const struct peer *peer)
 {
 	switch (pool->config.isolation) {
 	case POOL_ISOLATION_TENANT:
+	case POOL_ISOLATION_LEASE: /* accounts are the tenant's all the same */
 		return peer->uid;
 	case POOL_ISOLATION_POOL:
 		return ZONE_ANY_TENANT;
@@ -196,234 +200,6 @@ void pool_zone_unref(struct zone *zone)
 	lock_drop(&zone->pool->lock);
 }
 
-/* Put a new arena into the table, at the lowest free slot. */
-static void enter_arena_locked(struct pool *pool, struct arena *arena)
-{
-	uint32_t slot = pool->slot_hint;
-
-	while (pool->arenas[slot])
-		slot++;
-	pool->slot_hint = slot + 1;
-	arena->slot = slot;
-	atomic_store_explicit(&pool->arenas[slot], arena, memory_order_release);
-	pool->n_arenas++;
-}
-
-static uint64_t power_of_two_at_most(uint64_t n)
-{
-	return n ? UINT64_C(1) << (63 - __builtin_clzll(n)) : 0;
-}
-
-/* The less room is left, the smaller the arenas: so that there is some for tenants who are still to come. Such
- * a smaller one has a power of two of pages, so that leases which divide the pool leave no tails in it. */
-static uint64_t arena_pages_in_room(const struct pool *pool, uint64_t min_pages, uint64_t room)
-{
-	uint64_t want_pages = pool->config.arena_pages;
-	uint64_t share = room / ROOM_SHARE, least = want_pages / SMALLEST_ARENA;
-
-	if (want_pages > share)
-		want_pages = power_of_two_at_most(share);
-	if (want_pages < least)
-		want_pages = least;
-	if (want_pages < min_pages)
-		want_pages = min_pages;
-	return want_pages < room ? want_pages : room;
-}
-
-/* An arena of `want_pages`, or as many as the kernel has, but at least `min_pages`. */
-static int make_arena(struct pool *pool, uint64_t min_pages, uint64_t want_pages)
-{
-	static _Atomic uint64_t last_id;
-	struct backing_file *file;
-	struct arena *arena;
-	uint64_t missing = 0;
-	int r;
-
-	r = backing_file_new(pool->backing, want_pages, &file, &missing);
-	if (r == BACKING_SHORT && missing < want_pages && want_pages - missing >= min_pages)
-		r = backing_file_new(pool->backing, want_pages - missing, &file, &missing);
-	if (r != 0)
-		return r;
-	arena = arena_new(pool, atomic_fetch_add(&last_id, 1) + 1, file);
-	if (!arena) {
-		uint64_t limbo_pages;
-
-		backing_file_release(file, false, &limbo_pages);
-		return -ENOMEM;
-	}
-	lock_take(&pool->lock);
-	enter_arena_locked(pool, arena);
-	pool->backed_pages += arena->n_pages;
-	pool->stock_pages += arena->n_pages;
-	arena->stock_next = pool->stock;
-	pool->stock = arena;
-	lock_drop(&pool->lock);
-	return 0;
-}
-
-int pool_make_arena(struct pool *pool, uint64_t min_pages)
-{
-	uint64_t room;
-
-	/* Only the stocker makes arenas, so the room is still there afterwards. */
-	lock_take(&pool->lock);
-	room = pool->config.max_pages - pool->backed_pages;
-	lock_drop(&pool->lock);
-	if (room < min_pages)
-		return -ENOSPC;
-	return make_arena(pool, min_pages, arena_pages_in_room(pool, min_pages, room));
-}
-
-int pool_move_stock(struct zone *zone, uint64_t n_pages)
-{
-	struct pool *pool = zone->pool;
-	struct arena **best = NULL, *arena;
-	int r = POOL_NO_STOCK;
-
-	lock_take(&pool->lock);
-	for (struct arena **link = &pool->stock; *link; link = &(*link)->stock_next)
-		if ((*link)->n_pages >= n_pages && (!best || (*link)->n_pages < (*best)->n_pages))
-			best = link;
-	if (best) {
-		arena = *best;
-		r = zone_add_arena(zone, arena);
-		if (r == 0) {
-			*best = arena->stock_next;
-			pool->stock_pages -= arena->n_pages;
-		}
-	}
-	lock_drop(&pool->lock);
-	return r;
-}
-
-/* What serves somebody or may: backed, and not on its way out. */
-static uint64_t usable_pages(const struct pool *pool)
-{
-	return pool->backed_pages - pool->limbo_pages;
-}
-
-int pool_fill_reserve(struct pool *pool)
-{
-	for (;;) {
-		uint64_t lacking, want;
-		int r;
-
-		lock_take(&pool->lock);
-		lacking = usable_pages(pool) < pool->config.reserve_pages
-				  ? pool->config.reserve_pages - usable_pages(pool)
-				  : 0;
-		lock_drop(&pool->lock);
-		if (lacking == 0)
-			return 0;
-		want = lacking < pool->config.arena_pages ? lacking : pool->config.arena_pages;
-		r = make_arena(pool, 1, want);
-		if (r != 0)
-			return r;
-	}
-}
-
-static struct arena *arena_of_letter(struct letter *letter)
-{
-	return (struct arena *)((char *)letter - offsetof(struct arena, letter));
-}
-
-/* On the stocker's thread: the file is gone. What the kernel did not get back stays with the zone, in limbo.
- */
-static void arena_released(struct letter *letter)
-{
-	struct arena *arena = arena_of_letter(letter);
-	struct zone *zone = arena->zone;
-	struct pool *pool = arena->pool;
-	uint64_t returned_pages = arena->n_pages - arena->limbo_pages;
-
-	lock_take(&pool->lock);
-	lock_take(&zone->lock);
-	zone->limbo_pages -= returned_pages;
-	zone->pinned_pages += arena->limbo_pages;
-	lock_drop(&zone->lock);
-	pool->backed_pages -= returned_pages;
-	pool->limbo_pages -= returned_pages;
-	pool->n_releasing--;
-	pool->n_arenas--;
-	atomic_store(&pool->arenas[arena->slot], NULL);
-	if (arena->slot < pool->slot_hint)
-		pool->slot_hint = arena->slot;
-	lock_drop(&pool->lock);
-	arena_free(arena);
-}
-
-/* On the janitor's thread: truncating can take long, whoever maps the file. */
-static void release_arena(struct letter *letter)
-{
-	struct arena *arena = arena_of_letter(letter);
-
-	lock_assert_none();
-	backing_file_release(take_ptr(arena->file), atomic_load(&arena->exposed), &arena->limbo_pages);
-	letter->deliver = arena_released;
-	mailbox_post(arena->pool->threads->stocker, letter);
-}
-
-/* May this much go? Never below the reserve, unless the arena is of no use any more. */
-static bool may_release_locked(const struct pool *pool, const struct arena *arena)
-{
-	return arena->condemned || usable_pages(pool) >= pool->config.reserve_pages + arena->n_pages;
-}
-
-unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty_since_ns, bool below_reserve)
-{
-	unsigned n = 0;
-
-	lock_take(&pool->lock);
-	lock_take(&zone->lock);
-	for (unsigned i = zone->n_arenas; i-- > 0;) {
-		struct arena *arena = zone->arenas[i];
-
-		if (arena_out_pages(arena) > 0 || arena->scrubbing) {
-			arena->empty_since_ns = 0;
-			continue;
-		}
-		if (arena->empty_since_ns == 0)
-			arena->empty_since_ns = clock_now_ns();
-		if (!arena->condemned && arena->empty_since_ns > empty_since_ns)
-			continue;
-		if (!below_reserve && !may_release_locked(pool, arena))
-			continue;
-		zone_remove_arena_locked(zone, arena);
-		pool->limbo_pages += arena->n_pages;
-		pool->n_releasing++;
-		arena->letter.deliver = release_arena;
-		mailbox_post(pool->threads->janitor, &arena->letter);
-		n++;
-	}
-	lock_drop(&zone->lock);
-	lock_drop(&pool->lock);
-	return n;
-}
-
-/* The kernel's counters do not say whose pages came back: the zones' limbo shrinks in their order. */
-uint64_t pool_settle_limbo(struct pool *pool)
-{
-	uint64_t returned_pages = backing_limbo_returned(pool->backing), left = returned_pages;
-
-	if (returned_pages == 0)
-		return 0;
-	lock_take(&pool->lock);
-	for (struct zone *zone = pool->zones; zone && left > 0; zone = zone->next) {
-		uint64_t n;
-
-		lock_take(&zone->lock);
-		n = left < zone->pinned_pages ? left : zone->pinned_pages;
-		zone->pinned_pages -= n;
-		zone->limbo_pages -= n;
-		lock_drop(&zone->lock);
-		pool->backed_pages -= n;
-		pool->limbo_pages -= n;
-		left -= n;
-	}
-	lock_drop(&pool->lock);
-	return returned_pages;
-}
-
 void pool_free_idle_zones(struct pool *pool)
 {
 	lock_take(&pool->lock);
@@ -473,6 +249,8 @@ void pool_get_figures(struct pool *pool, struct pool_figures *ret)
 		zone_add_figures(zone, sum);
 		lock_drop(&zone->lock);
 	}
+	/* The zones' and that of blank arenas. */
+	sum->limbo = pool->limbo_pages;
 	ret->stock = pool->stock_pages;
 	ret->backed = pool->backed_pages;
 	ret->arenas = pool->n_arenas;

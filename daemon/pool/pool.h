@@ -1,5 +1,8 @@
 /* pool.h - a named policy, and all arenas under it: those of its zones, and the blank ones in its stock.
  *
+ * pool.c is the policy, the zones and the figures; stock.c makes arenas and hands them to zones; release.c
+ * lets them go.
+ *
  * Who does the slow work is handed in as mailboxes: the stocker makes arenas, the scrubber zeroes, the
  * janitor truncates. The pool knows neither threads nor clients.
  *
@@ -23,12 +26,22 @@
 #define POOL_MAGIC 0x20010000u
 #define POOLS_MAX  64 /* in one daemon */
 
+/* What happens to a pool that others may have to know. */
+enum pool_signal {
+	POOL_PRESSURE, /* somebody could not be served at once */
+	POOL_DRAINED,  /* nothing new is leased from it, or from that arena (id; 0: all of it) */
+	POOL_RESTORED, /* that is over */
+};
+
 /* The threads a pool asks for help; constant while any pool lives. */
 struct pool_threads {
 	struct mailbox *stocker, *scrubber, *janitor;
 	struct mailbox **workers;
 	unsigned n_workers;
 	_Atomic bool stopping; /* no request will come any more: what is dirty is truncated, not scrubbed */
+	/* Tell whoever wants to know. Any thread, no lock held; NULL: nobody does. */
+	void (*signal)(void *arg, const struct pool *pool, enum pool_signal signal, uint64_t arena_id);
+	void *signal_arg;
 };
 
 struct pool {
@@ -47,6 +60,7 @@ struct pool {
 	struct zone *zones;
 	unsigned n_zones;
 	struct arena *_Atomic *arenas; /* by slot; read unlocked by whoever holds pages of that arena */
+	_Atomic uint64_t *arena_ids;   /* by slot; 0: none, or on its way out. Read unlocked by anybody */
 	uint32_t n_arenas, slot_hint;
 	struct arena *stock; /* blank arenas, by their stock_next */
 	uint64_t stock_pages;
@@ -54,7 +68,13 @@ struct pool {
 	uint64_t limbo_pages;  /* of those: being truncated, or pinned by a client */
 	unsigned n_releasing;  /* arenas with the janitor */
 
-	uint64_t retry_reserve_ns;      /* the stocker's thread only */
+	/* the stocker's thread only */
+	uint64_t retry_reserve_ns;
+	uint64_t blocked_round, blocked_pages; /* stocker.c: who waits for room, in this round */
+
+	_Atomic uint64_t n_gone; /* arenas that left; sessions compare it with what they told their clients */
+	_Atomic unsigned n_waiting;     /* supplies queued */
+	_Atomic bool draining;          /* nothing new is leased */
 	_Atomic uint64_t missing_pages; /* what the kernel could not supply when it was last asked */
 };
 
@@ -87,19 +107,56 @@ static inline struct arena *pool_arena(const struct pool *pool, uint32_t slot)
 {
 	return slot < pool->n_slots ? atomic_load_explicit(&pool->arenas[slot], memory_order_acquire) : NULL;
 }
+/* Is the arena with this id at this slot, and not on its way out? */
+static inline bool pool_has_arena(const struct pool *pool, uint32_t slot, uint64_t arena_id)
+{
+	return atomic_load_explicit(&pool->arena_ids[slot], memory_order_acquire) == arena_id;
+}
+
+/* ---- sole arenas: a run of theirs is all of one ---- */
+
+/* On a worker's thread: from the stock, if there are arenas that make up just what is wanted. 0, or
+ * ZONE_SHORT with *ret_runs undefined. */
+int pool_take_sole(struct zone *zone, const struct want *want, struct run_list *ret_runs);
+/* The lease has ended, whoever maps the file: it goes to the janitor. Any thread. */
+void pool_end_sole(struct zone *zone, struct run run);
+/* The same of all but the first `n_pages`. */
+void pool_trim_sole(struct zone *zone, struct run run, uint64_t n_pages);
+
+/* Somebody could not be served at once: whoever listens may free what it can spare. */
+void pool_signal_pressure(const struct pool *pool);
+
+/* ---- the operator's; any thread ---- */
+
+enum {
+	POOL_NO_ARENA = 4, /* there is none of that id, or it is blank, or on its way out */
+};
+/* Isolate the arena or undo it. 0 or POOL_NO_ARENA. */
+int pool_isolate_arena(struct pool *pool, uint64_t arena_id, bool isolated);
+/* Condemn it: it goes as soon as nothing is out; ending the leases in it is the caller's. 0 or POOL_NO_ARENA.
+ */
+int pool_condemn_arena(struct pool *pool, uint64_t arena_id);
+/* Lease nothing new, isolate all arenas, give back the stock; or undo it. */
+void pool_drain(struct pool *pool, bool draining);
 
 /* ---- the stocker's ---- */
 
 enum {
-	POOL_NO_STOCK = 3, /* no blank arena that large */
+	POOL_NO_STOCK = 3,      /* no blank arena that large */
+	POOL_TOO_MANY_RUNS = 5, /* that is what it would take */
+	POOL_OVER_QUOTA = 6,    /* the tenant holds as much as it may */
 };
 
-/* Make an arena of at least `min_pages`, of the configured size if there is room, and put it into the stock.
- * Returns 0, BACKING_SHORT, -ENOSPC: max does not allow min_pages, or another negative errno. */
-int pool_make_arena(struct pool *pool, uint64_t min_pages);
+/* Make an arena of at least `min_pages`, from `node` (-1: any), of the configured size if there is room, and
+ * put it into the stock. Returns 0, BACKING_SHORT, -ENOSPC: max does not allow min_pages, or another negative
+ * errno. */
+int pool_make_arena(struct pool *pool, uint64_t min_pages, int node);
 /* The smallest blank arena of at least `n_pages` becomes the zone's: 0, POOL_NO_STOCK or -ENOMEM. */
 int pool_move_stock(struct zone *zone, uint64_t n_pages);
-/* Fill the stock up to the reserve. Returns 0, BACKING_SHORT or negative errno. */
+/* Sole arenas for what is wanted: from the stock, the last one trimmed to the page, and from the kernel. 0;
+ * POOL_TOO_MANY_RUNS; POOL_OVER_QUOTA; BACKING_SHORT; or negative errno as above. */
+int pool_give_sole(struct zone *zone, const struct want *want, struct run_list *ret_runs);
+/* Fill the stock up to the reserve, unless it is draining. Returns 0, BACKING_SHORT or negative errno. */
 int pool_fill_reserve(struct pool *pool);
 
 /* Send to the janitor, to be truncated, the zone's arenas that have been empty since `empty_since_ns`;

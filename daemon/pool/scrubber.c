@@ -15,12 +15,14 @@ static struct arena *claim_locked(struct zone *zone, uint64_t max_pages, uint64_
 				  uint64_t *ret_n_pages)
 {
 	lock_assert_held(&zone->lock);
-	for (unsigned i = 0; i < zone->n_arenas; i++) {
-		struct arena *arena = zone->arenas[i];
+	for (unsigned i = 0; i < zone->n_shared; i++) {
+		struct arena *arena = zone->shared[i];
 
 		if (arena->condemned || !arena_next_dirty(arena, max_pages, ret_first, ret_n_pages))
 			continue;
 		arena->scrubbing = true;
+		arena->scrub_first = *ret_first;
+		arena->scrub_pages = *ret_n_pages;
 		return arena;
 	}
 	return NULL;

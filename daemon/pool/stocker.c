@@ -88,6 +88,15 @@ static struct zone *first_zone(struct pool *pool)
 
 enum { SUPPLY_WAIT = -1 }; /* something under way may help: try again when the stocker is rung */
 
+/* No worker's cache hides pages of the zone any more: true when such a drain, begun for this supply, is over.
+ */
+static bool is_drained(struct supply *supply)
+{
+	if (supply->drain_target == 0)
+		supply->drain_target = drain_start(supply->zone);
+	return supply->zone->drain.n_finished >= supply->drain_target;
+}
+
 /* From the zone itself. */
 static int try_zone(struct supply *supply)
 {
@@ -96,37 +105,100 @@ static int try_zone(struct supply *supply)
 	int r;
 
 	lock_take(&zone->lock);
-	r = zone_take_locked(zone, supply->n_pages, supply->align_pages, &supply->run);
+	r = zone_take_locked(zone, &supply->want, &supply->runs);
 	zone_wake_scrubber_locked(zone);
 	can_scrub = zone_can_scrub_locked(zone);
 	lock_drop(&zone->lock);
 	if (r == 0)
 		return SUPPLY_GRANTED;
-
-	if (supply->drain_target == 0)
-		supply->drain_target = drain_start(zone);
-	if (zone->drain.n_finished < supply->drain_target)
+	if (!is_drained(supply))
 		return SUPPLY_WAIT;
 	if (r == ZONE_OVER_QUOTA)
 		return SUPPLY_OVER_QUOTA;
 	return can_scrub ? SUPPLY_WAIT : SUPPLY_POOL_FULL;
 }
 
-/* From the stock, or from the kernel. */
+static int result_of(int r)
+{
+	switch (r) {
+	case BACKING_SHORT:
+		return SUPPLY_KERNEL_SHORT;
+	case -ENOSPC:
+		return SUPPLY_POOL_FULL;
+	default:
+		return SUPPLY_NO_MEMORY;
+	}
+}
+
+/* Pages that the zone's clean ones do not make up for, at least 1. */
+static uint64_t lacking_pages(const struct supply *supply)
+{
+	struct zone *zone = supply->zone;
+	uint64_t clean;
+
+	lock_take(&zone->lock);
+	clean = zone->clean_pages;
+	lock_drop(&zone->lock);
+	return supply->want.n_pages > clean ? supply->want.n_pages - clean : 1;
+}
+
+/* From as many arenas of the stock, and new ones, as it takes. */
+static int try_new_arenas(struct supply *supply)
+{
+	struct zone *zone = supply->zone;
+	int r = 0, result = SUPPLY_POOL_FULL;
+
+	for (unsigned i = 0; i < supply->want.max_runs && result == SUPPLY_POOL_FULL; i++) {
+		uint64_t lacking = lacking_pages(supply);
+
+		if (pool_move_stock(zone, lacking) != 0 && pool_move_stock(zone, 1) != 0) {
+			r = pool_make_arena(zone->pool, lacking, supply->want.node);
+			if (r != 0)
+				r = pool_make_arena(zone->pool, 1, supply->want.node);
+			if (r != 0)
+				return result_of(r);
+			hp_assert(pool_move_stock(zone, 1) == 0);
+		}
+		result = try_zone(supply);
+	}
+	return result;
+}
+
+/* From one arena of the stock, or a new one. */
 static int try_new_arena(struct supply *supply)
 {
 	struct zone *zone = supply->zone;
-	struct pool *pool = zone->pool;
 	int r;
 
-	if (pool_move_stock(zone, supply->n_pages) == 0)
+	if (pool_move_stock(zone, supply->want.n_pages) == 0)
 		return try_zone(supply);
-	r = pool_make_arena(pool, supply->n_pages);
-	if (r == 0 && pool_move_stock(zone, supply->n_pages) == 0)
+	r = pool_make_arena(zone->pool, supply->want.n_pages, supply->want.node);
+	if (r == 0 && pool_move_stock(zone, supply->want.n_pages) == 0)
 		return try_zone(supply);
-	if (r == BACKING_SHORT)
-		return SUPPLY_KERNEL_SHORT;
-	return r == -ENOSPC ? SUPPLY_POOL_FULL : SUPPLY_NO_MEMORY;
+	return result_of(r);
+}
+
+static int try_shared(struct supply *supply, bool may_take_room)
+{
+	int r = try_zone(supply);
+
+	if (r != SUPPLY_POOL_FULL || !may_take_room)
+		return r;
+	r = try_new_arena(supply);
+	if ((r == SUPPLY_POOL_FULL || r == SUPPLY_KERNEL_SHORT) && supply->want.max_runs > 1)
+		r = try_new_arenas(supply);
+	return r;
+}
+
+static int try_sole(struct supply *supply, bool may_take_room)
+{
+	int r = may_take_room ? pool_give_sole(supply->zone, &supply->want, &supply->runs) : -ENOSPC;
+
+	if (r == 0)
+		return SUPPLY_GRANTED;
+	if (r == POOL_OVER_QUOTA)
+		return is_drained(supply) ? SUPPLY_OVER_QUOTA : SUPPLY_WAIT;
+	return r == POOL_TOO_MANY_RUNS ? SUPPLY_POOL_FULL : result_of(r);
 }
 
 /* What nobody uses: drain the caches of all zones, let their empty arenas go, and blank ones, which were too
@@ -136,6 +208,8 @@ static bool reclaim(struct supply *supply)
 	struct pool *pool = supply->zone->pool;
 	bool under_way = false;
 
+	if (!supply->reclaimed)
+		pool_signal_pressure(pool);
 	while (pool_move_stock(supply->zone, 1) == 0)
 		;
 	for (struct zone *zone = first_zone(pool); zone; zone = zone->next) {
@@ -154,16 +228,16 @@ static bool reclaim(struct supply *supply)
 	return under_way;
 }
 
-static int try_supply(struct supply *supply)
+static bool lacks_room(int result)
 {
-	int r = try_zone(supply);
+	return result == SUPPLY_POOL_FULL || result == SUPPLY_KERNEL_SHORT;
+}
 
-	if (r != SUPPLY_POOL_FULL)
-		return r;
-	r = try_new_arena(supply);
-	if (r != SUPPLY_POOL_FULL && r != SUPPLY_KERNEL_SHORT)
-		return r;
-	return reclaim(supply) ? SUPPLY_WAIT : r;
+static int try_supply(struct supply *supply, bool may_take_room)
+{
+	int r = supply->want.sole ? try_sole(supply, may_take_room) : try_shared(supply, may_take_room);
+
+	return lacks_room(r) && may_take_room && reclaim(supply) ? SUPPLY_WAIT : r;
 }
 
 /* ---- the queue ---- */
@@ -183,6 +257,7 @@ static void finish(struct supply *supply, enum supply_result result)
 	lock_take(&zone->lock);
 	zone->n_waiting--;
 	lock_drop(&zone->lock);
+	atomic_fetch_sub(&zone->pool->n_waiting, 1);
 	supply->letter.deliver = supply_done;
 	mailbox_post(zone->pool->threads->workers[supply->worker], &supply->letter);
 }
@@ -206,20 +281,88 @@ void supply_post(struct supply *supply)
 	lock_take(&zone->lock);
 	zone->n_waiting++;
 	lock_drop(&zone->lock);
+	atomic_fetch_add(&zone->pool->n_waiting, 1);
 	supply->letter.deliver = supply_arrived;
 	mailbox_post(zone->pool->threads->stocker, &supply->letter);
 }
 
-/* In the order of arrival; a later one is served past an earlier one only in another zone. */
+void supply_cancel(struct supply *supply)
+{
+	atomic_store(&supply->cancelled, true);
+	mailbox_ring(supply->zone->pool->threads->stocker);
+}
+
+/* What the tenant would hold with this. */
+static uint64_t pages_then(const struct supply *supply)
+{
+	struct zone *zone = supply->zone;
+	uint64_t out;
+
+	lock_take(&zone->lock);
+	out = zone->out_pages;
+	lock_drop(&zone->lock);
+	return out + supply->want.n_pages;
+}
+
+/* Somebody waits: from now on in this round only those get past who would hold less. */
+static void note_blocked(struct stocker *stocker, struct zone *zone, uint64_t pages, int result,
+			 bool for_room)
+{
+	struct pool *pool = zone->pool;
+
+	if (zone->blocked_round != stocker->round || pages < zone->blocked_pages) {
+		zone->blocked_pages = pages;
+		zone->blocked_result = result;
+	}
+	zone->blocked_round = stocker->round;
+	if (!for_room)
+		return;
+	if (pool->blocked_round != stocker->round || pages < pool->blocked_pages)
+		pool->blocked_pages = pages;
+	pool->blocked_round = stocker->round;
+}
+
+/* Returns a supply_result, or SUPPLY_WAIT. */
+static int serve_one(struct stocker *stocker, struct supply *supply, uint64_t now_ns)
+{
+	struct zone *zone = supply->zone;
+	struct pool *pool = zone->pool;
+	const uint64_t pages = pages_then(supply);
+	const bool may_take_room = pool->blocked_round != stocker->round || pages < pool->blocked_pages;
+	bool refused;
+	int r;
+
+	if (atomic_load(&supply->cancelled))
+		return SUPPLY_CANCELLED;
+	if (atomic_load(&pool->draining))
+		return SUPPLY_DRAINING;
+	if (zone->blocked_round == stocker->round && pages >= zone->blocked_pages)
+		r = zone->blocked_result;
+	else
+		r = try_supply(supply, may_take_room);
+	refused = r != SUPPLY_GRANTED && r != SUPPLY_NO_MEMORY && r != SUPPLY_WAIT;
+	if (refused && supply->deadline_ns > 0 && now_ns >= supply->deadline_ns)
+		return SUPPLY_TIMED_OUT;
+	if (r == SUPPLY_WAIT || (refused && supply->deadline_ns > 0)) {
+		note_blocked(stocker, zone, pages, r, r != SUPPLY_OVER_QUOTA);
+		return SUPPLY_WAIT;
+	}
+	return r;
+}
+
+/* In the order of arrival. */
 static void serve(struct stocker *stocker)
 {
+	const uint64_t now_ns = clock_now_ns();
+
 	stocker->round++;
+	stocker->next_deadline_ns = UINT64_MAX;
 	for (struct supply **link = &stocker->head, *supply; (supply = *link);) {
-		struct zone *zone = supply->zone;
-		int r = zone->blocked_round == stocker->round ? SUPPLY_WAIT : try_supply(supply);
+		int r = serve_one(stocker, supply, now_ns);
 
 		if (r == SUPPLY_WAIT) {
-			zone->blocked_round = stocker->round;
+			if (supply->deadline_ns > 0 && supply->deadline_ns < stocker->next_deadline_ns)
+				stocker->next_deadline_ns = supply->deadline_ns;
 			link = &supply->next;
 			continue;
 		}
@@ -258,7 +401,7 @@ static void tick_pool(struct pool *pool, uint64_t now_ns)
 
 int stocker_init(struct stocker *stocker, struct pool **pools)
 {
-	*stocker = (struct stocker){.pools = pools, .tail = &stocker->head};
+	*stocker = (struct stocker){.pools = pools, .tail = &stocker->head, .next_deadline_ns = UINT64_MAX};
 	return mailbox_init(&stocker->mailbox);
 }
 
@@ -269,11 +412,11 @@ void stocker_fini(struct stocker *stocker)
 
 void stocker_step(struct stocker *stocker)
 {
-	uint64_t now_ns = clock_now_ns();
-	int timeout_ms =
-		now_ns < stocker->next_tick_ns ? (int)((stocker->next_tick_ns - now_ns) / NS_PER_MS + 1) : 0;
+	uint64_t now_ns = clock_now_ns(), until_ns = stocker->next_tick_ns;
 
-	mailbox_wait(&stocker->mailbox, timeout_ms);
+	if (stocker->next_deadline_ns < until_ns)
+		until_ns = stocker->next_deadline_ns;
+	mailbox_wait(&stocker->mailbox, now_ns < until_ns ? (int)((until_ns - now_ns) / NS_PER_MS + 1) : 0);
 	serve(stocker);
 	now_ns = clock_now_ns();
 	if (now_ns < stocker->next_tick_ns)

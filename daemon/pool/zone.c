@@ -76,7 +76,7 @@ struct zone *zone_free(struct zone *zone)
 		free(zone->workers[i].dirty);
 	}
 	lock_fini(&zone->lock);
-	free(zone->arenas);
+	free(zone->shared);
 	free(zone);
 	return NULL;
 }
@@ -84,8 +84,8 @@ struct zone *zone_free(struct zone *zone)
 bool zone_can_scrub_locked(const struct zone *zone)
 {
 	lock_assert_held(&zone->lock);
-	for (unsigned i = 0; i < zone->n_arenas; i++)
-		if (zone->arenas[i]->n_dirty > 0 && !zone->arenas[i]->condemned)
+	for (unsigned i = 0; i < zone->n_shared; i++)
+		if (zone->shared[i]->n_dirty > 0 && !zone->shared[i]->condemned)
 			return true;
 	return false;
 }
@@ -113,83 +113,200 @@ static void put_locked(struct zone *zone, struct run run, bool clean)
 	}
 }
 
-void zone_condemn_locked(struct arena *arena)
+/* The caches may hold runs of an arena that shall grant nothing any more. */
+static void ask_for_drain_locked(struct zone *zone)
 {
-	struct zone *zone = arena->zone;
-
-	lock_assert_held(&zone->lock);
-	arena->condemned = true;
-	buddy_isolate(arena->buddy);
-	if (!zone->drain_queued) {
-		zone->drain_queued = true;
-		mailbox_post(zone->pool->threads->stocker, &zone->drain_letter);
-	}
+	if (zone->drain_queued)
+		return;
+	zone->drain_queued = true;
+	mailbox_post(zone->pool->threads->stocker, &zone->drain_letter);
 }
 
-/* Lowest arena first, so that high ones empty and can be given back. */
-static int take_from_arenas(struct zone *zone, uint64_t n_pages, uint64_t align_pages, struct run *ret_run)
+void zone_condemn_locked(struct arena *arena)
+{
+	lock_assert_held(&arena->zone->lock);
+	arena->condemned = true;
+	buddy_isolate(arena->buddy);
+	ask_for_drain_locked(arena->zone);
+}
+
+void zone_isolate_locked(struct arena *arena, bool isolated)
+{
+	lock_assert_held(&arena->zone->lock);
+	arena->isolated = isolated;
+	if (isolated)
+		buddy_isolate(arena->buddy);
+	else if (!arena->condemned)
+		buddy_restore(arena->buddy);
+	if (isolated)
+		ask_for_drain_locked(arena->zone);
+}
+
+uint64_t zone_quota_left(const struct zone *zone)
+{
+	uint64_t used = zone->out_pages + zone->pinned_pages, quota = zone->pool->config.quota_pages;
+
+	lock_assert_held(&zone->lock);
+	return used < quota ? quota - used : 0;
+}
+
+/* ---- taking ---- */
+
+/* Enter a run that left its arena into the list. */
+static void went_out(struct zone *zone, struct arena *arena, uint64_t first, uint64_t n_pages,
+		     struct run_list *runs)
+{
+	arena->empty_since_ns = 0;
+	zone->out_pages += n_pages;
+	runs->runs[runs->n++] = (struct run){.address = run_address(arena->slot, first), .n_pages = n_pages};
+}
+
+/* Is there still what the arena was given? Else a client has destroyed the file, and nothing is granted from
+ * it any more. */
+static bool arena_is_sound(struct arena *arena)
+{
+	return !atomic_load(&arena->exposed) || backing_file_verify(arena->file) == 0;
+}
+
+/* One run from this arena. */
+static int take_from(struct zone *zone, struct arena *arena, uint64_t n_pages, uint64_t align_pages,
+		     struct run_list *runs)
 {
 	uint64_t first;
 
-	for (unsigned i = 0; i < zone->n_arenas; i++) {
-		struct arena *arena = zone->arenas[i];
+	if (buddy_take(arena->buddy, n_pages, align_pages, &first) != 0)
+		return ZONE_SHORT;
+	if (!arena_is_sound(arena)) {
+		buddy_put(arena->buddy, first, n_pages);
+		zone_condemn_locked(arena);
+		return ZONE_SHORT;
+	}
+	zone->clean_pages -= n_pages;
+	went_out(zone, arena, first, n_pages, runs);
+	return 0;
+}
 
-		if (buddy_take(arena->buddy, n_pages, align_pages, &first) != 0)
+static bool suits_node(const struct arena *arena, int node)
+{
+	return node < 0 || arena->node == node;
+}
+
+/* One run: from the lowest arena that has it, so that high ones empty and can be given back. */
+static int take_one(struct zone *zone, const struct want *want, struct run_list *runs)
+{
+	for (unsigned i = 0; want->node >= 0 && i < zone->n_shared; i++)
+		if (suits_node(zone->shared[i], want->node) &&
+		    take_from(zone, zone->shared[i], want->n_pages, want->align_pages, runs) == 0)
+			return 0;
+	for (unsigned i = 0; i < zone->n_shared; i++)
+		if (take_from(zone, zone->shared[i], want->n_pages, want->align_pages, runs) == 0)
+			return 0;
+	return ZONE_SHORT;
+}
+
+/* One run that was freed and not scrubbed yet. */
+static int take_one_dirty(struct zone *zone, const struct want *want, struct run_list *runs)
+{
+	uint64_t first;
+
+	for (unsigned i = 0; want->align_pages == 1 && i < zone->n_shared; i++) {
+		struct arena *arena = zone->shared[i];
+
+		if (arena->condemned || arena->isolated || !arena_is_sound(arena) ||
+		    !arena_take_dirty(arena, want->n_pages, &first))
 			continue;
-		arena->empty_since_ns = 0;
-		zone->clean_pages -= n_pages;
-		zone->out_pages += n_pages;
-		*ret_run = (struct run){.address = run_address(arena->slot, first), .n_pages = n_pages};
+		zone->dirty_pages -= want->n_pages;
+		went_out(zone, arena, first, want->n_pages, runs);
 		return 0;
 	}
 	return ZONE_SHORT;
 }
 
-/* Pages that the tenant may still have. */
-static uint64_t quota_left(const struct zone *zone)
+static struct arena *arena_of_longest_run(const struct zone *zone, uint64_t *ret_n_pages)
 {
-	uint64_t used = zone->out_pages + zone->pinned_pages, quota = zone->pool->config.quota_pages;
+	struct arena *best = NULL;
 
-	return used < quota ? quota - used : 0;
+	*ret_n_pages = 0;
+	for (unsigned i = 0; i < zone->n_shared; i++) {
+		uint64_t n = buddy_sure_run(zone->shared[i]->buddy);
+
+		if (n > *ret_n_pages) {
+			*ret_n_pages = n;
+			best = zone->shared[i];
+		}
+	}
+	return best;
 }
 
-int zone_take_locked(struct zone *zone, uint64_t n_pages, uint64_t align_pages, struct run *ret_run)
+/* Several runs, the longest first so that they are few. */
+static int take_several(struct zone *zone, const struct want *want, struct run_list *runs)
 {
-	struct run run;
+	uint64_t left = want->n_pages, longest;
+	struct arena *arena;
 
-	lock_assert_held(&zone->lock);
-	if (n_pages > quota_left(zone))
-		return ZONE_OVER_QUOTA;
-	while (take_from_arenas(zone, n_pages, align_pages, &run) == 0) {
-		struct arena *arena = arena_of(zone, run);
+	while (left > 0 && runs->n < want->max_runs && (arena = arena_of_longest_run(zone, &longest))) {
+		uint64_t n = longest < left ? longest : left;
 
-		if (!atomic_load(&arena->exposed) || backing_file_verify(arena->file) == 0) {
-			*ret_run = run;
-			return 0;
-		}
-		/* A client has destroyed the file: nothing is granted from it any more. */
-		put_locked(zone, run, true);
-		zone_condemn_locked(arena);
+		while (n > 0 && take_from(zone, arena, n, want->align_pages, runs) != 0 && !arena->condemned)
+			n /= 2; /* only alignment makes it so */
+		if (n == 0)
+			break;
+		left -= arena->condemned ? 0 : n;
 	}
+	if (left == 0)
+		return 0;
+	while (runs->n > 0)
+		put_locked(zone, runs->runs[--runs->n], true);
 	return ZONE_SHORT;
 }
 
-/* Fetch a batch of runs for the cache along with the one that is asked for, from the same arena. */
-static int take_and_refill(struct zone *zone, struct zone_worker *worker, uint64_t n_pages,
-			   struct run *ret_run)
+int zone_take_locked(struct zone *zone, const struct want *want, struct run_list *ret_runs)
 {
+	lock_assert_held(&zone->lock);
+	ret_runs->n = 0;
+	if (want->n_pages > zone_quota_left(zone))
+		return ZONE_OVER_QUOTA;
+	if (want->no_zero && take_one_dirty(zone, want, ret_runs) == 0)
+		return 0;
+	if (take_one(zone, want, ret_runs) == 0)
+		return 0;
+	return want->max_runs > 1 && want->n_pages <= zone->clean_pages ? take_several(zone, want, ret_runs)
+									: ZONE_SHORT;
+}
+
+int zone_take_behind(struct zone *zone, struct run run, uint64_t n_more)
+{
+	struct arena *arena = arena_of(zone, run);
+	int r = ZONE_SHORT;
+
+	lock_take(&zone->lock);
+	if (!arena->condemned && !arena->isolated && zone->n_waiting == 0 &&
+	    n_more <= zone_quota_left(zone) && run_first(run) + run.n_pages + n_more <= arena->n_pages &&
+	    arena_is_sound(arena) && buddy_take_at(arena->buddy, run_first(run) + run.n_pages, n_more) == 0) {
+		zone->clean_pages -= n_more;
+		zone->out_pages += n_more;
+		r = 0;
+	}
+	lock_drop(&zone->lock);
+	return r;
+}
+
+/* Fetch a batch of runs for the cache along with the one that is asked for, from the same arena. */
+static int take_and_refill(struct zone *zone, struct zone_worker *worker, const struct want *want,
+			   struct run_list *ret_runs)
+{
+	uint64_t n_pages = want->n_pages, firsts[REFILL_MAX], n_allowed;
 	uint32_t n_more = pcache_refill_runs(worker->clean, n_pages);
-	uint64_t firsts[REFILL_MAX], n_allowed;
 	struct arena *arena;
 
-	if (zone_take_locked(zone, n_pages, 1, ret_run) != 0)
+	if (zone_take_locked(zone, want, ret_runs) != 0)
 		return ZONE_SHORT;
-	n_allowed = quota_left(zone) / n_pages;
+	n_allowed = zone_quota_left(zone) / n_pages;
 	if (n_more > n_allowed)
 		n_more = (uint32_t)n_allowed;
 	if (n_more > REFILL_MAX)
 		n_more = REFILL_MAX;
-	arena = arena_of(zone, *ret_run);
+	arena = arena_of(zone, ret_runs->runs[0]);
 	n_more = n_more > 0 ? buddy_take_bulk(arena->buddy, n_pages, n_more, firsts) : 0;
 	zone->clean_pages -= n_more * n_pages;
 	zone->out_pages += n_more * n_pages;
@@ -200,26 +317,39 @@ static int take_and_refill(struct zone *zone, struct zone_worker *worker, uint64
 	return 0;
 }
 
-int zone_take(struct zone *zone, unsigned index, uint64_t n_pages, uint64_t align_pages, struct run *ret_run)
+/* From this worker's caches. */
+static int take_cached(struct zone_worker *worker, const struct want *want, struct run_list *ret_runs)
+{
+	struct run *run = &ret_runs->runs[0];
+
+	if ((!want->no_zero || pcache_take(worker->dirty, want->n_pages, &run->address) != 0) &&
+	    pcache_take(worker->clean, want->n_pages, &run->address) != 0)
+		return ZONE_SHORT;
+	run->n_pages = want->n_pages;
+	ret_runs->n = 1;
+	return 0;
+}
+
+int zone_take(struct zone *zone, unsigned index, const struct want *want, struct run_list *ret_runs)
 {
 	struct zone_worker *worker = &zone->workers[index];
-	bool cached = n_pages <= PCACHE_MAX_RUN && align_pages <= 1;
+	bool cached = want->n_pages <= PCACHE_MAX_RUN && want->align_pages <= 1 && want->node < 0;
 	int r;
 
-	if (cached && pcache_take(worker->clean, n_pages, &ret_run->address) == 0) {
-		ret_run->n_pages = n_pages;
+	if (cached && take_cached(worker, want, ret_runs) == 0)
 		return 0;
-	}
 	lock_take(&zone->lock);
 	if (zone->n_waiting > 0)
 		r = ZONE_SHORT;
 	else if (cached)
-		r = take_and_refill(zone, worker, n_pages, ret_run);
+		r = take_and_refill(zone, worker, want, ret_runs);
 	else
-		r = zone_take_locked(zone, n_pages, align_pages, ret_run) == 0 ? 0 : ZONE_SHORT;
+		r = zone_take_locked(zone, want, ret_runs) == 0 ? 0 : ZONE_SHORT;
 	lock_drop(&zone->lock);
 	return r;
 }
+
+/* ---- putting ---- */
 
 /* Move up to `n_pages` of a cache back to the arenas. */
 static void drain_cache_locked(struct zone *zone, struct pcache *cache, uint64_t n_pages, bool clean)
@@ -274,46 +404,100 @@ void zone_drain_locked(struct zone *zone, unsigned worker)
 	drain_cache_locked(zone, zone->workers[worker].clean, UINT64_MAX, true);
 }
 
-int zone_add_arena(struct zone *zone, struct arena *arena)
+/* ---- arenas ---- */
+
+static int make_room_for_shared(struct zone *zone)
 {
-	unsigned i;
+	unsigned room = zone->shared_room ? 2 * zone->shared_room : 8;
+	struct arena **shared;
 
-	lock_take(&zone->lock);
-	if (zone->n_arenas == zone->arenas_room) {
-		unsigned room = zone->arenas_room ? 2 * zone->arenas_room : 8;
-		struct arena **arenas = reallocarray(zone->arenas, room, sizeof(*arenas));
+	if (zone->n_shared < zone->shared_room)
+		return 0;
+	shared = reallocarray(zone->shared, room, sizeof(struct arena *));
+	if (!shared)
+		return -ENOMEM;
+	zone->shared = shared;
+	zone->shared_room = room;
+	return 0;
+}
 
-		if (!arenas) {
-			lock_drop(&zone->lock);
-			return -ENOMEM;
-		}
-		zone->arenas = arenas;
-		zone->arenas_room = room;
-	}
-	for (i = zone->n_arenas; i > 0 && zone->arenas[i - 1]->slot > arena->slot; i--)
-		zone->arenas[i] = zone->arenas[i - 1];
-	zone->arenas[i] = arena;
-	zone->n_arenas++;
-	zone->clean_pages += arena->n_pages;
+static void insert_shared(struct zone *zone, struct arena *arena)
+{
+	unsigned i = zone->n_shared++;
+
+	for (; i > 0 && zone->shared[i - 1]->slot > arena->slot; i--)
+		zone->shared[i] = zone->shared[i - 1];
+	zone->shared[i] = arena;
+}
+
+static void remove_shared(struct zone *zone, const struct arena *arena)
+{
+	unsigned i = 0;
+
+	while (zone->shared[i] != arena)
+		i++;
+	zone->n_shared--;
+	memmove(&zone->shared[i], &zone->shared[i + 1], (zone->n_shared - i) * sizeof(zone->shared[0]));
+}
+
+int zone_add_arena_locked(struct zone *zone, struct arena *arena, bool sole)
+{
+	lock_assert_held(&zone->lock);
+	hp_assert(!arena->zone);
+	if (!sole && make_room_for_shared(zone) < 0)
+		return -ENOMEM;
 	arena->zone = zone;
-	lock_drop(&zone->lock);
+	arena->sole = sole;
+	arena->prev = NULL;
+	arena->next = zone->arenas;
+	if (arena->next)
+		arena->next->prev = arena;
+	zone->arenas = arena;
+	zone->n_arenas++;
+	if (sole) {
+		arena_take_all(arena);
+		zone->out_pages += arena->n_pages;
+		zone->sole_pages += arena->n_pages;
+	} else {
+		insert_shared(zone, arena);
+		zone->clean_pages += arena->n_pages;
+	}
 	return 0;
 }
 
 void zone_remove_arena_locked(struct zone *zone, struct arena *arena)
 {
-	unsigned i = 0;
-
 	lock_assert_held(&zone->lock);
-	hp_assert(arena->zone == zone && arena_out_pages(arena) == 0 && !arena->scrubbing);
-	while (zone->arenas[i] != arena)
-		i++;
-	memmove(&zone->arenas[i], &zone->arenas[i + 1], (zone->n_arenas - i - 1) * sizeof(zone->arenas[0]));
+	hp_assert(arena->zone == zone && !arena->scrubbing);
+	hp_assert(arena->sole || arena_out_pages(arena) == 0);
+	if (arena->prev)
+		arena->prev->next = arena->next;
+	else
+		zone->arenas = arena->next;
+	if (arena->next)
+		arena->next->prev = arena->prev;
 	zone->n_arenas--;
+	if (arena->sole) {
+		zone->out_pages -= arena->n_pages;
+		zone->sole_pages -= arena->n_pages;
+	} else {
+		remove_shared(zone, arena);
+	}
 	zone->clean_pages -= buddy_free_pages(arena->buddy);
 	zone->dirty_pages -= arena->n_dirty;
 	zone->limbo_pages += arena->n_pages;
-	atomic_fetch_add(&zone->n_gone, 1);
+}
+
+void zone_shorten_arena_locked(struct zone *zone, struct arena *arena, uint64_t n_pages)
+{
+	const uint64_t n_cut = arena->n_pages - n_pages;
+
+	lock_assert_held(&zone->lock);
+	hp_assert(arena->zone == zone && arena->sole);
+	arena_shorten(arena, n_pages);
+	zone->out_pages -= n_cut;
+	zone->sole_pages -= n_cut;
+	zone->limbo_pages += n_cut;
 }
 
 void zone_add_figures(struct zone *zone, struct zone_figures *sum)
@@ -357,22 +541,26 @@ bool zone_is_idle(struct zone *zone)
 
 void zone_check(struct zone *zone)
 {
-	uint64_t clean = 0, dirty = 0, out = 0, cached = 0;
+	uint64_t clean = 0, dirty = 0, out = 0, cached = 0, sole = 0;
+	unsigned n_arenas = 0;
 
 	lock_assert_held(&zone->lock);
 	hp_assert_alive(zone, ZONE_MAGIC);
-	for (unsigned i = 0; i < zone->n_arenas; i++) {
-		struct arena *arena = zone->arenas[i];
-
+	for (const struct arena *arena = zone->arenas; arena; arena = arena->next) {
 		arena_check(arena);
 		hp_assert(arena->zone == zone);
-		hp_assert(i == 0 || zone->arenas[i - 1]->slot < arena->slot);
+		n_arenas++;
 		clean += buddy_free_pages(arena->buddy);
 		dirty += arena->n_dirty;
 		out += arena_out_pages(arena);
+		sole += arena->sole ? arena_out_pages(arena) : 0;
+		hp_assert(!arena->sole || arena_out_pages(arena) == arena->n_pages);
 	}
+	for (unsigned i = 1; i < zone->n_shared; i++)
+		hp_assert(zone->shared[i - 1]->slot < zone->shared[i]->slot);
+	hp_assert(n_arenas == zone->n_arenas && sole == zone->sole_pages);
 	hp_assert(clean == zone->clean_pages && dirty == zone->dirty_pages && out == zone->out_pages);
 	for (unsigned i = 0; i < zone->n_workers; i++)
 		cached += pcache_pages(zone->workers[i].clean) + pcache_pages(zone->workers[i].dirty);
-	hp_assert(cached <= zone->out_pages);
+	hp_assert(cached + sole <= zone->out_pages);
 }

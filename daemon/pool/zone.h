@@ -1,8 +1,11 @@
 /* zone.h - one tenant's part of one pool: its arenas, and a pair of page caches per worker.
  *
  * A worker takes and puts runs here. The warm path touches that worker's caches only; refills and drains take
- * the zone's lock for a batch. What a zone cannot give at once is the stocker's business (supply.h). Knows
+ * the zone's lock for a batch. What a zone cannot give at once is the stocker's business (stocker.h). Knows
  * neither leases nor clients.
+ *
+ * Arenas that one lease has for itself (sole) are in the zone's list and its sums, but nothing is searched in
+ * them: they come from the stock whole, and go to the janitor whole.
  *
  * Invariant (zone_check): per arena, clean + dirty + out = n_pages; the sum of out over the arenas is
  * out_pages, and at quiescence out_pages = pages in the caches + pages in leases.
@@ -57,9 +60,13 @@ struct zone {
 
 	struct lock lock;
 	/* guarded by lock */
-	struct arena **arenas; /* in the order of their slots: low ones are filled first */
-	unsigned n_arenas, arenas_room;
+	struct arena *arenas; /* all of them, a list */
+	unsigned n_arenas;
+	struct arena *
+		*shared; /* those that are not sole, in the order of their slots: low ones are filled first */
+	unsigned n_shared, shared_room;
 	uint64_t clean_pages, dirty_pages, out_pages;
+	uint64_t sole_pages;   /* of those that are out: in sole arenas */
 	uint64_t limbo_pages;  /* being truncated, or pinned */
 	uint64_t pinned_pages; /* of those: truncated, and the kernel has them not back */
 	unsigned n_waiting;    /* supplies queued: nobody overtakes them */
@@ -69,11 +76,12 @@ struct zone {
 			    */
 	struct letter drain_letter;
 
-	_Atomic uint64_t n_gone; /* arenas that left; sessions compare it with what they told their clients */
+	_Atomic uint64_t n_leases, n_names; /* counted where the pool has a quota of them */
 
 	/* the stocker's thread only */
 	struct zone_drain drain;
-	uint64_t blocked_round; /* the last round in which a supply of this zone had to wait */
+	uint64_t blocked_round, blocked_pages; /* stocker.c: who waits here, in this round */
+	int blocked_result;
 
 	struct zone_worker workers[];
 };
@@ -85,15 +93,20 @@ struct zone *zone_new(struct pool *pool, uint32_t tenant, unsigned n_workers,
 /* No arenas, nothing in limbo, nobody who refers to it. Returns NULL. */
 struct zone *zone_free(struct zone *zone);
 
-/* Take `n_pages` clean pages for `worker` (the calling thread). 0, or ZONE_SHORT with *ret_run untouched. */
-int zone_take(struct zone *zone, unsigned worker, uint64_t n_pages, uint64_t align_pages,
-	      struct run *ret_run);
+/* Take what is wanted for `worker` (the calling thread), clean unless no_zero. 0, or ZONE_SHORT with
+ * *ret_runs undefined. Not for sole runs: pool_take_sole(). */
+int zone_take(struct zone *zone, unsigned worker, const struct want *want, struct run_list *ret_runs);
 
 /* The same under the lock and past the caches and the queue, for the stocker. */
 enum {
 	ZONE_OVER_QUOTA = 2,
 };
-int zone_take_locked(struct zone *zone, uint64_t n_pages, uint64_t align_pages, struct run *ret_run);
+int zone_take_locked(struct zone *zone, const struct want *want, struct run_list *ret_runs);
+/* The clean pages just behind a run that is out, all `n_more` of them: 0 or ZONE_SHORT. */
+int zone_take_behind(struct zone *zone, struct run run, uint64_t n_more);
+
+/* Pages that the tenant may still have; with the lock held. */
+uint64_t zone_quota_left(const struct zone *zone);
 
 /* A client had the run: it is dirty. `hot`: likely to be asked for again soon. */
 void zone_put(struct zone *zone, unsigned worker, struct run run, bool hot);
@@ -105,14 +118,19 @@ void zone_flush_freed_locked(struct zone *zone, unsigned worker);
 /* Empty this worker's caches. */
 void zone_drain_locked(struct zone *zone, unsigned worker);
 
-/* A blank arena becomes the zone's; negative errno: no memory, nothing changed. */
-int zone_add_arena(struct zone *zone, struct arena *arena);
-/* Take out the arena, of which nothing is out and nothing is being scrubbed. Its pages count as limbo until
- * zone_limbo_returned(). */
+/* A blank arena becomes the zone's, clean; or all of it goes out at once, as a sole one. The pool's lock is
+ * held too. negative errno: no memory, nothing changed. */
+int zone_add_arena_locked(struct zone *zone, struct arena *arena, bool sole);
+/* Take out the arena, of which nothing is being scrubbed, and nothing is out unless it is sole. Its pages
+ * count as limbo from now on. */
 void zone_remove_arena_locked(struct zone *zone, struct arena *arena);
+/* Cut the tail off a sole run: its pages count as limbo. */
+void zone_shorten_arena_locked(struct zone *zone, struct arena *arena, uint64_t n_pages);
 
-/* A client destroyed the arena's file: no new leases, released when nothing is out. */
+/* A client destroyed the arena's file, or it is evicted: no new leases, released when nothing is out. */
 void zone_condemn_locked(struct arena *arena);
+/* No new leases, released when nothing is out, unless it is restored before. */
+void zone_isolate_locked(struct arena *arena, bool isolated);
 /* There are dirty pages that scrubbing can make clean. */
 bool zone_can_scrub_locked(const struct zone *zone);
 /* Wake the scrubber if there is something for it. */

@@ -1,0 +1,285 @@
+/* release.c - how arenas leave a pool: empty, sole, condemned, drained; and what the kernel has not back.
+ *
+ * Arenas are taken out of their zone or of the stock under the locks; truncating is the janitor's and holds
+ * none.
+ */
+#include <config.h>
+
+#include <stddef.h>
+
+#include "daemon/base/assert.h"
+#include "daemon/base/cleanup.h"
+#include "daemon/base/clock.h"
+#include "daemon/pool/pool_inside.h"
+
+static struct arena *arena_of_letter(struct letter *letter)
+{
+	return (struct arena *)((char *)letter - offsetof(struct arena, letter));
+}
+
+/* Pages that were on their way out are gone, but for those that the kernel has not back: these stay with the
+ * zone, in limbo. A blank arena (no zone) leaves nothing behind. */
+static void account_returned_locked(struct pool *pool, struct zone *zone, uint64_t n_pages,
+				    uint64_t limbo_pages)
+{
+	const uint64_t n_returned = n_pages - limbo_pages;
+
+	lock_assert_held(&pool->lock);
+	if (zone) {
+		lock_take(&zone->lock);
+		zone->limbo_pages -= n_returned;
+		zone->pinned_pages += limbo_pages;
+		lock_drop(&zone->lock);
+	}
+	pool->backed_pages -= n_returned;
+	pool->limbo_pages -= n_returned;
+}
+
+/* On the stocker's thread: the file is gone. */
+static void arena_released(struct letter *letter)
+{
+	struct arena *arena = arena_of_letter(letter);
+	struct pool *pool = arena->pool;
+
+	lock_take(&pool->lock);
+	account_returned_locked(pool, arena->zone, arena->n_pages, arena->limbo_pages);
+	pool->n_releasing--;
+	pool->n_arenas--;
+	atomic_store(&pool->arenas[arena->slot], NULL);
+	if (arena->slot < pool->slot_hint)
+		pool->slot_hint = arena->slot;
+	lock_drop(&pool->lock);
+	arena_free(arena);
+}
+
+/* On the janitor's thread: truncating can take long, whoever maps the file. */
+static void release_arena(struct letter *letter)
+{
+	struct arena *arena = arena_of_letter(letter);
+
+	lock_assert_none();
+	backing_file_release(take_ptr(arena->file), atomic_load(&arena->exposed), &arena->limbo_pages);
+	letter->deliver = arena_released;
+	mailbox_post(arena->pool->threads->stocker, letter);
+}
+
+void pool_post_release_locked(struct pool *pool, struct arena *arena)
+{
+	lock_assert_held(&pool->lock);
+	atomic_store_explicit(&pool->arena_ids[arena->slot], 0, memory_order_release);
+	atomic_fetch_add(&pool->n_gone, 1);
+	pool->limbo_pages += arena->n_pages;
+	pool->n_releasing++;
+	arena->letter.deliver = release_arena;
+	mailbox_post(pool->threads->janitor, &arena->letter);
+}
+
+/* May this much go? Never below the reserve, unless the arena is of no use any more. */
+static bool may_release_locked(const struct pool *pool, const struct arena *arena)
+{
+	return arena->condemned || arena->isolated ||
+	       pool_usable_pages(pool) >= pool->config.reserve_pages + arena->n_pages;
+}
+
+unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty_since_ns, bool below_reserve)
+{
+	unsigned n = 0;
+
+	lock_take(&pool->lock);
+	lock_take(&zone->lock);
+	for (struct arena *arena = zone->arenas, *next; arena; arena = next) {
+		next = arena->next;
+		if (arena->sole)
+			continue;
+		if (arena_out_pages(arena) > 0 || arena->scrubbing) {
+			arena->empty_since_ns = 0;
+			continue;
+		}
+		if (arena->empty_since_ns == 0)
+			arena->empty_since_ns = clock_now_ns();
+		if (!arena->condemned && !arena->isolated && arena->empty_since_ns > empty_since_ns)
+			continue;
+		if (!below_reserve && !may_release_locked(pool, arena))
+			continue;
+		zone_remove_arena_locked(zone, arena);
+		pool_post_release_locked(pool, arena);
+		n++;
+	}
+	lock_drop(&zone->lock);
+	lock_drop(&pool->lock);
+	return n;
+}
+
+/* ---- sole arenas ---- */
+
+static struct arena *sole_of(const struct zone *zone, struct run run)
+{
+	struct arena *arena = pool_arena(zone->pool, run_slot(run));
+
+	hp_assert_alive(arena, ARENA_MAGIC);
+	hp_assert(arena->zone == zone && arena->sole);
+	return arena;
+}
+
+void pool_end_sole(struct zone *zone, struct run run)
+{
+	struct pool *pool = zone->pool;
+	struct arena *arena = sole_of(zone, run);
+
+	lock_take(&pool->lock);
+	lock_take(&zone->lock);
+	zone_remove_arena_locked(zone, arena);
+	lock_drop(&zone->lock);
+	pool_post_release_locked(pool, arena);
+	lock_drop(&pool->lock);
+}
+
+/* On the janitor's thread. Nobody else touches the file meanwhile: what is taken out afterwards is released
+ * behind us.
+ */
+static void trim_arena(struct letter *letter)
+{
+	struct arena *arena = (struct arena *)((char *)letter - offsetof(struct arena, trim_letter));
+	struct pool *pool = arena->pool;
+	struct zone *zone = arena->zone;
+	uint64_t keep_pages, cut_pages, limbo_pages;
+
+	lock_take(&zone->lock);
+	arena->trim_queued = false;
+	keep_pages = arena->n_pages;
+	cut_pages = arena->trimmed_pages;
+	arena->trimmed_pages = 0;
+	lock_drop(&zone->lock);
+
+	lock_assert_none();
+	backing_file_trim(arena->file, keep_pages, atomic_load(&arena->exposed), &limbo_pages);
+	lock_take(&pool->lock);
+	account_returned_locked(pool, zone, cut_pages, limbo_pages);
+	lock_drop(&pool->lock);
+	mailbox_ring(pool->threads->stocker);
+}
+
+void pool_trim_sole(struct zone *zone, struct run run, uint64_t n_pages)
+{
+	struct pool *pool = zone->pool;
+	struct arena *arena = sole_of(zone, run);
+	uint64_t cut_pages;
+
+	lock_take(&pool->lock);
+	lock_take(&zone->lock);
+	cut_pages = arena->n_pages - n_pages;
+	zone_shorten_arena_locked(zone, arena, n_pages);
+	pool->limbo_pages += cut_pages;
+	arena->trimmed_pages += cut_pages;
+	if (!arena->trim_queued) {
+		arena->trim_queued = true;
+		arena->trim_letter.deliver = trim_arena;
+		mailbox_post(pool->threads->janitor, &arena->trim_letter);
+	}
+	lock_drop(&zone->lock);
+	lock_drop(&pool->lock);
+}
+
+/* ---- the operator's ---- */
+
+/* Do `act` to a zone's arena, under the locks. */
+static int act_on_arena(struct pool *pool, uint64_t arena_id, void (*act)(struct arena *arena))
+{
+	int r = POOL_NO_ARENA;
+
+	lock_take(&pool->lock);
+	for (struct zone *zone = pool->zones; zone && r != 0; zone = zone->next) {
+		lock_take(&zone->lock);
+		for (struct arena *arena = zone->arenas; arena && r != 0; arena = arena->next)
+			if (arena->id == arena_id) {
+				act(arena);
+				r = 0;
+			}
+		lock_drop(&zone->lock);
+	}
+	lock_drop(&pool->lock);
+	return r;
+}
+
+static void isolate(struct arena *arena)
+{
+	zone_isolate_locked(arena, true);
+}
+
+static void restore(struct arena *arena)
+{
+	zone_isolate_locked(arena, false);
+}
+
+static void send_signal(const struct pool *pool, enum pool_signal signal, uint64_t arena_id)
+{
+	const struct pool_threads *threads = pool->threads;
+
+	lock_assert_none();
+	if (threads->signal)
+		threads->signal(threads->signal_arg, pool, signal, arena_id);
+}
+
+int pool_isolate_arena(struct pool *pool, uint64_t arena_id, bool isolated)
+{
+	int r = act_on_arena(pool, arena_id, isolated ? isolate : restore);
+
+	if (r == 0)
+		send_signal(pool, isolated ? POOL_DRAINED : POOL_RESTORED, arena_id);
+	return r;
+}
+
+int pool_condemn_arena(struct pool *pool, uint64_t arena_id)
+{
+	return act_on_arena(pool, arena_id, zone_condemn_locked);
+}
+
+void pool_drain(struct pool *pool, bool draining)
+{
+	lock_take(&pool->lock);
+	atomic_store(&pool->draining, draining);
+	for (struct zone *zone = pool->zones; zone; zone = zone->next) {
+		lock_take(&zone->lock);
+		for (struct arena *arena = zone->arenas; arena; arena = arena->next)
+			zone_isolate_locked(arena, draining);
+		lock_drop(&zone->lock);
+	}
+	while (draining && pool->stock) {
+		struct arena *arena = pool->stock;
+
+		pool->stock = arena->stock_next;
+		pool->stock_pages -= arena->n_pages;
+		pool_post_release_locked(pool, arena);
+	}
+	lock_drop(&pool->lock);
+	send_signal(pool, draining ? POOL_DRAINED : POOL_RESTORED, 0);
+}
+
+void pool_signal_pressure(const struct pool *pool)
+{
+	send_signal(pool, POOL_PRESSURE, 0);
+}
+
+/* The kernel's counters do not say whose pages came back: the zones' limbo shrinks in their order. */
+uint64_t pool_settle_limbo(struct pool *pool)
+{
+	uint64_t returned_pages = backing_limbo_returned(pool->backing), left = returned_pages;
+
+	if (returned_pages == 0)
+		return 0;
+	lock_take(&pool->lock);
+	for (struct zone *zone = pool->zones; zone && left > 0; zone = zone->next) {
+		uint64_t n;
+
+		lock_take(&zone->lock);
+		n = left < zone->pinned_pages ? left : zone->pinned_pages;
+		zone->pinned_pages -= n;
+		zone->limbo_pages -= n;
+		lock_drop(&zone->lock);
+		pool->backed_pages -= n;
+		pool->limbo_pages -= n;
+		left -= n;
+	}
+	lock_drop(&pool->lock);
+	return returned_pages;
+}

@@ -1,0 +1,364 @@
+/* stock.c - blank arenas: how they are made, and how they come to zones, shared or sole.
+ *
+ * Making and trimming are the stocker's; a worker may take what is just right.
+ */
+#include <config.h>
+
+#include <errno.h>
+
+#include "daemon/base/assert.h"
+#include "daemon/pool/pool_inside.h"
+
+#define ROOM_SHARE     4  /* a new arena has at most this part of what the pool may still grow by */
+#define SMALLEST_ARENA 16 /* but at least this part of the configured size */
+#define TRIM_SHARE     2  /* a blank arena is trimmed for a sole run of at least this part of it */
+
+/* Put a new arena into the table, at the lowest free slot. */
+static void enter_arena_locked(struct pool *pool, struct arena *arena)
+{
+	uint32_t slot = pool->slot_hint;
+
+	while (pool->arenas[slot])
+		slot++;
+	pool->slot_hint = slot + 1;
+	arena->slot = slot;
+	atomic_store_explicit(&pool->arenas[slot], arena, memory_order_release);
+	atomic_store_explicit(&pool->arena_ids[slot], arena->id, memory_order_release);
+	pool->n_arenas++;
+}
+
+static uint64_t power_of_two_at_most(uint64_t n)
+{
+	return n ? UINT64_C(1) << (63 - __builtin_clzll(n)) : 0;
+}
+
+/* The less room is left, the smaller the arenas: so that there is some for tenants who are still to come.
+ * Such a smaller one has a power of two of pages, so that leases which divide the pool leave no tails in it.
+ */
+static uint64_t arena_pages_in_room(const struct pool *pool, uint64_t min_pages, uint64_t room)
+{
+	uint64_t want_pages = pool->config.arena_pages;
+	uint64_t share = room / ROOM_SHARE, least = want_pages / SMALLEST_ARENA;
+
+	if (want_pages > share)
+		want_pages = power_of_two_at_most(share);
+	if (want_pages < least)
+		want_pages = least;
+	if (want_pages < min_pages)
+		want_pages = min_pages;
+	return want_pages < room ? want_pages : room;
+}
+
+static void put_in_stock_locked(struct pool *pool, struct arena *arena)
+{
+	arena->stock_next = pool->stock;
+	pool->stock = arena;
+}
+
+/* An arena of `want_pages`, or as many as the kernel has, but at least `min_pages`; in nobody's hands, and
+ * counted with the stock. */
+static int make_arena(struct pool *pool, uint64_t min_pages, uint64_t want_pages, int node,
+		      struct arena **ret)
+{
+	static _Atomic uint64_t last_id;
+	struct backing_file *file;
+	struct arena *arena;
+	uint64_t missing = 0;
+	int r;
+
+	r = backing_file_new(pool->backing, want_pages, node, &file, &missing);
+	if (r == BACKING_SHORT && missing < want_pages && want_pages - missing >= min_pages)
+		r = backing_file_new(pool->backing, want_pages - missing, node, &file, &missing);
+	if (r != 0)
+		return r;
+	arena = arena_new(pool, atomic_fetch_add(&last_id, 1) + 1, node, file);
+	if (!arena) {
+		uint64_t limbo_pages;
+
+		backing_file_release(file, false, &limbo_pages);
+		return -ENOMEM;
+	}
+	lock_take(&pool->lock);
+	enter_arena_locked(pool, arena);
+	pool->backed_pages += arena->n_pages;
+	pool->stock_pages += arena->n_pages;
+	lock_drop(&pool->lock);
+	*ret = arena;
+	return 0;
+}
+
+static int make_stock(struct pool *pool, uint64_t min_pages, uint64_t want_pages, int node)
+{
+	struct arena *arena;
+	int r = make_arena(pool, min_pages, want_pages, node, &arena);
+
+	if (r != 0)
+		return r;
+	lock_take(&pool->lock);
+	put_in_stock_locked(pool, arena);
+	lock_drop(&pool->lock);
+	return 0;
+}
+
+/* Pages that the pool may still grow by. Only the stocker makes arenas, so the room is still there
+ * afterwards. */
+static uint64_t room_left(struct pool *pool)
+{
+	uint64_t room;
+
+	lock_take(&pool->lock);
+	room = pool->config.max_pages - pool->backed_pages;
+	lock_drop(&pool->lock);
+	return room;
+}
+
+int pool_make_arena(struct pool *pool, uint64_t min_pages, int node)
+{
+	uint64_t room = room_left(pool);
+
+	if (room < min_pages)
+		return -ENOSPC;
+	return make_stock(pool, min_pages, arena_pages_in_room(pool, min_pages, room), node);
+}
+
+int pool_move_stock(struct zone *zone, uint64_t n_pages)
+{
+	struct pool *pool = zone->pool;
+	struct arena **best = NULL, *arena;
+	int r = POOL_NO_STOCK;
+
+	lock_take(&pool->lock);
+	for (struct arena **link = &pool->stock; *link; link = &(*link)->stock_next)
+		if ((*link)->n_pages >= n_pages && (!best || (*link)->n_pages < (*best)->n_pages))
+			best = link;
+	if (best) {
+		arena = *best;
+		lock_take(&zone->lock);
+		r = zone_add_arena_locked(zone, arena, false);
+		lock_drop(&zone->lock);
+		if (r == 0) {
+			*best = arena->stock_next;
+			pool->stock_pages -= arena->n_pages;
+		}
+	}
+	lock_drop(&pool->lock);
+	return r;
+}
+
+int pool_fill_reserve(struct pool *pool)
+{
+	for (;;) {
+		uint64_t lacking, want;
+		int r;
+
+		lock_take(&pool->lock);
+		lacking =
+			pool_usable_pages(pool) < pool->config.reserve_pages && !atomic_load(&pool->draining)
+				? pool->config.reserve_pages - pool_usable_pages(pool)
+				: 0;
+		lock_drop(&pool->lock);
+		if (lacking == 0)
+			return 0;
+		want = lacking < pool->config.arena_pages ? lacking : pool->config.arena_pages;
+		r = make_stock(pool, 1, want, pool->config.node);
+		if (r != 0)
+			return r;
+	}
+}
+
+/* ---- sole arenas ---- */
+
+/* Arenas that are on their way from the stock to a lease: counted with the stock, and in no list. */
+struct handful {
+	struct arena *arenas[RUN_LIST_MAX];
+	unsigned n;
+};
+
+static void put_back(struct pool *pool, struct handful *handful)
+{
+	lock_take(&pool->lock);
+	while (handful->n > 0)
+		put_in_stock_locked(pool, handful->arenas[--handful->n]);
+	lock_drop(&pool->lock);
+}
+
+/* They become the zone's, and the lease's runs: 0, or POOL_OVER_QUOTA. */
+static int hand_over_locked(struct zone *zone, const struct want *want, struct handful *handful,
+			    struct run_list *runs)
+{
+	struct pool *pool = zone->pool;
+	int r = 0;
+
+	lock_assert_held(&pool->lock);
+	lock_take(&zone->lock);
+	if (want->n_pages > zone_quota_left(zone))
+		r = POOL_OVER_QUOTA;
+	runs->n = 0;
+	while (r == 0 && runs->n < handful->n) {
+		struct arena *arena = handful->arenas[runs->n];
+
+		r = zone_add_arena_locked(zone, arena, true);
+		pool->stock_pages -= arena->n_pages;
+		runs->runs[runs->n++] =
+			(struct run){.address = run_address(arena->slot, 0), .n_pages = arena->n_pages};
+	}
+	lock_drop(&zone->lock);
+	return r;
+}
+
+/* The link of the first blank arena of at most `n_pages` that suits. */
+static struct arena **find_whole_locked(struct pool *pool, uint64_t n_pages, int node)
+{
+	struct arena **best = NULL;
+
+	for (struct arena **link = &pool->stock; *link; link = &(*link)->stock_next)
+		if ((*link)->n_pages <= n_pages && (node < 0 || (*link)->node == node) &&
+		    (!best || (*link)->n_pages > (*best)->n_pages))
+			best = link;
+	return best;
+}
+
+/* The link of the smallest one that is larger, up to `most_pages`. */
+static struct arena **find_larger_locked(struct pool *pool, uint64_t n_pages, uint64_t most_pages, int node)
+{
+	struct arena **best = NULL;
+
+	for (struct arena **link = &pool->stock; *link; link = &(*link)->stock_next)
+		if ((*link)->n_pages > n_pages && (*link)->n_pages <= most_pages &&
+		    (node < 0 || (*link)->node == node) && (!best || (*link)->n_pages < (*best)->n_pages))
+			best = link;
+	return best;
+}
+
+static struct arena *take_link(struct arena **link)
+{
+	struct arena *arena = *link;
+
+	*link = arena->stock_next;
+	arena->stock_next = NULL;
+	return arena;
+}
+
+/* Whole blank arenas, the largest first, of together at most what is wanted. Returns the pages that are
+ * lacking. */
+static uint64_t gather_locked(struct pool *pool, const struct want *want, struct handful *handful)
+{
+	uint64_t left = want->n_pages;
+	struct arena **link;
+
+	while (left > 0 && handful->n < want->max_runs &&
+	       (link = find_whole_locked(pool, left, want->node))) {
+		/* One run is one arena: all of it or nothing. */
+		if (want->max_runs - handful->n == 1 && (*link)->n_pages < left)
+			break;
+		handful->arenas[handful->n] = take_link(link);
+		left -= handful->arenas[handful->n++]->n_pages;
+	}
+	return left;
+}
+
+int pool_take_sole(struct zone *zone, const struct want *want, struct run_list *ret_runs)
+{
+	struct pool *pool = zone->pool;
+	struct handful handful = {.n = 0};
+	int r = ZONE_SHORT;
+
+	if (want->has_readers || atomic_load(&pool->n_waiting) > 0)
+		return ZONE_SHORT;
+	lock_take(&pool->lock);
+	if (gather_locked(pool, want, &handful) == 0)
+		r = hand_over_locked(zone, want, &handful, ret_runs);
+	while (r != 0 && handful.n > 0)
+		put_in_stock_locked(pool, handful.arenas[--handful.n]);
+	lock_drop(&pool->lock);
+	return r == 0 ? 0 : ZONE_SHORT;
+}
+
+/* Cut a blank arena to size; the rest is the kernel's. */
+static void trim_blank(struct pool *pool, struct arena *arena, uint64_t n_pages)
+{
+	const uint64_t n_cut = arena->n_pages - n_pages;
+	uint64_t limbo_pages;
+
+	backing_file_trim(arena->file, n_pages, false, &limbo_pages);
+	arena_shorten(arena, n_pages);
+	lock_take(&pool->lock);
+	pool->stock_pages -= n_cut;
+	pool->backed_pages -= n_cut;
+	lock_drop(&pool->lock);
+}
+
+/* A larger blank arena, of up to `most_pages`, cut to `n_pages`. NULL: there is none. */
+static struct arena *take_larger(struct pool *pool, uint64_t n_pages, uint64_t most_pages, int node)
+{
+	struct arena **link, *arena = NULL;
+
+	lock_take(&pool->lock);
+	link = find_larger_locked(pool, n_pages, most_pages, node);
+	if (link)
+		arena = take_link(link);
+	lock_drop(&pool->lock);
+	if (arena)
+		trim_blank(pool, arena, n_pages);
+	return arena;
+}
+
+/* One more arena, of `left` pages at most: a larger one if not much is cut off, a new one, or any that is
+ * larger. */
+static int gather_one_more(struct pool *pool, const struct want *want, uint64_t left, struct handful *handful)
+{
+	const uint64_t min_pages = want->max_runs - handful->n == 1 ? left : 1;
+	uint64_t room, want_pages;
+	struct arena *arena = take_larger(pool, left, left * TRIM_SHARE, want->node);
+	int r = 0;
+
+	if (!arena) {
+		room = room_left(pool);
+		want_pages = left < room ? left : room;
+		r = want_pages >= min_pages && want_pages > 0
+			    ? make_arena(pool, min_pages, want_pages, want->node, &arena)
+			    : -ENOSPC;
+	}
+	if (r != 0 && (arena = take_larger(pool, left, UINT64_MAX, -1)))
+		r = 0;
+	if (r == 0)
+		handful->arenas[handful->n++] = arena;
+	return r;
+}
+
+static int open_readers(const struct want *want, const struct handful *handful)
+{
+	int r = 0;
+
+	for (unsigned i = 0; want->has_readers && i < handful->n && r == 0; i++)
+		r = backing_file_open_reader(handful->arenas[i]->file);
+	return r;
+}
+
+int pool_give_sole(struct zone *zone, const struct want *want, struct run_list *ret_runs)
+{
+	struct pool *pool = zone->pool;
+	struct handful handful = {.n = 0};
+	uint64_t left;
+	int r = 0;
+
+	lock_take(&pool->lock);
+	left = gather_locked(pool, want, &handful);
+	lock_drop(&pool->lock);
+	while (left > 0 && r == 0) {
+		r = handful.n < want->max_runs ? gather_one_more(pool, want, left, &handful)
+					       : POOL_TOO_MANY_RUNS;
+		if (r == 0)
+			left -= handful.arenas[handful.n - 1]->n_pages;
+	}
+	if (r == 0)
+		r = open_readers(want, &handful);
+	if (r == 0) {
+		lock_take(&pool->lock);
+		r = hand_over_locked(zone, want, &handful, ret_runs);
+		lock_drop(&pool->lock);
+	}
+	if (r != 0)
+		put_back(pool, &handful);
+	return r;
+}

@@ -5,6 +5,7 @@
 
 #include "daemon/base/assert.h"
 #include "daemon/lease/audit.h"
+#include "daemon/lease/lease.h"
 
 /* One byte a page, per arena slot of one pool. */
 struct marks {
@@ -52,9 +53,7 @@ static void mark_zone(void *arg, struct zone *zone)
 	struct marks *marks = arg;
 
 	zone_check(zone);
-	for (unsigned i = 0; i < zone->n_arenas; i++) {
-		struct arena *arena = zone->arenas[i];
-
+	for (struct arena *arena = zone->arenas; arena; arena = arena->next) {
 		marks->pages[arena->slot] = calloc(arena->n_pages, 1);
 		hp_assert(marks->pages[arena->slot]);
 		mark_free(marks, arena);
@@ -67,17 +66,37 @@ static void mark_zone(void *arg, struct zone *zone)
 	}
 }
 
+static void mark_runs(struct marks *marks, const struct run_list *runs)
+{
+	for (unsigned i = 0; i < runs->n; i++) {
+		mark(marks, runs->runs[i]);
+		marks->n_leased += runs->runs[i].n_pages;
+	}
+}
+
+/* The pages of a named lease are its share's, however many hold it. */
+static void mark_share(void *arg, const struct share_terms *terms, const struct share_runs *runs)
+{
+	struct marks *marks = arg;
+
+	if (terms->pool == marks->pool->index)
+		mark_runs(marks, &runs->list);
+}
+
 static void mark_leased(struct marks *marks, struct ledger *ledger)
 {
 	for (uint32_t chunk = 0; ledger_chunk_owner(ledger, chunk) >= 0; chunk++)
 		for (uint32_t i = 0; i < LEDGER_CHUNK_SLOTS; i++) {
 			const struct lease_record *record = ledger_at(ledger, chunk * LEDGER_CHUNK_SLOTS + i);
+			struct share_runs runs;
 
-			if (record->state == LEASE_NONE || record->pool != marks->pool->index)
+			if (record->state == LEASE_NONE || record->state == LEASE_PART || record->share ||
+			    record->pool != marks->pool->index)
 				continue;
-			mark(marks, (struct run){.address = record->address, .n_pages = record->n_pages});
-			marks->n_leased += record->n_pages;
+			lease_get_runs(ledger, record, &runs);
+			mark_runs(marks, &runs.list);
 		}
+	shares_for_each(ledger_shares(ledger), mark_share, marks);
 }
 
 /* Every page of every arena that belongs to a zone is claimed by now. */

@@ -1,20 +1,39 @@
 /* lease.c - see lease.h. */
 #include <config.h>
 
-#include <stddef.h>
+#include "daemon/lease/lease.h"
+
 #include <string.h>
 
 #include "daemon/base/assert.h"
-#include "daemon/base/clock.h"
-#include "daemon/lease/lease.h"
+#include "daemon/lease/chain.h"
 #include "daemon/lease/lease_state.h"
 
-static struct run run_of(const struct lease_record *record)
-{
-	return (struct run){.address = record->address, .n_pages = record->n_pages};
-}
+#define MODE_OTHERS 077 /* the bits of a mode that are for others than the owner */
 
 /* ---- the session's list of records, newest first ---- */
+
+/* Who holds it, that is charged for the lease; the pages may be charged to another. */
+static struct zone *holder_zone(const struct session *session, const struct lease_record *record)
+{
+	return session->zones[record->pool].zone;
+}
+
+/* Pages of the session's own count as its, and as orphaned while it is; never those of a lease that it
+ * opened. */
+static void count_pages(struct session *session, const struct lease_record *record, bool more,
+			uint64_t n_pages)
+{
+	const uint64_t change = more ? n_pages : -n_pages;
+
+	if (record->opened)
+		return;
+	session->n_pages += change;
+	session->zones[record->pool].n_pages += change;
+	if (!session->connection)
+		atomic_fetch_add(&holder_zone(session, record)->workers[session->shard->index].orphaned_pages,
+				 change);
+}
 
 static void link_record(struct session *session, struct lease_record *record)
 {
@@ -26,8 +45,7 @@ static void link_record(struct session *session, struct lease_record *record)
 		ledger_at(ledger, record->next)->prev = slot;
 	session->first_lease = slot;
 	session->n_leases++;
-	session->n_pages += record->n_pages;
-	session->zones[record->pool].n_pages += record->n_pages;
+	count_pages(session, record, true, record->lease_pages);
 }
 
 static void unlink_record(struct session *session, struct lease_record *record)
@@ -42,238 +60,416 @@ static void unlink_record(struct session *session, struct lease_record *record)
 		ledger_at(ledger, record->next)->prev = record->prev;
 	record->prev = record->next = LEDGER_NIL;
 	session->n_leases--;
-	session->n_pages -= record->n_pages;
-	session->zones[record->pool].n_pages -= record->n_pages;
-	if (!session->connection)
-		atomic_fetch_sub(
-			&session->zones[record->pool].zone->workers[session->shard->index].orphaned_pages,
-			record->n_pages);
+	count_pages(session, record, false, record->lease_pages);
+}
+
+/* ---- quotas of leases and names ---- */
+
+static bool charge_one(_Atomic uint64_t *n, uint64_t quota)
+{
+	if (quota == 0)
+		return true;
+	if (atomic_fetch_add(n, 1) < quota)
+		return true;
+	atomic_fetch_sub(n, 1);
+	return false;
+}
+
+static void discharge_one(_Atomic uint64_t *n, uint64_t quota)
+{
+	if (quota != 0)
+		atomic_fetch_sub(n, 1);
+}
+
+/* Count one more lease of the zone, on this worker. False: its quota is reached. */
+static bool charge(struct zone *zone, unsigned worker, bool named)
+{
+	const struct pool_config *config = &zone->pool->config;
+
+	if (!charge_one(&zone->n_leases, config->quota_leases))
+		return false;
+	if (named && !charge_one(&zone->n_names, config->quota_names)) {
+		discharge_one(&zone->n_leases, config->quota_leases);
+		return false;
+	}
+	atomic_fetch_add_explicit(&zone->workers[worker].n_leases, 1, memory_order_relaxed);
+	return true;
+}
+
+static void discharge(struct zone *zone, unsigned worker, bool named)
+{
+	const struct pool_config *config = &zone->pool->config;
+
+	discharge_one(&zone->n_leases, config->quota_leases);
+	if (named)
+		discharge_one(&zone->n_names, config->quota_names);
+	atomic_fetch_sub_explicit(&zone->workers[worker].n_leases, 1, memory_order_relaxed);
+}
+
+/* ---- pages ---- */
+
+void lease_get_runs(struct ledger *ledger, const struct lease_record *record, struct share_runs *ret)
+{
+	chain_get(ledger, record, ret);
+}
+
+void lease_put_back(struct zone *zone, unsigned worker, bool sole, const struct run_list *runs)
+{
+	for (unsigned i = 0; i < runs->n; i++)
+		if (sole)
+			pool_end_sole(zone, runs->runs[i]);
+		else
+			zone_put_clean(zone, worker, runs->runs[i]);
+}
+
+/* A client had them. */
+static void put_runs(struct shard *shard, struct zone *zone, bool sole, const struct run_list *runs, bool hot)
+{
+	for (unsigned i = 0; i < runs->n; i++)
+		if (sole)
+			pool_end_sole(zone, runs->runs[i]);
+		else
+			zone_put(zone, shard->index, runs->runs[i], hot);
+	shard->has_freed |= !sole;
+}
+
+static void add_run(const struct pool *pool, struct share_runs *runs, struct run run)
+{
+	const unsigned n = runs->list.n;
+	struct run *last = n > 0 ? &runs->list.runs[n - 1] : NULL;
+
+	if (last && last->address + last->n_pages == run.address) {
+		last->n_pages += run.n_pages;
+		return;
+	}
+	hp_assert(n < RUN_LIST_MAX);
+	runs->list.runs[n] = run;
+	runs->arenas[n] = pool_arena(pool, run_slot(run))->id;
+	runs->list.n++;
 }
 
 /* ---- granting ---- */
 
+bool lease_needs_sole(const struct pool *pool, bool revocable, bool has_deadline,
+		      const struct share_terms *terms)
+{
+	return pool->config.isolation == POOL_ISOLATION_LEASE || revocable || has_deadline ||
+	       (terms && (terms->mode & MODE_OTHERS || terms->n_access > 0));
+}
+
+static enum lease_result result_of_share(int r)
+{
+	switch (r) {
+	case 0:
+		return LEASE_OK;
+	case SHARE_NAME_TAKEN:
+		return LEASE_NAME_TAKEN;
+	case SHARE_NONE:
+		return LEASE_NO_NAME;
+	case SHARE_NOT_ALLOWED:
+		return LEASE_NOT_ALLOWED;
+	case SHARE_BUSY:
+		return LEASE_BUSY;
+	default:
+		return LEASE_NO_MEMORY;
+	}
+}
+
+/* Everything that a record says of its session. */
+static void introduce(struct lease_record *record, const struct session *session, uint64_t request_id)
+{
+	record->session = session->id;
+	record->request_id = request_id;
+	record->granted_ns = session->shard->now_ns;
+	record->uid = session->peer.uid;
+	record->pid = (uint32_t)session->peer.pid;
+}
+
+static int set_deadline(struct shard *shard, struct lease_record *record, uint64_t deadline_ns)
+{
+	int r;
+
+	if (deadline_ns == 0)
+		return 0;
+	record->deadline_ns = deadline_ns;
+	r = deadlines_add(&shard->deadlines, shard->ledger, record);
+	if (r < 0)
+		record->deadline_ns = 0;
+	return r;
+}
+
+/* The record's parts, its name and its deadline; undone by strike_out(). */
+static enum lease_result equip(struct shard *shard, struct lease_record *record,
+			       const struct lease_birth *birth, const struct share_runs *runs)
+{
+	struct share_terms terms;
+	int r;
+
+	if (chain_reserve(shard->ledger, shard->index, record, runs->list.n) < 0)
+		return LEASE_NO_MEMORY;
+	chain_set(shard->ledger, shard->index, record, runs);
+	if (set_deadline(shard, record, birth->deadline_ns) < 0)
+		return LEASE_NO_MEMORY;
+	if (!birth->name[0])
+		return LEASE_OK;
+	terms = *birth->terms;
+	terms.tenant = record->tenant;
+	terms.pool = record->pool;
+	terms.sole = record->sole;
+	terms.revocable = record->revocable;
+	terms.deadline_ns = record->deadline_ns;
+	r = shares_add(ledger_shares(shard->ledger), record->id, birth->name, &terms, runs);
+	if (r == 0)
+		record->share = record->id;
+	return result_of_share(r);
+}
+
+/* The record ends; its pages and its share are dealt with. */
 static void strike_out(struct shard *shard, struct lease_record *record)
 {
-	if (record->named)
-		ledger_name_drop(shard->ledger, record->id);
+	static const struct share_runs none;
+
+	if (record->deadline_ns > 0)
+		deadlines_remove(&shard->deadlines, shard->ledger, record);
+	chain_set(shard->ledger, shard->index, record, &none);
 	lease_move(record, LEASE_NONE);
 	ledger_put(shard->ledger, shard->index, record);
 }
 
-/* Enter the lease of the next item, whose pages are `run`. */
-static enum lease_result enter(struct lease_alloc *alloc, struct run run)
+enum lease_result lease_enter(struct session *session, const struct lease_birth *birth,
+			      const struct run_list *runs, struct lease_record **ret_record)
 {
-	struct session *session = alloc->session;
+	struct shard *shard = session->shard;
+	struct zone *zone = session->zones[birth->pool].zone;
+	struct lease_record *record;
+	struct share_runs placed = {.list.n = 0};
+	enum lease_result result;
+
+	if (!charge(zone, shard->index, birth->name[0]))
+		return LEASE_TOO_MANY;
+	record = ledger_take(shard->ledger, shard->index);
+	if (!record) {
+		discharge(zone, shard->index, birth->name[0]);
+		return LEASE_NO_MEMORY;
+	}
+	introduce(record, session, birth->request_id);
+	record->request_item = birth->request_item;
+	record->pool = birth->pool;
+	record->tenant = zone->tenant;
+	record->detached = birth->detached;
+	record->sole = birth->sole;
+	record->revocable = birth->revocable;
+	for (unsigned i = 0; i < runs->n; i++)
+		add_run(zone->pool, &placed, runs->runs[i]);
+	lease_move(record, LEASE_LEASED);
+	result = equip(shard, record, birth, &placed);
+	if (result != LEASE_OK) {
+		strike_out(shard, record);
+		discharge(zone, shard->index, birth->name[0]);
+		return result;
+	}
+	link_record(session, record);
+	*ret_record = record;
+	return LEASE_OK;
+}
+
+void lease_unenter(struct session *session, struct lease_record *record)
+{
+	struct shard *shard = session->shard;
+	struct zone *zone = holder_zone(session, record);
+	const bool sole = record->sole;
+	struct share_runs runs;
+
+	hp_assert(!record->share);
+	chain_get(shard->ledger, record, &runs);
+	unlink_record(session, record);
+	strike_out(shard, record);
+	discharge(zone, shard->index, false);
+	lease_put_back(zone, shard->index, sole, &runs.list);
+}
+
+/* ---- opening ---- */
+
+/* The record of one holder more. NULL: no memory. */
+static struct lease_record *enter_opened(struct session *session, uint64_t request_id, uint64_t share,
+					 bool write, const struct share_terms *terms,
+					 const struct share_runs *runs)
+{
 	struct shard *shard = session->shard;
 	struct lease_record *record = ledger_take(shard->ledger, shard->index);
 
 	if (!record)
-		return LEASE_NO_MEMORY;
-	record->session = session->id;
-	record->address = run.address;
-	record->n_pages = run.n_pages;
-	record->arena = pool_arena(alloc->zone->zone->pool, run_slot(run))->id;
-	record->request_id = alloc->request_id;
-	record->request_item = (uint16_t)alloc->n_done;
-	record->granted_ns = session->shard->now_ns;
-	record->tenant = alloc->zone->zone->tenant;
-	record->uid = session->peer.uid;
-	record->pid = (uint32_t)session->peer.pid;
-	record->pool = (uint16_t)alloc->pool;
-	record->detached = alloc->detached;
-	if (alloc->name[0]) {
-		int r = ledger_name_take(shard->ledger, alloc->name, record->id);
-
-		if (r != 0) {
-			ledger_put(shard->ledger, shard->index, record);
-			return r == LEDGER_NAME_TAKEN ? LEASE_NAME_TAKEN : LEASE_NO_MEMORY;
-		}
-		record->named = true;
-	}
+		return NULL;
+	introduce(record, session, request_id);
+	record->pool = terms->pool;
+	record->tenant = terms->tenant;
+	record->sole = terms->sole;
+	record->revocable = terms->revocable;
+	record->share = share;
+	record->opened = true;
+	record->read_only = !write;
 	lease_move(record, LEASE_LEASED);
-	link_record(session, record);
-	if (!session->connection)
-		atomic_fetch_add(&alloc->zone->zone->workers[shard->index].orphaned_pages, record->n_pages);
-	atomic_fetch_add_explicit(&alloc->zone->zone->workers[shard->index].n_leases, 1,
-				  memory_order_relaxed);
-	alloc->records[alloc->n_done++] = record;
-	return LEASE_OK;
-}
-
-/* An item failed: take back those that were leased. No client saw them. */
-void lease_alloc_unwind(struct lease_alloc *alloc)
-{
-	struct session *session = alloc->session;
-	struct shard *shard = session->shard;
-
-	alloc->failed_pages = alloc->n_pages[alloc->n_done];
-	while (alloc->n_done > 0) {
-		struct lease_record *record = alloc->records[--alloc->n_done];
-		struct zone *zone = alloc->zone->zone;
-		struct run run = run_of(record);
-
-		unlink_record(session, record);
-		atomic_fetch_sub_explicit(&zone->workers[shard->index].n_leases, 1, memory_order_relaxed);
+	if (chain_reserve(shard->ledger, shard->index, record, runs->list.n) < 0 ||
+	    set_deadline(shard, record, terms->deadline_ns) < 0) {
 		strike_out(shard, record);
-		zone_put_clean(zone, shard->index, run);
+		return NULL;
 	}
+	chain_set(shard->ledger, shard->index, record, runs);
+	link_record(session, record);
+	return record;
 }
 
-/* Lease item by item until one has to wait. */
-static enum lease_result go_on(struct lease_alloc *alloc)
+enum lease_result lease_open(struct session *session, uint64_t request_id, const char *name, bool write,
+			     struct lease_record **ret_record)
 {
-	struct zone *zone = alloc->zone->zone;
-	unsigned worker = alloc->session->shard->index;
-
-	while (alloc->n_done < alloc->n_items) {
-		enum lease_result result;
-		struct run run;
-
-		if (zone_take(zone, worker, alloc->n_pages[alloc->n_done], alloc->align_pages, &run) != 0)
-			return LEASE_WAIT;
-		result = enter(alloc, run);
-		if (result != LEASE_OK) {
-			zone_put_clean(zone, worker, run);
-			lease_alloc_unwind(alloc);
-			return result;
-		}
-	}
-	return LEASE_OK;
-}
-
-enum lease_result lease_alloc_start(struct lease_alloc *alloc)
-{
-	struct session *session = alloc->session;
+	struct shard *shard = session->shard;
+	struct shares *shares = ledger_shares(shard->ledger);
+	const struct share_who who = {session->peer.uid, session->peer.gid, session->peer.groups,
+				      session->peer.n_groups};
 	enum lease_result result;
-	uint64_t max_pages;
+	struct session_zone *mine;
+	struct share_terms terms;
+	struct share_runs runs;
+	uint64_t share;
 
-	alloc->n_done = 0;
-	alloc->failed_pages = alloc->n_pages[0];
-	result = session_get_zone(session, alloc->pool, &alloc->zone);
+	result = result_of_share(shares_open(shares, name, &who, write, &share, &terms, &runs));
 	if (result != LEASE_OK)
 		return result;
-	max_pages = session->shard->pools[alloc->pool]->config.max_pages;
-	if (alloc->align_pages == 0)
-		alloc->align_pages = 1;
-	if (alloc->align_pages & (alloc->align_pages - 1) || alloc->align_pages > max_pages)
-		return LEASE_BAD_ALIGN;
-	for (uint32_t i = 0; i < alloc->n_items; i++)
-		if (alloc->n_pages[i] == 0 || alloc->n_pages[i] > max_pages) {
-			alloc->failed_pages = alloc->n_pages[i];
-			return LEASE_BAD_SIZE;
-		}
-	if (alloc->name[0] && ledger_name_find(session->shard->ledger, alloc->name) != 0)
-		return LEASE_NAME_TAKEN;
-	return go_on(alloc);
-}
-
-static void supplied(struct supply *supply);
-
-static void wait_for_next(struct lease_alloc *alloc)
-{
-	alloc->supply = (struct supply){
-		.zone = alloc->zone->zone,
-		.worker = alloc->session->shard->index,
-		.n_pages = alloc->n_pages[alloc->n_done],
-		.align_pages = alloc->align_pages,
-		.done = supplied,
-	};
-	supply_post(&alloc->supply);
-}
-
-void lease_alloc_wait(struct lease_alloc *alloc)
-{
-	struct session *session = alloc->session;
-
-	alloc->next = session->allocs;
-	session->allocs = alloc;
-	session->shard->n_allocs_waiting++;
-	wait_for_next(alloc);
-}
-
-static enum lease_result result_of(enum supply_result result)
-{
-	static const enum lease_result results[] = {
-		[SUPPLY_GRANTED] = LEASE_OK,          [SUPPLY_OVER_QUOTA] = LEASE_OVER_QUOTA,
-		[SUPPLY_POOL_FULL] = LEASE_POOL_FULL, [SUPPLY_KERNEL_SHORT] = LEASE_KERNEL_SHORT,
-		[SUPPLY_NO_MEMORY] = LEASE_NO_MEMORY,
-	};
-
-	return results[result];
-}
-
-/* The stocker's answer for one item, on the session's worker. */
-static void supplied(struct supply *supply)
-{
-	struct lease_alloc *alloc =
-		(struct lease_alloc *)((char *)supply - offsetof(struct lease_alloc, supply));
-	struct session *session = alloc->session;
-	enum lease_result result = result_of(supply->result);
-	struct lease_alloc **link;
-
+	result = (enum lease_result)session_get_zone(session, terms.pool, &mine);
+	if (result == LEASE_OK && !charge(mine->zone, shard->index, false))
+		result = LEASE_TOO_MANY;
 	if (result == LEASE_OK) {
-		result = session->ending ? LEASE_NOT_ALLOWED : enter(alloc, supply->run);
-		if (result != LEASE_OK)
-			zone_put_clean(supply->zone, supply->worker, supply->run);
+		*ret_record = enter_opened(session, request_id, share, write, &terms, &runs);
+		if (*ret_record)
+			return LEASE_OK;
+		discharge(mine->zone, shard->index, false);
+		result = LEASE_NO_MEMORY;
 	}
-	if (result == LEASE_OK) {
-		result = go_on(alloc);
-		if (result == LEASE_WAIT) {
-			wait_for_next(alloc);
-			return;
-		}
-	} else {
-		lease_alloc_unwind(alloc);
-	}
-	for (link = &session->allocs; *link != alloc; link = &(*link)->next)
-		;
-	*link = alloc->next;
-	session->shard->n_allocs_waiting--;
-	alloc->done(alloc, result);
+	if (shares_leave(shares, share, &runs))
+		put_runs(shard, pool_zone_find(shard->pools[terms.pool], terms.tenant), terms.sole,
+			 &runs.list, true);
+	return result;
 }
 
-bool lease_alloc_find_again(struct lease_alloc *alloc)
+/* ---- trim and grow ---- */
+
+enum lease_result lease_may_change(struct session *session, const struct lease_record *record)
 {
-	struct ledger *ledger = alloc->session->shard->ledger;
-	uint32_t n_found = 0;
-
-	for (uint32_t slot = alloc->session->first_lease; slot != LEDGER_NIL && n_found < alloc->n_items;) {
-		struct lease_record *record = ledger_at(ledger, slot);
-
-		if (record->request_id == alloc->request_id && record->request_item < alloc->n_items) {
-			alloc->records[record->request_item] = record;
-			n_found++;
-		}
-		slot = record->next;
-	}
-	return n_found == alloc->n_items;
+	if (record->opened ||
+	    (record->share && shares_has_others(ledger_shares(session->shard->ledger), record->share)))
+		return LEASE_BUSY;
+	return LEASE_OK;
 }
 
-bool lease_alloc_is_waiting(const struct session *session, uint64_t request_id)
+/* Make the lease's pages these, in its share and its chain. On failure they are what they were. */
+static enum lease_result change_runs(struct session *session, struct lease_record *record,
+				     const struct share_runs *old, const struct share_runs *new)
 {
-	for (const struct lease_alloc *alloc = session->allocs; alloc; alloc = alloc->next)
-		if (alloc->request_id == request_id)
-			return true;
-	return false;
+	struct shard *shard = session->shard;
+	const uint64_t old_pages = record->lease_pages;
+	int r = chain_reserve(shard->ledger, shard->index, record, new->list.n);
+
+	if (r == 0 && record->share)
+		r = shares_set_runs(ledger_shares(shard->ledger), record->share, new);
+	chain_set(shard->ledger, shard->index, record, r == 0 ? new : old);
+	count_pages(session, record, false, old_pages);
+	count_pages(session, record, true, record->lease_pages);
+	return result_of_share(r);
+}
+
+/* The first `n_pages` of the runs; what is behind goes to *ret_rest, but for the tail of a run that stays:
+ * *ret_cut. */
+static void split_runs(const struct share_runs *runs, uint64_t n_pages, struct share_runs *ret_kept,
+		       struct run_list *ret_rest, struct run *ret_cut)
+{
+	ret_kept->list.n = ret_rest->n = 0;
+	*ret_cut = (struct run){0};
+	for (unsigned i = 0; i < runs->list.n; i++) {
+		struct run run = runs->list.runs[i];
+
+		if (n_pages == 0) {
+			ret_rest->runs[ret_rest->n++] = run;
+			continue;
+		}
+		if (run.n_pages > n_pages) {
+			*ret_cut = (struct run){run.address + n_pages, run.n_pages - n_pages};
+			run.n_pages = n_pages;
+		}
+		ret_kept->list.runs[ret_kept->list.n] = run;
+		ret_kept->arenas[ret_kept->list.n++] = runs->arenas[i];
+		n_pages -= run.n_pages;
+	}
+}
+
+enum lease_result lease_trim(struct session *session, struct lease_record *record, uint64_t n_pages)
+{
+	struct shard *shard = session->shard;
+	struct zone *zone = holder_zone(session, record);
+	struct share_runs old, kept;
+	struct run_list rest;
+	enum lease_result result;
+	struct run cut;
+
+	hp_assert(n_pages > 0 && n_pages <= record->lease_pages);
+	chain_get(shard->ledger, record, &old);
+	split_runs(&old, n_pages, &kept, &rest, &cut);
+	result = change_runs(session, record, &old, &kept);
+	if (result != LEASE_OK)
+		return result;
+	put_runs(shard, zone, record->sole, &rest, true);
+	if (cut.n_pages == 0)
+		return LEASE_OK;
+	if (record->sole)
+		pool_trim_sole(zone, kept.list.runs[kept.list.n - 1],
+			       kept.list.runs[kept.list.n - 1].n_pages);
+	else
+		zone_put(zone, shard->index, cut, true);
+	shard->has_freed |= !record->sole;
+	return LEASE_OK;
+}
+
+enum lease_result lease_append(struct session *session, struct lease_record *record,
+			       const struct run_list *runs)
+{
+	struct share_runs old, new;
+
+	chain_get(session->shard->ledger, record, &old);
+	new = old;
+	if (old.list.n + runs->n > RUN_LIST_MAX)
+		return LEASE_POOL_FULL;
+	for (unsigned i = 0; i < runs->n; i++)
+		add_run(holder_zone(session, record)->pool, &new, runs->runs[i]);
+	return change_runs(session, record, &old, &new);
 }
 
 /* ---- ending ---- */
 
-/* The pages may be reused: freed by the holder, or the holder is dead. */
-static void end(struct shard *shard, struct zone *zone, struct lease_record *record)
+/* The pages may be reused: freed by the holder, or the holder is dead. The last holder of a named lease puts
+ * them. */
+static void end(struct shard *shard, struct zone *holder, struct lease_record *record, bool hot)
 {
-	struct run run = run_of(record);
+	struct shares *shares = ledger_shares(shard->ledger);
+	struct pool *pool = shard->pools[record->pool];
+	struct zone *zone = record->opened ? NULL : holder;
+	const bool sole = record->sole, named = record->share && !record->opened;
+	const uint32_t tenant = record->tenant;
+	struct share_runs runs;
 
-	atomic_fetch_sub_explicit(&zone->workers[shard->index].n_leases, 1, memory_order_relaxed);
+	if (!record->share)
+		chain_get(shard->ledger, record, &runs);
+	else if (named)
+		shares_end_name(shares, record->share);
+	if (record->share && !shares_leave(shares, record->share, &runs))
+		runs.list.n = 0;
 	strike_out(shard, record);
-	zone_put(zone, shard->index, run, true);
-	shard->has_freed = true;
+	discharge(holder, shard->index, named);
+	if (runs.list.n > 0)
+		put_runs(shard, zone ? zone : pool_zone_find(pool, tenant), sole, &runs.list, hot);
 }
 
-enum lease_result lease_free(struct session *session, uint64_t id)
+enum lease_result lease_find(struct session *session, uint64_t id, struct lease_record **ret_record)
 {
 	struct shard *shard = session->shard;
-	struct lease_record *record;
 	unsigned worker;
 	int r;
 
@@ -281,13 +477,35 @@ enum lease_result lease_free(struct session *session, uint64_t id)
 		return LEASE_NEVER;
 	if (worker != shard->index)
 		return LEASE_NOT_HOLDER;
-	r = ledger_find(shard->ledger, id, &record);
+	r = ledger_find(shard->ledger, id, ret_record);
 	if (r != 0)
-		return r == LEDGER_NEVER ? LEASE_NEVER : LEASE_OK;
-	if (record->session != session->id)
-		return LEASE_NOT_HOLDER;
+		return r == LEDGER_NEVER ? LEASE_NEVER : LEASE_ENDED;
+	return (*ret_record)->session == session->id ? LEASE_OK : LEASE_NOT_HOLDER;
+}
+
+struct lease_record *lease_find_request(const struct session *session, uint64_t request_id)
+{
+	struct ledger *ledger = session->shard->ledger;
+
+	for (uint32_t slot = session->first_lease; slot != LEDGER_NIL;) {
+		struct lease_record *record = ledger_at(ledger, slot);
+
+		if (record->request_id == request_id)
+			return record;
+		slot = record->next;
+	}
+	return NULL;
+}
+
+enum lease_result lease_free(struct session *session, uint64_t id, bool hot)
+{
+	struct lease_record *record;
+	enum lease_result result = lease_find(session, id, &record);
+
+	if (result != LEASE_OK)
+		return result == LEASE_ENDED ? LEASE_OK : result;
 	unlink_record(session, record);
-	end(shard, session->zones[record->pool].zone, record);
+	end(session->shard, holder_zone(session, record), record, hot);
 	return LEASE_OK;
 }
 
@@ -295,7 +513,7 @@ static void end_detached(struct shard *shard, struct lease_record *record)
 {
 	struct zone *zone = pool_zone_find(shard->pools[record->pool], record->tenant);
 
-	end(shard, zone, record);
+	end(shard, zone, record, true);
 	pool_zone_unref(zone);
 }
 
@@ -333,11 +551,11 @@ void lease_end_detached(struct shard *shard)
 
 void lease_holder_gone(struct session *session, struct lease_record *record)
 {
-	struct zone *zone = session->zones[record->pool].zone;
+	struct zone *zone = holder_zone(session, record);
 
 	unlink_record(session, record);
 	if (!record->detached) {
-		end(session->shard, zone, record);
+		end(session->shard, zone, record, true);
 		return;
 	}
 	lease_move(record, LEASE_DETACHED);
@@ -354,4 +572,74 @@ enum lease_state lease_state_of(struct shard *shard, const struct lease_record *
 		return (enum lease_state)record->state;
 	session = session_find(shard, record->session);
 	return session && session->connection ? LEASE_LEASED : LEASE_ORPHANED;
+}
+
+/* ---- eviction ---- */
+
+/* Pages of condemned arenas that no lease has any more. */
+static void put_evicted(struct shard *shard, struct zone *zone, const struct run_list *runs)
+{
+	for (unsigned i = 0; i < runs->n; i++) {
+		struct run_list one = {.n = 1, .runs = {runs->runs[i]}};
+
+		put_runs(shard, zone, pool_arena(zone->pool, run_slot(runs->runs[i]))->sole, &one, false);
+	}
+}
+
+void lease_evict_shares(struct shard *shard, struct zone *zone, uint64_t arena)
+{
+	struct run_list runs;
+
+	while (shares_drop_arena(ledger_shares(shard->ledger), arena, &runs))
+		put_evicted(shard, zone, &runs);
+}
+
+/* What is in one of these arenas, and what is not. */
+static void part_runs(const struct share_runs *runs, const uint64_t *arenas, unsigned n_arenas,
+		      struct share_runs *ret_kept, struct run_list *ret_lost)
+{
+	ret_kept->list.n = ret_lost->n = 0;
+	for (unsigned i = 0; i < runs->list.n; i++) {
+		unsigned k = 0;
+
+		while (k < n_arenas && arenas[k] != runs->arenas[i])
+			k++;
+		if (k < n_arenas) {
+			ret_lost->runs[ret_lost->n++] = runs->list.runs[i];
+			continue;
+		}
+		ret_kept->list.runs[ret_kept->list.n] = runs->list.runs[i];
+		ret_kept->arenas[ret_kept->list.n++] = runs->arenas[i];
+	}
+}
+
+enum lease_eviction lease_evict(struct shard *shard, struct lease_record *record, const uint64_t *arenas,
+				unsigned n_arenas)
+{
+	struct session *session = record->session ? session_find(shard, record->session) : NULL;
+	const uint64_t old_pages = record->lease_pages;
+	struct share_runs runs, kept;
+	struct run_list lost;
+
+	chain_get(shard->ledger, record, &runs);
+	part_runs(&runs, arenas, n_arenas, &kept, &lost);
+	if (lost.n == 0)
+		return LEASE_UNTOUCHED;
+	chain_set(shard->ledger, shard->index, record, &kept);
+	if (session) {
+		count_pages(session, record, false, old_pages);
+		count_pages(session, record, true, record->lease_pages);
+	}
+	/* A named lease's pages have left its share already. */
+	if (!record->share)
+		put_evicted(shard, pool_zone_find(shard->pools[record->pool], record->tenant), &lost);
+	if (kept.list.n > 0)
+		return LEASE_CUT;
+	if (session) {
+		unlink_record(session, record);
+		end(shard, holder_zone(session, record), record, false);
+	} else {
+		end_detached(shard, record);
+	}
+	return LEASE_EVICTED;
 }

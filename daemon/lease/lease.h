@@ -1,7 +1,8 @@
-/* lease.h - granting and ending leases: the only place where pools and the ledger meet.
+/* lease.h - leases as records of the ledger with their pages: granting, freeing, ending. The only room where
+ * pools and the ledger meet.
  *
  * Everything runs on the worker that owns the session, or the record. Expected outcomes are positive; rpc
- * turns them into what the client reads.
+ * turns them into what the client reads. What may have to wait for pages is in request.h.
  */
 #pragma once
 
@@ -10,15 +11,14 @@
 
 #include "daemon/lease/session.h"
 #include "daemon/ledger/ledger.h"
-#include "daemon/pool/stocker.h"
-
-#define LEASE_MAX_BATCH 256 /* items of one request */
+#include "daemon/ledger/shares.h"
 
 enum lease_result {
 	LEASE_OK = 0,
 	LEASE_WAIT, /* with the stocker; done() will be called */
 	LEASE_NO_POOL,
-	LEASE_NOT_ALLOWED, /* the pool does not admit this peer; or not your lease and you are no admin */
+	LEASE_NOT_ALLOWED, /* the pool, or the named lease, does not admit this peer; or not your lease and no
+			      admin */
 	LEASE_BAD_SIZE,    /* zero pages, or more than the pool can ever have */
 	LEASE_BAD_ALIGN,   /* not a power of two */
 	LEASE_OVER_QUOTA,
@@ -28,51 +28,60 @@ enum lease_result {
 	LEASE_NO_MEMORY,
 	LEASE_NEVER, /* there never was such a lease */
 	LEASE_NOT_HOLDER,
+	LEASE_ENDED,
+	LEASE_NO_NAME,   /* nothing of that name can be opened */
+	LEASE_BUSY,      /* others hold it too, or it is not this holder's to change */
+	LEASE_TIMED_OUT, /* no pages until the deadline */
+	LEASE_DRAINING,
+	LEASE_NOT_REVOCABLE,
+	LEASE_TOO_MANY, /* the tenant's quota of leases or names */
 };
 
-/* One Alloc on its way: all items are leased, or none. Made by the caller, whose it stays. */
-struct lease_alloc {
-	/* the request */
-	struct session *session;
+/* Where a lease's pages are. */
+void lease_get_runs(struct ledger *ledger, const struct lease_record *record, struct share_runs *ret);
+
+/* What a new lease is, beside its pages. */
+struct lease_birth {
 	uint64_t request_id;
-	uint32_t pool;
-	uint32_t n_items; /* 1 ... LEASE_MAX_BATCH */
-	uint64_t align_pages;
-	bool detached;
-	char name[LEDGER_NAME_MAX + 1]; /* "": anonymous; else n_items is 1 */
-	uint64_t n_pages[LEASE_MAX_BATCH];
-
-	/* the result */
-	struct lease_record *records[LEASE_MAX_BATCH];
-	uint64_t failed_pages; /* of the item that failed */
-
-	/* while it waits */
-	void (*done)(struct lease_alloc *alloc, enum lease_result result); /* on the session's worker */
-	struct lease_alloc *next;
-	uint32_t n_done;
-	struct session_zone *zone;
-	struct supply supply;
+	uint16_t request_item;
+	uint16_t pool;
+	uint64_t deadline_ns; /* 0: none */
+	bool detached, sole, revocable;
+	const char *name;                /* "": none */
+	const struct share_terms *terms; /* of the name; its tenant, pool and so on are filled in here */
 };
+/* Enter the lease of these pages, which are out, of session->zones[birth->pool]. LEASE_OK, LEASE_NAME_TAKEN,
+ * LEASE_TOO_MANY or LEASE_NO_MEMORY: then the pages are still the caller's. */
+enum lease_result lease_enter(struct session *session, const struct lease_birth *birth,
+			      const struct run_list *runs, struct lease_record **ret_record);
+/* It was not granted after all, no client ever saw it: its pages are free again as they were. */
+void lease_unenter(struct session *session, struct lease_record *record);
+/* The pages that were taken for a lease go back untouched. */
+void lease_put_back(struct zone *zone, unsigned worker, bool sole, const struct run_list *runs);
 
-/* Lease what can be had at once. The arrays need not be cleared beforehand. LEASE_WAIT: nothing is lost, go
- * on with lease_alloc_wait(), with the struct at an address where it can stay. */
-enum lease_result lease_alloc_start(struct lease_alloc *alloc);
-/* Wait for the rest in the stocker's queue, then call done(). When the session has ended meanwhile, the
- * result is LEASE_NOT_ALLOWED and nothing is leased. */
-void lease_alloc_wait(struct lease_alloc *alloc);
+/* Hold a named lease that somebody else has made. LEASE_OK and a record, LEASE_NO_NAME, LEASE_NOT_ALLOWED,
+ * LEASE_TOO_MANY, LEASE_DRAINING or LEASE_NO_MEMORY. */
+enum lease_result lease_open(struct session *session, uint64_t request_id, const char *name, bool write,
+			     struct lease_record **ret_record);
 
-/* Instead of waiting: give back what was leased already. */
-void lease_alloc_unwind(struct lease_alloc *alloc);
+/* Give back all but the first `n_pages` of the session's lease. LEASE_OK, LEASE_BUSY, LEASE_NO_MEMORY. */
+enum lease_result lease_trim(struct session *session, struct lease_record *record, uint64_t n_pages);
+/* Append pages to it, which are out, of the same zone. LEASE_OK, LEASE_BUSY, LEASE_NO_MEMORY: then they are
+ * still the caller's. */
+enum lease_result lease_append(struct session *session, struct lease_record *record,
+			       const struct run_list *runs);
+/* May it be trimmed or grown? LEASE_OK or LEASE_BUSY. */
+enum lease_result lease_may_change(struct session *session, const struct lease_record *record);
 
-/* The items of this request if it was granted before (its reply got lost with the connection): fills
- * alloc->records and returns true. */
-bool lease_alloc_find_again(struct lease_alloc *alloc);
-/* A request with this id is still waiting. */
-bool lease_alloc_is_waiting(const struct session *session, uint64_t request_id);
+/* The lease that an earlier request of the session's has made, or NULL. */
+struct lease_record *lease_find_request(const struct session *session, uint64_t request_id);
+/* The session's own lease: LEASE_OK and the record, LEASE_ENDED, LEASE_NEVER, or LEASE_NOT_HOLDER. */
+enum lease_result lease_find(struct session *session, uint64_t id, struct lease_record **ret_record);
 
-/* The holder frees a lease. LEASE_OK (ended before: OK as well), LEASE_NEVER, or LEASE_NOT_HOLDER when it is
- * not this session's: try lease_free_detached() on the worker that owns the record. */
-enum lease_result lease_free(struct session *session, uint64_t id);
+/* The holder frees a lease; `hot`: its pages are likely to be asked for again soon. LEASE_OK (ended before:
+ * OK as well), LEASE_NEVER, or LEASE_NOT_HOLDER when it is not this session's: try lease_free_detached() on
+ * the worker that owns the record. */
+enum lease_result lease_free(struct session *session, uint64_t id, bool hot);
 /* Somebody frees a lease that nobody holds. LEASE_NOT_HOLDER with *ret_pid when somebody does;
  * LEASE_NOT_ALLOWED when it is another user's and this one is no admin. */
 enum lease_result lease_free_detached(struct shard *shard, const struct peer *peer, bool is_admin,
@@ -84,5 +93,24 @@ void lease_holder_gone(struct session *session, struct lease_record *record);
 /* The daemon stops: all detached leases of this worker end. */
 void lease_end_detached(struct shard *shard);
 
+/* Ending leases against their holders' will: what lies in arenas that were condemned. Rule 2: a living holder
+ * may write to its pages as long as the file is not truncated. So pages that are taken out of a lease like
+ * this never become free one by one: their arena leaves whole. What the lease has in other arenas it keeps,
+ * until its holder lets go. */
+enum lease_eviction {
+	LEASE_UNTOUCHED, /* it has nothing there */
+	LEASE_CUT,       /* it has lost pages, and goes on with the others */
+	LEASE_EVICTED,   /* it has lost all, and has ended */
+};
+/* Named leases first, once for each arena: whoever opens one from now on gets none of its pages. */
+void lease_evict_shares(struct shard *shard, struct zone *zone, uint64_t arena);
+/* Then, on each worker, every record. */
+enum lease_eviction lease_evict(struct shard *shard, struct lease_record *record, const uint64_t *arenas,
+				unsigned n_arenas);
+
 /* What the lease's state is, seen with its session. */
 enum lease_state lease_state_of(struct shard *shard, const struct lease_record *record);
+
+/* Whether a lease on these terms can be had with pages of arenas that others share. */
+bool lease_needs_sole(const struct pool *pool, bool revocable, bool has_deadline,
+		      const struct share_terms *terms);

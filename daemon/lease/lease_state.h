@@ -9,6 +9,7 @@
  *     leased, orphaned -> none     the holder freed it, said goodbye or has died: the pages are dirty
  *     leased, orphaned -> detached the same, when the lease was made to live on
  *     detached -> none             its owner or an admin freed it
+ *     none -> part -> none         not a lease, one more run of one: with that
  */
 #pragma once
 
@@ -18,10 +19,11 @@
 static inline bool lease_may_move(enum lease_state from, enum lease_state to)
 {
 	static const unsigned moves[] = {
-		[LEASE_NONE] = 1u << LEASE_LEASED,
+		[LEASE_NONE] = 1u << LEASE_LEASED | 1u << LEASE_PART,
 		[LEASE_LEASED] = 1u << LEASE_ORPHANED | 1u << LEASE_NONE | 1u << LEASE_DETACHED,
 		[LEASE_ORPHANED] = 1u << LEASE_LEASED | 1u << LEASE_NONE | 1u << LEASE_DETACHED,
 		[LEASE_DETACHED] = 1u << LEASE_NONE,
+		[LEASE_PART] = 1u << LEASE_NONE,
 	};
 
 	return moves[from] & 1u << to;
@@ -35,7 +37,7 @@ static inline void lease_move(struct lease_record *record, enum lease_state to)
 
 static inline const char *lease_state_name(enum lease_state state)
 {
-	static const char *const names[] = {"none", "leased", "orphaned", "detached"};
+	static const char *const names[] = {"none", "leased", "orphaned", "detached", "part"};
 
 	return names[state];
 }

@@ -1,7 +1,10 @@
 noinst_LTLIBRARIES += liblease.la
 liblease_la_SOURCES = \
 	daemon/lease/audit.h daemon/lease/audit.c \
+	daemon/lease/chain.h daemon/lease/chain.c \
+	daemon/lease/deadlines.h daemon/lease/deadlines.c \
 	daemon/lease/lease.h daemon/lease/lease.c \
 	daemon/lease/lease_state.h \
+	daemon/lease/request.h daemon/lease/request.c \
 	daemon/lease/seats.h daemon/lease/seats.c \
 	daemon/lease/session.h daemon/lease/session.c

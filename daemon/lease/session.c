@@ -13,6 +13,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/lease/lease.h"
 #include "daemon/lease/lease_state.h"
+#include "daemon/lease/request.h"
 #include "daemon/lease/session.h"
 
 /* The client's word for itself goes into tables and terminals. */
@@ -69,7 +70,7 @@ struct session *session_free(struct session *session)
 	if (!session)
 		return NULL;
 	hp_assert_alive(session, SESSION_MAGIC);
-	hp_assert(session->n_leases == 0 && !session->allocs && !session->connection && !session->watch);
+	hp_assert(session->n_leases == 0 && !session->requests && !session->connection && !session->watch);
 	shard = session->shard;
 	tdelete(session, &shard->by_id, compare_id);
 	if (session->prev)
@@ -141,10 +142,12 @@ void session_set_connection(struct session *session, void *connection)
 
 bool session_end(struct session *session, unsigned max_leases)
 {
+	if (!session->ending || session->requests)
+		lease_requests_cancel(session);
 	session->ending = true;
 	while (session->first_lease != LEDGER_NIL && max_leases-- > 0)
 		lease_holder_gone(session, ledger_at(session->shard->ledger, session->first_lease));
-	return session->first_lease == LEDGER_NIL && !session->allocs;
+	return session->first_lease == LEDGER_NIL && !session->requests;
 }
 
 int session_get_zone(struct session *session, uint32_t index, struct session_zone **ret)
@@ -163,13 +166,13 @@ int session_get_zone(struct session *session, uint32_t index, struct session_zon
 		mine->zone = pool_zone_get(pool, &session->peer);
 		if (!mine->zone)
 			return LEASE_NO_MEMORY;
-		mine->n_gone_told = atomic_load(&mine->zone->n_gone);
+		mine->n_gone_told = atomic_load(&pool->n_gone);
 	}
 	*ret = mine;
 	return 0;
 }
 
-int session_learn_arena(struct session_zone *mine, uint32_t slot, uint64_t arena_id)
+int session_learn_arena(struct session_zone *mine, uint32_t slot, uint64_t arena_id, bool write)
 {
 	if (slot >= mine->known_room) {
 		uint32_t room = slot + slot / 2 + 8;
@@ -181,35 +184,43 @@ int session_learn_arena(struct session_zone *mine, uint32_t slot, uint64_t arena
 		mine->known = known;
 		mine->known_room = room;
 	}
-	mine->known[slot] = arena_id;
+	if (!session_knows_arena(mine, slot, arena_id, write))
+		mine->known[slot] = arena_id << 1 | write;
 	return 0;
 }
 
-/* Writes ids of one zone; returns true when all of them are told. */
-static bool forget_gone(struct session_zone *mine, uint64_t *ids, unsigned room, unsigned *n)
+bool session_find_arena(const struct session *session, uint64_t arena_id, unsigned *ret_pool,
+			uint32_t *ret_slot, bool *ret_write)
 {
-	struct zone *zone = mine->zone;
-	bool all_told = true;
+	for (unsigned i = 0; arena_id != 0 && i < session->shard->n_pools; i++) {
+		const struct session_zone *mine = &session->zones[i];
 
-	lock_take(&zone->lock);
+		for (uint32_t slot = 0; slot < mine->known_room; slot++)
+			if (mine->known[slot] >> 1 == arena_id) {
+				*ret_pool = i;
+				*ret_slot = slot;
+				*ret_write = mine->known[slot] & 1;
+				return true;
+			}
+	}
+	return false;
+}
+
+/* Writes ids of one pool; returns true when all of them are told. */
+static bool forget_gone(const struct pool *pool, struct session_zone *mine, uint64_t *ids, unsigned room,
+			unsigned *n)
+{
 	for (uint32_t slot = 0; slot < mine->known_room; slot++) {
-		bool lives = false;
+		const uint64_t id = mine->known[slot] >> 1;
 
-		if (!mine->known[slot])
+		if (id == 0 || pool_has_arena(pool, slot, id))
 			continue;
-		for (unsigned i = 0; i < zone->n_arenas && !lives; i++)
-			lives = zone->arenas[i]->id == mine->known[slot];
-		if (lives)
-			continue;
-		if (*n == room) {
-			all_told = false;
-			break;
-		}
-		ids[(*n)++] = mine->known[slot];
+		if (*n == room)
+			return false;
+		ids[(*n)++] = id;
 		mine->known[slot] = 0;
 	}
-	lock_drop(&zone->lock);
-	return all_told;
+	return true;
 }
 
 unsigned session_forget_gone(struct session *session, uint64_t *ids, unsigned room)
@@ -218,10 +229,10 @@ unsigned session_forget_gone(struct session *session, uint64_t *ids, unsigned ro
 
 	for (unsigned i = 0; i < session->shard->n_pools; i++) {
 		struct session_zone *mine = &session->zones[i];
-		uint64_t n_gone =
-			mine->zone ? atomic_load_explicit(&mine->zone->n_gone, memory_order_acquire) : 0;
+		const struct pool *pool = session->shard->pools[i];
+		uint64_t n_gone = mine->zone ? atomic_load_explicit(&pool->n_gone, memory_order_acquire) : 0;
 
-		if (mine->zone && n_gone != mine->n_gone_told && forget_gone(mine, ids, room, &n))
+		if (mine->zone && n_gone != mine->n_gone_told && forget_gone(pool, mine, ids, room, &n))
 			mine->n_gone_told = n_gone;
 	}
 	return n;

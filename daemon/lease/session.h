@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "daemon/lease/deadlines.h"
 #include "daemon/lease/seats.h"
 #include "daemon/ledger/ledger.h"
 #include "daemon/pool/pool.h"
@@ -22,7 +23,7 @@
 #define SESSION_CLIENT_MAX  32 /* bytes of the client's own name */
 #define SHARD_MAX           64 /* workers: a session's id ends with its worker's index */
 
-struct lease_alloc;
+struct lease_request;
 
 struct shard {
 	/* constant */
@@ -36,8 +37,8 @@ struct shard {
 	struct session *first, *last; /* by age, ids ascending */
 	void *by_id;                  /* a tree of the same */
 	uint64_t last_sequence;
-	uint64_t now_ns;           /* of the worker's current turn: one clock read serves all its frames */
-	unsigned n_allocs_waiting; /* in the stocker's hands */
+	uint64_t now_ns;             /* of the worker's current turn: one clock read serves all its frames */
+	struct deadlines deadlines;  /* its leases that end by themselves */
 	bool has_freed; /* freed runs may lie in this worker's caches: shard_flush_freed() is due */
 };
 
@@ -45,9 +46,10 @@ struct shard {
 struct session_zone {
 	struct zone *zone; /* NULL: not used yet; a reference */
 	uint64_t n_pages;  /* held */
-	uint64_t *known;   /* by arena slot: id of the arena whose descriptor the client has, 0: none */
+	uint64_t *known;   /* by arena slot: the arena whose descriptor the client has; see
+			      session_learn_arena() */
 	uint32_t known_room;
-	uint64_t n_gone_told; /* zone->n_gone when we last told the client */
+	uint64_t n_gone_told; /* pool->n_gone when we last told the client */
 };
 
 struct session {
@@ -69,8 +71,8 @@ struct session {
 	bool ending;          /* the process is dead or said goodbye: no new leases */
 	uint32_t first_lease; /* slot of the newest; LEDGER_NIL */
 	uint64_t n_leases, n_pages, n_requests;
-	struct lease_alloc *allocs;  /* waiting */
-	struct session_zone zones[]; /* by pool index */
+	struct lease_request *requests; /* waiting */
+	struct session_zone zones[];    /* by pool index */
 };
 
 /* Takes over the seat, the groups and the pidfd on success. `client` is cut and cleaned of control
@@ -98,13 +100,20 @@ struct session *session_free(struct session *session);
 /* This session's part of a pool. Returns 0, LEASE_NO_POOL, LEASE_NOT_ALLOWED or LEASE_NO_MEMORY (lease.h). */
 int session_get_zone(struct session *session, uint32_t pool, struct session_zone **ret);
 
-/* Does the client have this arena's descriptor? */
-static inline bool session_knows_arena(const struct session_zone *zone, uint32_t slot, uint64_t arena_id)
+/* Does the client have this arena's descriptor, one that can do as much? Ids are kept shifted, with a bit for
+ * writing.
+ */
+static inline bool session_knows_arena(const struct session_zone *zone, uint32_t slot, uint64_t arena_id,
+				       bool write)
 {
-	return slot < zone->known_room && zone->known[slot] == arena_id;
+	return slot < zone->known_room && zone->known[slot] >> 1 == arena_id &&
+	       (zone->known[slot] & 1) >= write;
 }
 /* It will: its descriptor is on the way. -ENOMEM, or 0. */
-int session_learn_arena(struct session_zone *zone, uint32_t slot, uint64_t arena_id);
+int session_learn_arena(struct session_zone *zone, uint32_t slot, uint64_t arena_id, bool write);
+/* Which of its pools and slots has this arena, and may it be written? False: it was never shown. */
+bool session_find_arena(const struct session *session, uint64_t arena_id, unsigned *ret_pool,
+			uint32_t *ret_slot, bool *ret_write);
 /* Arenas that the client knows and that are gone: each is told once. Returns how many ids were written. */
 unsigned session_forget_gone(struct session *session, uint64_t *ret_arena_ids, unsigned room);
 

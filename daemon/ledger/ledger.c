@@ -8,7 +8,7 @@
 #include "daemon/base/assert.h"
 #include "daemon/base/lock.h"
 #include "daemon/ledger/ledger.h"
-#include "daemon/ledger/names.h"
+#include "daemon/ledger/shares.h"
 
 #define N_CHUNKS       ((1u << LEDGER_SLOT_BITS) / LEDGER_CHUNK_SLOTS)
 #define MAX_GENERATION ((UINT64_C(1) << 39) - 1) /* ids stay below 2^63: JSON's integers are signed */
@@ -27,7 +27,7 @@ struct ledger {
 	uint32_t n_chunks_max;     /* constant */
 	_Atomic uint32_t n_chunks; /* written under lock */
 	struct chunk *_Atomic *chunks;
-	struct names *names; /* guarded by lock */
+	struct shares *shares; /* constant */
 	struct ledger_worker workers[];
 };
 
@@ -43,11 +43,11 @@ struct ledger *ledger_new(unsigned n_workers, uint64_t max_leases)
 	ledger = memset(memory, 0, bytes);
 	ledger->n_chunks_max = n_chunks < N_CHUNKS ? (uint32_t)n_chunks : N_CHUNKS;
 	ledger->chunks = calloc(ledger->n_chunks_max, sizeof(*ledger->chunks));
-	ledger->names = names_new();
+	ledger->shares = shares_new();
 	lock_init(&ledger->lock, LOCK_LEDGER);
 	for (unsigned i = 0; i < n_workers; i++)
 		ledger->workers[i].free_slots = LEDGER_NIL;
-	if (!ledger->chunks || !ledger->names)
+	if (!ledger->chunks || !ledger->shares)
 		return ledger_free(ledger);
 	return ledger;
 }
@@ -59,7 +59,7 @@ struct ledger *ledger_free(struct ledger *ledger)
 	for (uint32_t i = 0; i < ledger->n_chunks; i++)
 		free(ledger->chunks[i]);
 	free(ledger->chunks);
-	names_free(ledger->names);
+	shares_free(ledger->shares);
 	lock_fini(&ledger->lock);
 	free(ledger);
 	return NULL;
@@ -121,7 +121,7 @@ struct lease_record *ledger_take(struct ledger *ledger, unsigned worker)
 	record = ledger_at(ledger, mine->free_slots);
 	mine->free_slots = record->next;
 	id = record->id + (UINT64_C(1) << LEDGER_SLOT_BITS);
-	*record = (struct lease_record){.id = id, .prev = LEDGER_NIL, .next = LEDGER_NIL};
+	*record = (struct lease_record){.id = id, .prev = LEDGER_NIL, .next = LEDGER_NIL, .more = LEDGER_NIL};
 	return record;
 }
 
@@ -165,36 +165,7 @@ int ledger_chunk_owner(const struct ledger *ledger, uint32_t index)
 	return chunk ? (int)chunk->worker : -1;
 }
 
-int ledger_name_take(struct ledger *ledger, const char *name, uint64_t id)
+struct shares *ledger_shares(const struct ledger *ledger)
 {
-	int r;
-
-	lock_take(&ledger->lock);
-	r = names_add(ledger->names, name, id);
-	lock_drop(&ledger->lock);
-	return r;
-}
-
-uint64_t ledger_name_find(struct ledger *ledger, const char *name)
-{
-	uint64_t id;
-
-	lock_take(&ledger->lock);
-	id = names_find(ledger->names, name);
-	lock_drop(&ledger->lock);
-	return id;
-}
-
-void ledger_name_of(struct ledger *ledger, uint64_t id, char *name)
-{
-	lock_take(&ledger->lock);
-	strcpy(name, names_of(ledger->names, id));
-	lock_drop(&ledger->lock);
-}
-
-void ledger_name_drop(struct ledger *ledger, uint64_t id)
-{
-	lock_take(&ledger->lock);
-	names_remove(ledger->names, id);
-	lock_drop(&ledger->lock);
+	return ledger->shares;
 }

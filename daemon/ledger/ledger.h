@@ -1,5 +1,8 @@
 /* ledger.h - the lease records, and the ids by which everybody names them.
  *
+ * A lease of several runs is a chain of records: the first is the lease, the others are parts of it, each a
+ * run.
+ *
  * Records are plain data without pointers, in chunks; each chunk belongs to one worker, which alone touches
  * its records, so that a lease is entered and struck out without a lock. An id is a record's slot (24 bits)
  * and its generation (39 bits): it is never used twice; a slot whose generations are used up is retired.
@@ -20,25 +23,34 @@ enum lease_state {
 	LEASE_LEASED,   /* its holder is connected */
 	LEASE_ORPHANED, /* its holder is alive and not connected */
 	LEASE_DETACHED, /* its holder has died, and it was made to live on */
+	LEASE_PART,     /* not a lease: one more run of one */
 };
 
 struct lease_record {
-	uint64_t id;      /* of the lease; of the last one when free */
-	uint64_t session; /* 0: nobody holds it */
-	uint64_t address; /* run, see pool/run.h */
-	uint64_t n_pages;
-	uint64_t arena;      /* id */
-	uint64_t request_id; /* of the Alloc that made it, and which of its items: to answer the same request
-				again */
+	uint64_t id;          /* of the lease; of the last one when free */
+	uint64_t session;     /* 0: nobody holds it */
+	uint64_t address;     /* of its first run, or the part's, see pool/run.h */
+	uint64_t n_pages;     /* there */
+	uint64_t arena;       /* there: id */
+	uint64_t lease_pages; /* in all runs */
+	uint64_t request_id;  /* of the request that made it, and which of its items: to answer the same one
+				 again */
 	uint64_t granted_ns;
-	uint32_t prev, next; /* slots: the session's list, or the worker's free list */
-	uint32_t tenant;     /* the zone's */
-	uint32_t uid, pid;   /* of who made it */
+	uint64_t deadline_ns; /* it ends by itself then; 0: it does not */
+	uint64_t share;       /* shares.h: id of the lease that made it; 0: it has no name */
+	uint32_t prev, next;  /* slots: the session's list, or the worker's free list */
+	uint32_t more;        /* slot of the part with the next run; LEDGER_NIL */
+	uint32_t due;         /* deadlines.h: place among those that have a deadline */
+	uint32_t tenant;      /* of the zone that is charged for the pages */
+	uint32_t uid, pid;    /* of who made it */
 	uint16_t request_item;
 	uint16_t pool; /* index */
 	uint8_t state; /* enum lease_state */
 	bool detached; /* shall live on when the holder dies */
-	bool named;
+	bool sole;     /* its arenas are nobody else's */
+	bool revocable;
+	bool opened;    /* somebody else's named lease: that one is charged */
+	bool read_only; /* opened for reading */
 };
 
 struct ledger;
@@ -73,15 +85,6 @@ static inline uint32_t ledger_slot(uint64_t id)
  * last. */
 int ledger_chunk_owner(const struct ledger *ledger, uint32_t chunk);
 
-/* Names, any thread. */
-enum {
-	LEDGER_NAME_TAKEN = 1,
-};
-#define LEDGER_NAME_MAX 255
-/* Returns 0, LEDGER_NAME_TAKEN or -ENOMEM. */
-int ledger_name_take(struct ledger *ledger, const char *name, uint64_t id);
-/* The id, or 0. */
-uint64_t ledger_name_find(struct ledger *ledger, const char *name);
-/* Copies the name of a named lease into `name` of LEDGER_NAME_MAX + 1 bytes; empty when it has none. */
-void ledger_name_of(struct ledger *ledger, uint64_t id, char *name);
-void ledger_name_drop(struct ledger *ledger, uint64_t id);
+struct shares;
+/* The named leases. */
+struct shares *ledger_shares(const struct ledger *ledger);

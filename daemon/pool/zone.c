@@ -274,6 +274,17 @@ int zone_take_locked(struct zone *zone, const struct want *want, struct run_list
 									: ZONE_SHORT;
 }
 
+bool zone_is_granting(struct zone *zone, const struct run_list *runs)
+{
+	bool granting = true;
+
+	lock_take(&zone->lock);
+	for (unsigned i = 0; i < runs->n; i++)
+		granting &= !arena_of(zone, runs->runs[i])->condemned;
+	lock_drop(&zone->lock);
+	return granting;
+}
+
 int zone_take_behind(struct zone *zone, struct run run, uint64_t n_more)
 {
 	struct arena *arena = arena_of(zone, run);

@@ -1,147 +1,134 @@
-/* alloc.c - Alloc and Arena: leases, and the descriptors of the arenas they lie in. */
+/* alloc.c - Alloc and Resize, which may wait for pages, and Open. */
 #include <config.h>
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/base/cleanup.h"
+#include "daemon/lease/request.h"
 #include "daemon/rpc/dispatch.h"
+#include "daemon/rpc/grants.h"
 #include "daemon/rpc/outcome.h"
-#include "proto/frame.h"
 
-#define GONE_MAX 32 /* gone arenas told in one reply; the others in the next */
+#define TIME_MAX_MS (UINT64_C(1000) * 60 * 60 * 24 * 365) /* what waits or lives longer, does so for a year */
 
-/* Fill the info of an arena whose descriptor goes out with a reply. */
-static void introduce(Hugepool__ArenaInfo *info, struct arena *arena)
+static uint64_t bounded_ms(uint64_t ms)
 {
-	*info = (Hugepool__ArenaInfo)HUGEPOOL__ARENA_INFO__INIT;
-	info->arena = arena->id;
-	info->n_pages = arena->n_pages;
-	info->page_bytes = arena->pool->config.page_bytes;
-	atomic_store(&arena->exposed, true);
+	return ms < TIME_MAX_MS ? ms : TIME_MAX_MS;
 }
 
-static uint32_t slot_of(const struct lease_record *record)
+/* A request that has waited is answered, on whatever connection the session has then. */
+static void done_waiting(struct connection *connection)
 {
-	return run_slot((struct run){.address = record->address});
+	if (connection->n_waiting > 0)
+		connection->n_waiting--;
+	connection_done_waiting(connection);
 }
 
-/* The first of these leases' arenas that the client does not have yet, or NULL. Only one descriptor goes with
- * a reply, so that those in flight are never more than connections; the client asks for the others by Arena.
- */
-static struct arena *find_new_arena(const struct connection *connection, const struct lease_alloc *alloc)
+static void refuse_waiting_again(struct connection *connection, uint64_t request_id)
 {
-	if (!connection_may_pass_fds(connection))
-		return NULL;
-	for (uint32_t i = 0; i < alloc->n_items; i++) {
-		const struct lease_record *record = alloc->records[i];
-		const struct session_zone *mine = &connection->session->zones[record->pool];
-
-		if (!session_knows_arena(mine, slot_of(record), record->arena))
-			return pool_arena(mine->zone->pool, slot_of(record));
-	}
-	return NULL;
+	connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY, "the daemon has no memory left");
 }
 
-static void reply_grants(struct connection *connection, const struct lease_alloc *alloc)
+/* ---- Alloc ---- */
+
+static void answer_alloc(struct connection *connection, const struct lease_alloc *alloc, enum lease_result result)
 {
-	struct session *session = connection->session;
-	Hugepool__AllocReply grants = HUGEPOOL__ALLOC_REPLY__INIT;
-	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
-	Hugepool__Grant grant[LEASE_MAX_BATCH], *grant_ptrs[LEASE_MAX_BATCH];
-	Hugepool__Run runs[LEASE_MAX_BATCH], *run_ptrs[LEASE_MAX_BATCH];
-	struct arena *new_arena = find_new_arena(connection, alloc);
-	Hugepool__ArenaInfo info, *info_ptr = &info;
-	uint64_t gone[GONE_MAX];
-	int r = 0;
-
-	for (uint32_t i = 0; i < alloc->n_items; i++) {
-		const struct lease_record *record = alloc->records[i];
-
-		runs[i] = (Hugepool__Run)HUGEPOOL__RUN__INIT;
-		runs[i].arena = record->arena;
-		runs[i].first_page = run_first((struct run){.address = record->address});
-		runs[i].n_pages = record->n_pages;
-		run_ptrs[i] = &runs[i];
-		grant[i] = (Hugepool__Grant)HUGEPOOL__GRANT__INIT;
-		grant[i].lease = record->id;
-		grant[i].n_runs = 1;
-		grant[i].runs = &run_ptrs[i];
-		grant_ptrs[i] = &grant[i];
-	}
-	grants.n_grants = alloc->n_items;
-	grants.grants = grant_ptrs;
-	reply.id = alloc->request_id;
-	reply.result_case = HUGEPOOL__REPLY__RESULT_ALLOC;
-	reply.alloc = &grants;
-	reply.n_gone_arenas = session_forget_gone(session, gone, GONE_MAX);
-	reply.gone_arenas = gone;
-	if (new_arena) {
-		int fd = backing_file_fd(new_arena->file);
-
-		introduce(&info, new_arena);
-		grants.n_new_arenas = 1;
-		grants.new_arenas = &info_ptr;
-		r = connection_reply(connection, &reply, &fd, 1);
-		grants.n_new_arenas = 0;
-	}
-	if (!new_arena || r < 0) /* no descriptors left for now: the client will ask for the arena */
-		connection_reply(connection, &reply, NULL, 0);
-	/* Also of arenas that did not go along: the session may ask for them. Without memory they are new
-	 * again. */
-	for (uint32_t i = 0; i < alloc->n_items; i++)
-		session_learn_arena(&session->zones[alloc->pool], slot_of(alloc->records[i]),
-				    alloc->records[i]->arena);
+	if (result == LEASE_OK)
+		grants_reply(connection, alloc->request.request_id, HUGEPOOL__REPLY__RESULT_ALLOC, alloc->records,
+			     alloc->n_items);
+	else
+		outcome_reply_alloc(connection, alloc, result);
 }
 
-/* On the heap while it waits; answered on whatever connection the session has then. */
-static void finish(struct lease_alloc *alloc, enum lease_result result)
+/* On the heap while it waits. */
+static void alloc_done(struct lease_alloc *alloc, enum lease_result result)
 {
-	struct connection *connection = alloc->session->connection;
+	struct connection *connection = alloc->request.session->connection;
 
 	if (connection) {
-		if (result == LEASE_OK)
-			reply_grants(connection, alloc);
-		else
-			outcome_reply_alloc(connection, alloc, result);
-		if (connection->n_waiting > 0)
-			connection->n_waiting--;
-		connection_done_waiting(connection);
+		answer_alloc(connection, alloc, result);
+		done_waiting(connection);
 	}
 	free(alloc);
 }
 
-/* Copy the request; the arrays are not cleared, they are large. Returns a code, OK when it makes sense. */
-static Hugepool__Code read_request(struct lease_alloc *alloc, struct session *session,
-				   const Hugepool__Request *request)
+/* What is wrong with the request by itself; NULL: nothing. */
+static const char *find_fault(const Hugepool__Alloc *asked, Hugepool__Code *ret_code)
 {
-	const Hugepool__Alloc *asked = request->alloc;
-	size_t name_bytes = strlen(asked->name) + 1;
+	const bool named = asked->name[0];
 
+	*ret_code = HUGEPOOL__CODE__TOO_MANY;
 	if (asked->n_n_pages > LEASE_MAX_BATCH)
-		return HUGEPOOL__CODE__TOO_MANY;
-	if (asked->n_n_pages == 0 || name_bytes > sizeof(alloc->name) ||
-	    (name_bytes > 1 && asked->n_n_pages != 1))
-		return HUGEPOOL__CODE__BAD_REQUEST;
-	alloc->session = session;
-	alloc->request_id = request->id;
-	alloc->pool = asked->pool;
-	alloc->n_items = (uint32_t)asked->n_n_pages;
-	alloc->align_pages = asked->align_pages;
-	alloc->detached = asked->detached;
-	alloc->done = finish;
-	memcpy(alloc->name, asked->name, name_bytes);
-	memcpy(alloc->n_pages, asked->n_pages, asked->n_n_pages * sizeof(alloc->n_pages[0]));
-	return HUGEPOOL__CODE__OK;
+		return "at most 256 items in one Alloc";
+	if (asked->max_runs > RUN_LIST_MAX)
+		return "at most 64 runs in one lease";
+	if (asked->n_n_pages * (asked->max_runs ? asked->max_runs : 1) > LEASE_MAX_RUNS)
+		return "at most 1024 runs in all leases of one Alloc: fewer items, or a smaller max_runs";
+	if (asked->n_access > SHARE_ACCESS_MAX)
+		return "at most 16 access entries in one Alloc";
+	*ret_code = HUGEPOOL__CODE__BAD_REQUEST;
+	if (asked->n_n_pages == 0 || strlen(asked->name) > SHARE_NAME_MAX || (named && asked->n_n_pages != 1))
+		return "Alloc: at least one item, and a name (at most 255 bytes) only with exactly one";
+	if (!named && (asked->mode || asked->n_access))
+		return "Alloc: mode and access are for leases with a name";
+	if (asked->mode & ~0777u)
+		return "Alloc: the mode is not one that a file could have";
+	return NULL;
 }
 
-static void wait_for_pages(struct connection *connection, struct lease_alloc *alloc)
+_Static_assert(LEASE_MAX_BATCH == 256 && RUN_LIST_MAX == 64 && LEASE_MAX_RUNS == 1024 && SHARE_ACCESS_MAX == 16 &&
+		       SHARE_NAME_MAX == 255,
+	       "the sentences say these numbers");
+
+#define MODE_DEFAULT 0600
+
+static void read_terms(struct share_terms *terms, const Hugepool__Alloc *asked)
+{
+	*terms = (struct share_terms){
+		.mode = asked->mode ? asked->mode : MODE_DEFAULT,
+		.n_access = (unsigned)asked->n_access,
+	};
+	for (unsigned i = 0; i < terms->n_access; i++)
+		terms->access[i] = (struct share_access){
+			.id = asked->access[i]->id,
+			.is_group = asked->access[i]->is_group,
+			.write = asked->access[i]->write,
+		};
+}
+
+/* Copy the request; the arrays are not cleared, they are large. */
+static void read_alloc(struct lease_alloc *alloc, struct session *session, uint64_t request_id,
+		       const Hugepool__Alloc *asked)
+{
+	alloc->request.session = session;
+	alloc->request.request_id = request_id;
+	alloc->pool = asked->pool;
+	alloc->n_items = (uint32_t)asked->n_n_pages;
+	alloc->want = (struct want){
+		.align_pages = asked->align_pages,
+		.max_runs = asked->max_runs ? asked->max_runs : 1,
+		.node = asked->node ? (int)(asked->node - 1) : -1,
+		.no_zero = asked->no_zero,
+	};
+	alloc->detached = asked->detached;
+	alloc->revocable = asked->revocable;
+	alloc->wait_ms = bounded_ms(asked->wait_ms);
+	alloc->lifetime_ms = bounded_ms(asked->lifetime_ms);
+	alloc->done = alloc_done;
+	strcpy(alloc->name, asked->name);
+	if (alloc->name[0])
+		read_terms(&alloc->terms, asked);
+	memcpy(alloc->n_pages, asked->n_pages, asked->n_n_pages * sizeof(alloc->n_pages[0]));
+}
+
+static void let_alloc_wait(struct connection *connection, struct lease_alloc *alloc)
 {
 	struct lease_alloc *waiting = malloc(sizeof(*waiting));
 
 	if (!waiting) {
 		lease_alloc_unwind(alloc);
-		outcome_reply_alloc(connection, alloc, LEASE_NO_MEMORY);
+		refuse_waiting_again(connection, alloc->request.request_id);
 		return;
 	}
 	*waiting = *alloc;
@@ -154,85 +141,103 @@ enum dispatch_result alloc_handle(struct connection *connection, const Hugepool_
 	struct session *session = connection->session;
 	enum lease_result result;
 	struct lease_alloc alloc;
+	Hugepool__Code code;
+	const char *fault = find_fault(request->alloc, &code);
 
-	switch (read_request(&alloc, session, request)) {
-	case HUGEPOOL__CODE__OK:
-		break;
-	case HUGEPOOL__CODE__TOO_MANY:
-		connection_error(connection, request->id, HUGEPOOL__CODE__TOO_MANY,
-				 "at most %d items in one Alloc", LEASE_MAX_BATCH);
-		return DISPATCH_DONE;
-	default:
-		connection_error(
-			connection, request->id, HUGEPOOL__CODE__BAD_REQUEST,
-			"Alloc: at least one item, and a name (at most %d bytes) only with exactly one",
-			LEDGER_NAME_MAX);
+	if (fault) {
+		connection_error(connection, request->id, code, "%s", fault);
 		return DISPATCH_DONE;
 	}
-	if (session->ending) {
-		connection_error(connection, request->id, HUGEPOOL__CODE__NO_SESSION, "Bye has been said");
+	if (request->again && lease_request_is_waiting(session, request->id))
 		return DISPATCH_DONE;
-	}
-	if (request->again && lease_alloc_is_waiting(session, request->id))
-		return DISPATCH_DONE;
+	read_alloc(&alloc, session, request->id, request->alloc);
 	result = request->again && lease_alloc_find_again(&alloc) ? LEASE_OK : lease_alloc_start(&alloc);
 	if (result == LEASE_WAIT)
-		wait_for_pages(connection, &alloc);
-	else if (result == LEASE_OK)
-		reply_grants(connection, &alloc);
+		let_alloc_wait(connection, &alloc);
 	else
-		outcome_reply_alloc(connection, &alloc, result);
+		answer_alloc(connection, &alloc, result);
 	return DISPATCH_DONE;
 }
 
-/* The arena's descriptor, once more. It may be on its way out: looked up, and duplicated, under the zone's
- * lock. */
-static bool reply_arena(struct connection *connection, uint64_t request_id, struct zone *zone, uint64_t id)
+/* ---- Resize: asked again, it does nothing twice by itself ---- */
+
+static void answer_resize(struct connection *connection, const struct lease_resize *resize,
+			  enum lease_result result)
 {
-	bool found = false;
-
-	lock_take(&zone->lock);
-	for (unsigned i = 0; i < zone->n_arenas && !found; i++) {
-		Hugepool__ArenaReply arena = HUGEPOOL__ARENA_REPLY__INIT;
-		Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
-		Hugepool__ArenaInfo info;
-		int fd;
-
-		if (zone->arenas[i]->id != id)
-			continue;
-		found = true;
-		introduce(&info, zone->arenas[i]);
-		fd = backing_file_fd(zone->arenas[i]->file);
-		arena.arena = &info;
-		reply.id = request_id;
-		reply.result_case = HUGEPOOL__REPLY__RESULT_ARENA;
-		reply.arena = &arena;
-		if (connection_reply(connection, &reply, &fd, 1) < 0)
-			connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY,
-					 "the daemon has no descriptors left: try again later");
-	}
-	lock_drop(&zone->lock);
-	return found;
+	if (result == LEASE_OK)
+		grants_reply(connection, resize->request.request_id, HUGEPOOL__REPLY__RESULT_RESIZE,
+			     &resize->record, 1);
+	else
+		outcome_reply_resize(connection, resize, result);
 }
 
-enum dispatch_result arena_handle(struct connection *connection, const Hugepool__Request *request)
+static void resize_done(struct lease_resize *resize, enum lease_result result)
 {
-	struct session *session = connection->session;
-	uint64_t id = request->arena->arena;
+	struct connection *connection = resize->request.session->connection;
 
-	if (!connection_may_pass_fds(connection)) {
+	if (connection) {
+		answer_resize(connection, resize, result);
+		done_waiting(connection);
+	}
+	free(resize);
+}
+
+static void let_resize_wait(struct connection *connection, const struct lease_resize *resize)
+{
+	struct lease_resize *waiting = malloc(sizeof(*waiting));
+
+	if (!waiting) {
+		refuse_waiting_again(connection, resize->request.request_id);
+		return;
+	}
+	*waiting = *resize;
+	connection->n_waiting++;
+	lease_resize_wait(waiting);
+}
+
+enum dispatch_result resize_handle(struct connection *connection, const Hugepool__Request *request)
+{
+	const Hugepool__Resize *asked = request->resize;
+	struct lease_resize resize;
+	enum lease_result result;
+
+	if (asked->max_runs > RUN_LIST_MAX) {
 		connection_error(connection, request->id, HUGEPOOL__CODE__TOO_MANY,
-				 "say Received for the descriptors that were sent before");
+				 "at most %d runs in one lease", RUN_LIST_MAX);
 		return DISPATCH_DONE;
 	}
-	for (unsigned i = 0; i < session->shard->n_pools; i++) {
-		const struct session_zone *mine = &session->zones[i];
+	if (request->again && lease_request_is_waiting(connection->session, request->id))
+		return DISPATCH_DONE;
+	resize.request.session = connection->session;
+	resize.request.request_id = request->id;
+	resize.id = asked->lease;
+	resize.n_pages = asked->n_pages;
+	resize.max_runs = asked->max_runs ? asked->max_runs : 1;
+	resize.wait_ms = bounded_ms(asked->wait_ms);
+	resize.done = resize_done;
+	result = lease_resize_start(&resize);
+	if (result == LEASE_WAIT)
+		let_resize_wait(connection, &resize);
+	else
+		answer_resize(connection, &resize, result);
+	return DISPATCH_DONE;
+}
 
-		for (uint32_t slot = 0; id != 0 && slot < mine->known_room; slot++)
-			if (mine->known[slot] == id && reply_arena(connection, request->id, mine->zone, id))
-				return DISPATCH_DONE;
-	}
-	connection_error(connection, request->id, HUGEPOOL__CODE__NO_ARENA,
-			 "this session was shown no such arena");
+/* ---- Open ---- */
+
+enum dispatch_result open_handle(struct connection *connection, const Hugepool__Request *request)
+{
+	const Hugepool__Open *asked = request->open;
+	struct lease_record *record = NULL;
+	enum lease_result result = LEASE_OK;
+
+	if (request->again)
+		record = lease_find_request(connection->session, request->id);
+	if (!record)
+		result = lease_open(connection->session, request->id, asked->name, asked->write, &record);
+	if (result == LEASE_OK)
+		grants_reply(connection, request->id, HUGEPOOL__REPLY__RESULT_OPEN, &record, 1);
+	else
+		outcome_reply_open(connection, request->id, asked->name, result);
 	return DISPATCH_DONE;
 }

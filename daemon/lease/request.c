@@ -1,0 +1,363 @@
+/* request.c - see request.h. */
+#include <config.h>
+
+#include "daemon/lease/request.h"
+
+#include <stddef.h>
+
+#include "daemon/base/assert.h"
+#include "daemon/base/clock.h"
+
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+/* ---- waiting ---- */
+
+bool lease_request_is_waiting(const struct session *session, uint64_t request_id)
+{
+	for (const struct lease_request *request = session->requests; request; request = request->next)
+		if (request->request_id == request_id)
+			return true;
+	return false;
+}
+
+void lease_requests_cancel(struct session *session)
+{
+	for (struct lease_request *request = session->requests; request; request = request->next)
+		supply_cancel(&request->supply);
+}
+
+static void enlist(struct lease_request *request)
+{
+	request->next = request->session->requests;
+	request->session->requests = request;
+}
+
+static void delist(struct lease_request *request)
+{
+	struct lease_request **link = &request->session->requests;
+
+	while (*link != request)
+		link = &(*link)->next;
+	*link = request->next;
+}
+
+static enum lease_result result_of(enum supply_result result)
+{
+	static const enum lease_result results[] = {
+		[SUPPLY_GRANTED] = LEASE_OK,          [SUPPLY_OVER_QUOTA] = LEASE_OVER_QUOTA,
+		[SUPPLY_POOL_FULL] = LEASE_POOL_FULL, [SUPPLY_KERNEL_SHORT] = LEASE_KERNEL_SHORT,
+		[SUPPLY_NO_MEMORY] = LEASE_NO_MEMORY, [SUPPLY_TIMED_OUT] = LEASE_TIMED_OUT,
+		[SUPPLY_DRAINING] = LEASE_DRAINING,   [SUPPLY_CANCELLED] = LEASE_NOT_ALLOWED,
+	};
+
+	return results[result];
+}
+
+/* The stocker's answer, on the session's worker. */
+static void supplied(struct supply *supply)
+{
+	struct lease_request *request = container_of(supply, struct lease_request, supply);
+	enum lease_result result = result_of(supply->result);
+
+	if (result == LEASE_OK && request->session->ending)
+		result = LEASE_NOT_ALLOWED;
+	/* An eviction that was under way has not seen these. */
+	else if (result == LEASE_OK && !zone_is_granting(supply->zone, &supply->runs)) {
+		lease_put_back(supply->zone, supply->worker, supply->want.sole, &supply->runs);
+		supply_post(supply);
+		return;
+	}
+	if (supply->result == SUPPLY_GRANTED && result != LEASE_OK)
+		lease_put_back(supply->zone, supply->worker, supply->want.sole, &supply->runs);
+	request->supplied(request, result);
+}
+
+static void post(struct lease_request *request, const struct want *want, uint64_t deadline_ns)
+{
+	struct supply *supply = &request->supply;
+
+	supply->zone = request->zone->zone;
+	supply->worker = request->session->shard->index;
+	supply->want = *want;
+	supply->deadline_ns = deadline_ns;
+	supply->cancelled = false;
+	supply->done = supplied;
+	supply_post(supply);
+	if (request->session->ending)
+		supply_cancel(supply);
+}
+
+static uint64_t deadline_of(const struct session *session, uint64_t wait_ms)
+{
+	return wait_ms > 0 ? session->shard->now_ns + wait_ms * NS_PER_MS : 0;
+}
+
+/* At once: 0, or ZONE_SHORT. */
+static int take(const struct lease_request *request, const struct want *want, struct run_list *ret_runs)
+{
+	struct zone *zone = request->zone->zone;
+
+	if (want->sole)
+		return pool_take_sole(zone, want, ret_runs);
+	return zone_take(zone, request->session->shard->index, want, ret_runs);
+}
+
+/* ---- alloc ---- */
+
+static enum lease_result enter(struct lease_alloc *alloc, const struct run_list *runs)
+{
+	struct session *session = alloc->request.session;
+	const struct lease_birth birth = {
+		.request_id = alloc->request.request_id,
+		.request_item = (uint16_t)alloc->n_done,
+		.pool = (uint16_t)alloc->pool,
+		.deadline_ns = deadline_of(session, alloc->lifetime_ms),
+		.detached = alloc->detached,
+		.sole = alloc->want.sole,
+		.revocable = alloc->revocable,
+		.name = alloc->name,
+		.terms = &alloc->terms,
+	};
+	enum lease_result result = lease_enter(session, &birth, runs, &alloc->records[alloc->n_done]);
+
+	if (result == LEASE_OK)
+		alloc->n_done++;
+	else
+		lease_put_back(alloc->request.zone->zone, session->shard->index, alloc->want.sole, runs);
+	return result;
+}
+
+/* An item failed: take back those that were leased. No client saw them. */
+void lease_alloc_unwind(struct lease_alloc *alloc)
+{
+	alloc->failed_pages = alloc->n_pages[alloc->n_done];
+	while (alloc->n_done > 0)
+		lease_unenter(alloc->request.session, alloc->records[--alloc->n_done]);
+}
+
+/* Lease item by item until one has to wait. */
+static enum lease_result go_on(struct lease_alloc *alloc)
+{
+	struct run_list runs;
+
+	while (alloc->n_done < alloc->n_items) {
+		enum lease_result result;
+
+		alloc->want.n_pages = alloc->n_pages[alloc->n_done];
+		if (take(&alloc->request, &alloc->want, &runs) != 0)
+			return LEASE_WAIT;
+		result = enter(alloc, &runs);
+		if (result != LEASE_OK) {
+			lease_alloc_unwind(alloc);
+			return result;
+		}
+	}
+	return LEASE_OK;
+}
+
+static enum lease_result check(struct lease_alloc *alloc, const struct pool *pool)
+{
+	const uint64_t max_pages = pool->config.max_pages;
+
+	if (atomic_load_explicit(&pool->draining, memory_order_relaxed))
+		return LEASE_DRAINING;
+	if (alloc->want.align_pages == 0)
+		alloc->want.align_pages = 1;
+	if (alloc->want.align_pages & (alloc->want.align_pages - 1) || alloc->want.align_pages > max_pages)
+		return LEASE_BAD_ALIGN;
+	for (uint32_t i = 0; i < alloc->n_items; i++)
+		if (alloc->n_pages[i] == 0 || alloc->n_pages[i] > max_pages) {
+			alloc->failed_pages = alloc->n_pages[i];
+			return LEASE_BAD_SIZE;
+		}
+	return LEASE_OK;
+}
+
+enum lease_result lease_alloc_start(struct lease_alloc *alloc)
+{
+	struct session *session = alloc->request.session;
+	enum lease_result result;
+	const struct pool *pool;
+
+	alloc->n_done = 0;
+	alloc->failed_pages = alloc->n_pages[0];
+	result = (enum lease_result)session_get_zone(session, alloc->pool, &alloc->request.zone);
+	if (result != LEASE_OK)
+		return result;
+	pool = session->shard->pools[alloc->pool];
+	result = check(alloc, pool);
+	if (result != LEASE_OK)
+		return result;
+	if (alloc->name[0]) {
+		if (shares_find(ledger_shares(session->shard->ledger), alloc->name) != 0)
+			return LEASE_NAME_TAKEN;
+		alloc->terms.uid = session->peer.uid;
+		alloc->terms.gid = session->peer.gid;
+	}
+	alloc->want.sole = lease_needs_sole(pool, alloc->revocable, alloc->lifetime_ms > 0,
+					    alloc->name[0] ? &alloc->terms : NULL);
+	alloc->want.has_readers = alloc->want.sole && alloc->name[0];
+	alloc->deadline_ns = deadline_of(session, alloc->wait_ms);
+	return go_on(alloc);
+}
+
+static void alloc_supplied(struct lease_request *request, enum lease_result result)
+{
+	struct lease_alloc *alloc = container_of(request, struct lease_alloc, request);
+
+	if (result == LEASE_OK)
+		result = enter(alloc, &request->supply.runs);
+	if (result == LEASE_OK) {
+		result = go_on(alloc);
+		if (result == LEASE_WAIT) {
+			post(request, &alloc->want, alloc->deadline_ns);
+			return;
+		}
+	} else {
+		lease_alloc_unwind(alloc);
+	}
+	delist(request);
+	alloc->done(alloc, result);
+}
+
+void lease_alloc_wait(struct lease_alloc *alloc)
+{
+	alloc->request.supplied = alloc_supplied;
+	enlist(&alloc->request);
+	post(&alloc->request, &alloc->want, alloc->deadline_ns);
+}
+
+bool lease_alloc_find_again(struct lease_alloc *alloc)
+{
+	const struct session *session = alloc->request.session;
+	struct ledger *ledger = session->shard->ledger;
+	uint32_t n_found = 0;
+
+	for (uint32_t slot = session->first_lease; slot != LEDGER_NIL && n_found < alloc->n_items;) {
+		struct lease_record *record = ledger_at(ledger, slot);
+
+		if (record->request_id == alloc->request.request_id &&
+		    record->request_item < alloc->n_items) {
+			alloc->records[record->request_item] = record;
+			n_found++;
+		}
+		slot = record->next;
+	}
+	return n_found == alloc->n_items;
+}
+
+/* ---- resize ---- */
+
+/* Pages that it lacks, as they are wanted behind those that it has. */
+static struct want want_more(const struct lease_resize *resize, const struct share_runs *runs)
+{
+	const struct lease_record *record = resize->record;
+
+	return (struct want){
+		.n_pages = resize->n_pages - record->lease_pages,
+		.align_pages = 1,
+		.max_runs = resize->max_runs - runs->list.n,
+		.node = -1,
+		.sole = record->sole,
+		.has_readers = record->sole && record->share,
+	};
+}
+
+/* Right behind its last run, in the same file. */
+static bool grow_in_place(struct lease_resize *resize, const struct share_runs *runs)
+{
+	struct session *session = resize->request.session;
+	struct zone *zone = resize->request.zone->zone;
+	const struct run last = runs->list.runs[runs->list.n - 1];
+	const struct run_list more = {
+		.n = 1,
+		.runs = {{last.address + last.n_pages, resize->n_pages - resize->record->lease_pages}},
+	};
+
+	if (resize->record->sole || zone_take_behind(zone, last, more.runs[0].n_pages) != 0)
+		return false;
+	if (lease_append(session, resize->record, &more) == LEASE_OK)
+		return true;
+	lease_put_back(zone, session->shard->index, false, &more);
+	return false;
+}
+
+static enum lease_result append(struct lease_resize *resize, const struct run_list *more)
+{
+	struct session *session = resize->request.session;
+	enum lease_result result = lease_append(session, resize->record, more);
+
+	if (result != LEASE_OK)
+		lease_put_back(resize->request.zone->zone, session->shard->index, resize->record->sole, more);
+	return result;
+}
+
+static enum lease_result grow(struct lease_resize *resize)
+{
+	struct run_list more;
+	struct share_runs runs;
+	struct want want;
+
+	lease_get_runs(resize->request.session->shard->ledger, resize->record, &runs);
+	resize->failed_pages = resize->n_pages - resize->record->lease_pages;
+	if (runs.list.n > 0 && grow_in_place(resize, &runs))
+		return LEASE_OK;
+	if (runs.list.n >= resize->max_runs)
+		return LEASE_POOL_FULL;
+	want = want_more(resize, &runs);
+	if (take(&resize->request, &want, &more) != 0) {
+		resize->request.supply.want = want;
+		return LEASE_WAIT;
+	}
+	return append(resize, &more);
+}
+
+enum lease_result lease_resize_start(struct lease_resize *resize)
+{
+	struct session *session = resize->request.session;
+	enum lease_result result = lease_find(session, resize->id, &resize->record);
+	const struct pool *pool;
+
+	resize->pool = UINT32_MAX;
+	resize->failed_pages = resize->n_pages;
+	if (result != LEASE_OK)
+		return result;
+	resize->pool = resize->record->pool;
+	resize->request.zone = &session->zones[resize->pool];
+	pool = session->shard->pools[resize->pool];
+	if (resize->n_pages == 0 || resize->n_pages > pool->config.max_pages)
+		return LEASE_BAD_SIZE;
+	result = lease_may_change(session, resize->record);
+	if (result != LEASE_OK || resize->n_pages == resize->record->lease_pages)
+		return result;
+	if (resize->n_pages < resize->record->lease_pages)
+		return lease_trim(session, resize->record, resize->n_pages);
+	return atomic_load(&pool->draining) ? LEASE_DRAINING : grow(resize);
+}
+
+static void resize_supplied(struct lease_request *request, enum lease_result result)
+{
+	struct lease_resize *resize = container_of(request, struct lease_resize, request);
+	const struct run_list *runs = &request->supply.runs;
+
+	/* It may have ended meanwhile, or be somebody else's as well. */
+	if (result == LEASE_OK) {
+		result = lease_find(request->session, resize->id, &resize->record);
+		if (result == LEASE_OK)
+			result = append(resize, runs);
+		else
+			lease_put_back(request->zone->zone, request->session->shard->index,
+				       request->supply.want.sole, runs);
+	}
+	delist(request);
+	resize->done(resize, result);
+}
+
+void lease_resize_wait(struct lease_resize *resize)
+{
+	const struct want want = resize->request.supply.want;
+
+	resize->request.supplied = resize_supplied;
+	enlist(&resize->request);
+	post(&resize->request, &want, deadline_of(resize->request.session, resize->wait_ms));
+}

@@ -1,0 +1,86 @@
+/* request.h - what a client asks for that may have to wait for pages: new leases, and longer ones.
+ *
+ * A request is made by its caller, whose it stays: on the stack as long as it is answered at once, else at an
+ * address where it can stay, until done() is called on the session's worker. One that waits is in its
+ * session's list.
+ */
+#pragma once
+
+#include "daemon/lease/lease.h"
+#include "daemon/pool/stocker.h"
+
+#define LEASE_MAX_BATCH 256  /* items of one request */
+#define LEASE_MAX_RUNS  1024 /* runs that one request's leases may be made of, all together */
+
+/* What both kinds have in common. */
+struct lease_request {
+	struct session *session;
+	uint64_t request_id;
+	struct session_zone *zone;
+	struct lease_request *next; /* the session's list */
+	/* On the session's worker: here are the pages (LEASE_OK), or why not. */
+	void (*supplied)(struct lease_request *request, enum lease_result result);
+	struct supply supply;
+};
+
+/* A request with this id is still waiting. */
+bool lease_request_is_waiting(const struct session *session, uint64_t request_id);
+/* The session ends: what waits is called off, and done() soon. */
+void lease_requests_cancel(struct session *session);
+
+/* ---- new leases: all items, or none ---- */
+
+struct lease_alloc {
+	struct lease_request request; /* session and request_id are the caller's to set */
+
+	/* the caller's */
+	uint32_t pool;
+	uint32_t n_items; /* 1 ... LEASE_MAX_BATCH */
+	struct want want; /* but for n_pages and sole */
+	bool detached, revocable;
+	uint64_t wait_ms, lifetime_ms; /* 0: not at all; for ever */
+	char name[SHARE_NAME_MAX + 1]; /* "": anonymous; else n_items is 1 */
+	struct share_terms terms;      /* of the name: mode and access */
+	uint64_t n_pages[LEASE_MAX_BATCH];
+	void (*done)(struct lease_alloc *alloc, enum lease_result result);
+
+	/* the result */
+	struct lease_record *records[LEASE_MAX_BATCH];
+	uint64_t failed_pages; /* of the item that failed */
+
+	uint32_t n_done;
+	uint64_t deadline_ns; /* of waiting */
+};
+
+/* Lease what can be had at once. The arrays need not be cleared beforehand. LEASE_WAIT: nothing is lost, go
+ * on with lease_alloc_wait(). */
+enum lease_result lease_alloc_start(struct lease_alloc *alloc);
+/* Wait for the rest in the stocker's queue, then call done(). When the session has ended meanwhile, the
+ * result is LEASE_NOT_ALLOWED and nothing is leased. */
+void lease_alloc_wait(struct lease_alloc *alloc);
+/* Instead of waiting: give back what was leased already. */
+void lease_alloc_unwind(struct lease_alloc *alloc);
+/* The items of this request if it was granted before (its reply got lost with the connection): fills
+ * alloc->records and returns true. */
+bool lease_alloc_find_again(struct lease_alloc *alloc);
+
+/* ---- a lease of another length ---- */
+
+struct lease_resize {
+	struct lease_request request;
+
+	/* the caller's */
+	uint64_t id, n_pages; /* that it shall have */
+	unsigned max_runs;
+	uint64_t wait_ms;
+	void (*done)(struct lease_resize *resize, enum lease_result result);
+
+	/* the result */
+	struct lease_record *record;
+	uint32_t pool;         /* for the answer; the lease may be gone */
+	uint64_t failed_pages; /* that were lacking */
+};
+
+/* As lease_alloc_start() and lease_alloc_wait(). */
+enum lease_result lease_resize_start(struct lease_resize *resize);
+void lease_resize_wait(struct lease_resize *resize);

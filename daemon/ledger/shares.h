@@ -1,0 +1,87 @@
+/* shares.h - named leases: who may open them, how many hold them, and the pages that they have in common.
+ *
+ * A share is made by the lease that brings the name and the pages, and goes by that lease's id. Its name ends
+ * with that lease; its pages stay until the last holder has left, who gets them to put. Any thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "daemon/pool/run.h"
+
+#define SHARE_NAME_MAX   255
+#define SHARE_ACCESS_MAX 16
+
+struct shares;
+
+enum {
+	SHARE_NAME_TAKEN = 1,
+	SHARE_NONE = 2,        /* there is none of that name */
+	SHARE_NOT_ALLOWED = 3, /* not to this user, or not for writing */
+	SHARE_BUSY = 4,        /* others hold it too */
+};
+
+/* One user or group that may open it, beside what the mode says. */
+struct share_access {
+	uint32_t id;
+	bool is_group, write;
+};
+
+struct share_who {
+	uid_t uid;
+	gid_t gid;
+	const gid_t *groups;
+	unsigned n_groups;
+};
+
+/* Its pages, and the ids of the arenas they lie in. */
+struct share_runs {
+	struct run_list list;
+	uint64_t arenas[RUN_LIST_MAX];
+};
+
+/* What is the same for all who hold it. */
+struct share_terms {
+	uid_t uid;
+	gid_t gid;
+	uint32_t mode; /* as of a file: read is 4, write 2 */
+	struct share_access access[SHARE_ACCESS_MAX];
+	unsigned n_access;
+	uint32_t tenant; /* who is charged for the pages */
+	uint16_t pool;
+	bool sole, revocable;
+	uint64_t deadline_ns;
+};
+
+/* NULL: no memory. */
+struct shares *shares_new(void);
+struct shares *shares_free(struct shares *shares);
+
+/* With one holder, the maker. Returns 0, SHARE_NAME_TAKEN or -ENOMEM. */
+int shares_add(struct shares *shares, uint64_t id, const char *name, const struct share_terms *terms,
+	       const struct share_runs *runs);
+/* One holder more. Returns 0 and everything, SHARE_NONE or SHARE_NOT_ALLOWED. */
+int shares_open(struct shares *shares, const char *name, const struct share_who *who, bool write,
+		uint64_t *ret_id, struct share_terms *ret_terms, struct share_runs *ret_runs);
+/* Nobody can open it any more; whoever has goes on. */
+void shares_end_name(struct shares *shares, uint64_t id);
+/* One holder less. True: it was the last, the share is gone, and *ret_runs is what has to be put. */
+bool shares_leave(struct shares *shares, uint64_t id, struct share_runs *ret_runs);
+/* Other pages, for the maker as long as nobody else holds it: 0, SHARE_BUSY or -ENOMEM. */
+int shares_set_runs(struct shares *shares, uint64_t id, const struct share_runs *runs);
+bool shares_has_others(struct shares *shares, uint64_t id);
+/* An arena is evicted: take its pages out of the next share that has some, and return true with them; false:
+ * there is none. */
+bool shares_drop_arena(struct shares *shares, uint64_t arena, struct run_list *ret_runs);
+
+/* The id, or 0. */
+uint64_t shares_find(struct shares *shares, const char *name);
+/* Copies the name into `name` of SHARE_NAME_MAX + 1 bytes; empty: there is no such share. */
+void shares_name_of(struct shares *shares, uint64_t id, char *name);
+
+/* Call `visit` for each; for checkers. */
+void shares_for_each(struct shares *shares,
+		     void (*visit)(void *arg, const struct share_terms *terms, const struct share_runs *runs),
+		     void *arg);

@@ -2,6 +2,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,17 +132,29 @@ bool pool_admits(const struct pool *pool, const struct peer *peer)
 	return has_gid(config->gids, config->n_gids, peer);
 }
 
-/* Who shares an arena: the one place where a pool's isolation is a decision. */
+/* Whose account it is, and with isolation tenant whose arenas. */
 static uint32_t tenant_of(const struct pool *pool, const struct peer *peer)
 {
-	switch (pool->config.isolation) {
-	case POOL_ISOLATION_TENANT:
-	case POOL_ISOLATION_LEASE: /* accounts are the tenant's all the same */
-		return peer->uid;
-	case POOL_ISOLATION_POOL:
+	if (pool->config.isolation == POOL_ISOLATION_POOL)
 		return ZONE_ANY_TENANT;
+	switch (pool->config.tenant) {
+	case POOL_TENANT_UID:
+		return peer->uid;
+	case POOL_TENANT_GID:
+		return peer->gid;
+	case POOL_TENANT_SOCKET:
+		return peer->socket;
 	}
 	hp_assert(false);
+}
+
+const char *pool_tenant_name(const struct pool *pool, uint32_t tenant, char *buffer, size_t room)
+{
+	if (tenant == ZONE_ANY_TENANT)
+		snprintf(buffer, room, "pool");
+	else
+		snprintf(buffer, room, "%s %" PRIu32, pool_tenant_word(pool->config.tenant), tenant);
+	return buffer;
 }
 
 static struct zone *find_zone_locked(struct pool *pool, uint32_t tenant)

@@ -87,7 +87,7 @@ struct pool *pool_free(struct pool *pool);
 
 /* Who asks: credentials as the kernel gives them at connect, and where they came in. */
 struct peer {
-	uint32_t socket; /* which of the daemon's sockets: index into its list */
+	uint32_t socket; /* which of the daemon's sockets: 0 is the first */
 	pid_t pid;
 	uid_t uid;
 	gid_t gid;
@@ -95,6 +95,10 @@ struct peer {
 	unsigned n_groups;
 };
 bool pool_admits(const struct pool *pool, const struct peer *peer);
+
+#define POOL_TENANT_NAME_MAX 24
+/* A zone's tenant for people: "uid 1000", "gid 100", "socket 1" or "pool". Returns `buffer`. */
+const char *pool_tenant_name(const struct pool *pool, uint32_t tenant, char *buffer, size_t room);
 
 /* The zone of this peer's tenant, made when there is none; a reference for the caller. NULL: no memory. */
 struct zone *pool_zone_get(struct pool *pool, const struct peer *peer);

@@ -26,3 +26,15 @@ const char *pool_isolation_name(enum pool_isolation isolation)
 	hp_assert((unsigned)isolation < sizeof(names) / sizeof(names[0]));
 	return names[isolation];
 }
+
+const char *pool_tenant_word(enum pool_tenant tenant)
+{
+	static const char *const words[] = {
+		[POOL_TENANT_UID] = "uid",
+		[POOL_TENANT_GID] = "gid",
+		[POOL_TENANT_SOCKET] = "socket",
+	};
+
+	hp_assert((unsigned)tenant < sizeof(words) / sizeof(words[0]));
+	return words[tenant];
+}

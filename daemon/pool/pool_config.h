@@ -49,3 +49,4 @@ struct pool_config {
 
 const char *pool_backing_name(enum pool_backing backing);
 const char *pool_isolation_name(enum pool_isolation isolation);
+const char *pool_tenant_word(enum pool_tenant tenant);

@@ -1,7 +1,6 @@
 /* status.c - Status and BuddyInfo: what the daemon and its pools have. */
 #include <config.h>
 
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -71,7 +70,7 @@ struct buddy_rows {
 	bool truncated;
 	Hugepool__ArenaBuddy rows[BUDDY_ROWS], *ptrs[BUDDY_ROWS];
 	uint64_t free_blocks[BUDDY_ROWS][BUDDY_ORDERS];
-	char tenants[BUDDY_ROWS][16];
+	char tenants[BUDDY_ROWS][POOL_TENANT_NAME_MAX];
 };
 
 static void add_arena(struct buddy_rows *rows, const struct zone *zone, const struct arena *arena)
@@ -79,12 +78,9 @@ static void add_arena(struct buddy_rows *rows, const struct zone *zone, const st
 	Hugepool__ArenaBuddy *row = &rows->rows[rows->n];
 
 	*row = (Hugepool__ArenaBuddy)HUGEPOOL__ARENA_BUDDY__INIT;
-	if (zone->tenant == ZONE_ANY_TENANT)
-		snprintf(rows->tenants[rows->n], sizeof(rows->tenants[0]), "pool");
-	else
-		snprintf(rows->tenants[rows->n], sizeof(rows->tenants[0]), "uid %u", zone->tenant);
 	row->pool = (char *)zone->pool->config.name;
-	row->tenant = rows->tenants[rows->n];
+	row->tenant = (char *)pool_tenant_name(zone->pool, zone->tenant, rows->tenants[rows->n],
+					       sizeof(rows->tenants[0]));
 	row->arena = arena->id;
 	row->n_pages = arena->n_pages;
 	row->pages_free = buddy_free_pages(arena->buddy);

@@ -32,6 +32,8 @@ void config_fini(struct config *config)
 	free(config->pools);
 	free(config->admin_gids);
 	free(config->socket_path);
+	for (unsigned i = 0; i < config->n_more_sockets; i++)
+		free(config->more_sockets[i]);
 	free(config->state_dir);
 	*config = (struct config){0};
 }

@@ -19,13 +19,17 @@
 
 #define CONFIG_POOLS_MAX   POOLS_MAX
 #define CONFIG_WORKERS_MAX 64
+#define CONFIG_SOCKETS_MAX 15 /* beside the first */
 
 struct config {
 	char *socket_path; /* NULL: the default place */
-	char *state_dir;   /* NULL: the socket's directory */
-	unsigned workers;  /* 0 until config_finish() */
+	char *more_sockets[CONFIG_SOCKETS_MAX];
+	unsigned n_more_sockets;
+	char *state_dir;  /* NULL: the socket's directory */
+	unsigned workers; /* 0 until config_finish() */
 	enum log_level log_level;
-	unsigned max_sessions; /* 0: what the descriptor limit allows */
+	unsigned max_sessions;  /* 0: what the descriptor limit allows */
+	unsigned user_sessions; /* of one user but root; 0: half of all */
 	gid_t *admin_gids;
 	unsigned n_admin_gids;
 	struct pool_config *pools;

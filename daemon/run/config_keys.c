@@ -17,6 +17,7 @@
 #define KIB               UINT64_C(1024)
 #define NODE_MAX          1023 /* as many as the kernel can be built for */
 #define SESSIONS_MAX      (1 << 20)
+#define COUNT_MAX         UINT32_MAX /* of leases, of names */
 #define DECAY_MS_MAX      UINT64_C(1000000000000)
 #define SOCKET_PATH_BYTES (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 
@@ -91,20 +92,32 @@ static int read_isolation(struct config_source *source, const json_t *value, voi
 {
 	enum pool_isolation *isolation = ret_isolation;
 
-	if (value_is_word(value, pool_isolation_name(POOL_ISOLATION_TENANT)))
-		*isolation = POOL_ISOLATION_TENANT;
-	else if (value_is_word(value, pool_isolation_name(POOL_ISOLATION_POOL)))
-		*isolation = POOL_ISOLATION_POOL;
-	else
-		return config_refuse_value(source, value, "tenant or pool");
-	return 0;
+	for (unsigned i = POOL_ISOLATION_TENANT; i <= POOL_ISOLATION_LEASE; i++)
+		if (value_is_word(value, pool_isolation_name(i))) {
+			*isolation = i;
+			return 0;
+		}
+	return config_refuse_value(source, value, "lease, tenant or pool");
 }
 
 static int read_tenant(struct config_source *source, const json_t *value, void *ret_tenant)
 {
-	if (!value_is_word(value, "uid"))
-		return config_refuse_value(source, value, "uid");
-	*(enum pool_tenant *)ret_tenant = POOL_TENANT_UID;
+	enum pool_tenant *tenant = ret_tenant;
+
+	for (unsigned i = POOL_TENANT_UID; i <= POOL_TENANT_SOCKET; i++)
+		if (value_is_word(value, pool_tenant_word(i))) {
+			*tenant = i;
+			return 0;
+		}
+	return config_refuse_value(source, value, "uid, gid or socket");
+}
+
+static int read_count(struct config_source *source, const json_t *value, void *ret_count)
+{
+	if (!value_is_integer(value, 0, COUNT_MAX))
+		return config_refuse_value(source, value,
+					   "a number from 0 (no limit of its own) to 4294967295");
+	*(uint64_t *)ret_count = (uint64_t)json_integer_value(value);
 	return 0;
 }
 
@@ -138,7 +151,7 @@ static int read_decay(struct config_source *source, const json_t *value, void *r
 	return 0;
 }
 
-static int read_grow(struct config_source *source, const json_t *value, void *ret_switch)
+static int read_switch(struct config_source *source, const json_t *value, void *ret_switch)
 {
 	if (!json_is_boolean(value))
 		return config_refuse_value(source, value, "true or false");
@@ -162,7 +175,7 @@ static int read_workers(struct config_source *source, const json_t *value, void 
 	return 0;
 }
 
-static int read_max_sessions(struct config_source *source, const json_t *value, void *ret_sessions)
+static int read_sessions(struct config_source *source, const json_t *value, void *ret_sessions)
 {
 	if (!value_is_integer(value, 0, SESSIONS_MAX))
 		return config_refuse_value(source, value, "a number from 0 (no limit of its own) to 1048576");
@@ -196,6 +209,36 @@ static int read_socket(struct config_source *source, const json_t *value, void *
 	return replace_text(value, path);
 }
 
+static int read_more_socket(struct config_source *source, const json_t *value, struct config *config)
+{
+	char **path = &config->more_sockets[config->n_more_sockets];
+	int r = config->n_more_sockets < CONFIG_SOCKETS_MAX
+			? read_socket(source, value, path)
+			: config_refuse(source, "expected at most %d sockets", CONFIG_SOCKETS_MAX);
+
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < config->n_more_sockets && r == 0; i++)
+		if (strcmp(config->more_sockets[i], *path) == 0)
+			r = config_refuse(source, "expected every socket once");
+	config->n_more_sockets++;
+	return r;
+}
+
+static int read_more_sockets(struct config_source *source, const json_t *value, void *config)
+{
+	int r = 0;
+
+	if (!json_is_array(value))
+		return config_refuse_value(source, value, "a list of paths");
+	for (size_t i = 0; i < json_array_size(value) && r == 0; i++) {
+		config_source_enter_item(source, i);
+		r = read_more_socket(source, json_array_get(value, i), config);
+		config_source_leave(source);
+	}
+	return r;
+}
+
 static int read_state(struct config_source *source, const json_t *value, void *path)
 {
 	if (!json_is_string(value) || json_string_length(value) == 0)
@@ -204,7 +247,7 @@ static int read_state(struct config_source *source, const json_t *value, void *p
 }
 
 _Static_assert(SOCKET_PATH_BYTES == 107 && CONFIG_WORKERS_MAX == 64 && SESSIONS_MAX == 1048576 &&
-		       POOL_NAME_MAX == 32,
+		       POOL_NAME_MAX == 32 && COUNT_MAX == 4294967295,
 	       "the sentences say these numbers");
 
 #define TOP(field)  offsetof(struct config, field)
@@ -214,14 +257,18 @@ _Static_assert(SOCKET_PATH_BYTES == 107 && CONFIG_WORKERS_MAX == 64 && SESSIONS_
 const struct config_key config_top_keys[] = {
 	{"socket", CONFIG_KIND_TEXT, read_socket, TOP(socket_path),
 	 "path of the socket to listen on"},
+	{"sockets", CONFIG_KIND_LIST, read_more_sockets, 0,
+	 "paths of further sockets, which a pool can take for its tenants"},
 	{"state", CONFIG_KIND_TEXT, read_state, TOP(state_dir),
 	 "directory of the daemon's own mounts and state; default: the socket's"},
 	{"workers", CONFIG_KIND_NUMBER, read_workers, TOP(workers),
 	 "threads that serve clients, 1 to 64; default: one per CPU, at most 8"},
 	{"log_level", CONFIG_KIND_TEXT, read_log_level, TOP(log_level),
 	 "error, warning, notice, info (default) or debug"},
-	{"max_sessions", CONFIG_KIND_NUMBER, read_max_sessions, TOP(max_sessions),
+	{"max_sessions", CONFIG_KIND_NUMBER, read_sessions, TOP(max_sessions),
 	 "clients at a time; 0 (default): what the descriptor limit allows"},
+	{"user_sessions", CONFIG_KIND_NUMBER, read_sessions, TOP(user_sessions),
+	 "clients at a time of one user but root; 0 (default): half of all"},
 	{"admin_groups", CONFIG_KIND_LIST, config_admin_groups_read, 0,
 	 "groups that may ask who holds what, beside root and the daemon's user"},
 	{"pools", CONFIG_KIND_LIST, config_pools_read, 0,
@@ -243,11 +290,15 @@ const struct config_key config_pool_keys[] = {
 	{"arena", CONFIG_KIND_TEXT, read_size, POOL(arena_bytes),
 	 "size of one backing file; default: 1G, or a quarter of a small pool"},
 	{"isolation", CONFIG_KIND_TEXT, read_isolation, POOL(pool.isolation),
-	 "who shares a backing file: one tenant (default), or the whole pool"},
+	 "who shares a backing file: nobody (lease), tenant (default) or pool"},
 	{"tenant", CONFIG_KIND_TEXT, read_tenant, POOL(pool.tenant),
-	 "what makes two clients one tenant: uid"},
+	 "what makes two clients one tenant: uid (default), gid or socket"},
 	{"quota", CONFIG_KIND_TEXT, read_size, POOL(quota_bytes),
 	 "memory that one tenant may hold; default: max"},
+	{"quota_leases", CONFIG_KIND_NUMBER, read_count, POOL(pool.quota_leases),
+	 "leases that one tenant may hold; 0 (default): no limit of its own"},
+	{"quota_names", CONFIG_KIND_NUMBER, read_count, POOL(pool.quota_names),
+	 "those with a name; 0 (default): no limit of its own"},
 	{"users", CONFIG_KIND_LIST, config_users_read, 0,
 	 "who is admitted beside root and the daemon's user; * is everybody"},
 	{"groups", CONFIG_KIND_LIST, config_groups_read, 0,
@@ -256,8 +307,10 @@ const struct config_key config_pool_keys[] = {
 	 "how long an empty backing file is kept: 10s (default), 500ms"},
 	{"node", CONFIG_KIND_NUMBER, read_node, POOL(pool.node),
 	 "NUMA node to take memory from; -1 (default): any"},
-	{"grow", CONFIG_KIND_SWITCH, read_grow, POOL(pool.grow),
+	{"grow", CONFIG_KIND_SWITCH, read_switch, POOL(pool.grow),
 	 "may raise the kernel's nr_hugepages by what is lacking; default: no"},
+	{"poison", CONFIG_KIND_SWITCH, read_switch, POOL(pool.poison),
+	 "fill freed pages with a pattern, to catch writes after free; default: no"},
 	{0},
 };
 /* clang-format on */

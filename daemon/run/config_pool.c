@@ -23,6 +23,10 @@
 	"and no \"groups\": a client that holds a hugetlbfs descriptor can take pages up to the mount's "    \
 	"size"
 
+#define POISON_OF_LEASES                                                                                     \
+	"expected false in pool \"%s\", whose \"isolation\" is lease: no page that was freed is granted "    \
+	"again"
+
 /* One of a pool's sizes: given in bytes, used in pages. */
 struct pool_size {
 	const char *key;
@@ -138,6 +142,13 @@ static int check_backing(struct config_source *source, const struct pool_config 
 	return 0;
 }
 
+static int check_poison(struct config_source *source, const struct pool_config *pool)
+{
+	if (!pool->poison || pool->isolation != POOL_ISOLATION_LEASE)
+		return 0;
+	return config_refuse_of(source, "poison", POISON_OF_LEASES, pool->name);
+}
+
 static int draft_read(struct config_source *source, const json_t *object, const struct config *config,
 		      struct pool_draft *draft)
 {
@@ -153,6 +164,8 @@ static int draft_read(struct config_source *source, const json_t *object, const 
 		r = check_arena(source, &draft->pool);
 	if (r == 0)
 		r = check_backing(source, &draft->pool);
+	if (r == 0)
+		r = check_poison(source, &draft->pool);
 	return r;
 }
 

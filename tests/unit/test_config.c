@@ -88,6 +88,8 @@ static void config_empty_object_gives_defaults(void **state)
 	assert_in_range(config.workers, 1, 8);
 	assert_int_equal(config.log_level, LOG_LEVEL_INFO);
 	assert_int_equal(config.max_sessions, 0);
+	assert_int_equal(config.user_sessions, 0);
+	assert_int_equal(config.n_more_sockets, 0);
 	assert_int_equal(config.n_admin_gids, 0);
 	assert_int_equal(config.n_pools, 1);
 	assert_string_equal(config.pools[0].name, "default");
@@ -95,6 +97,10 @@ static void config_empty_object_gives_defaults(void **state)
 	assert_int_equal(config.pools[0].max_pages, 256 * MIB / 4096);
 	assert_int_equal(config.pools[0].backing, POOL_BACKING_MEMFD);
 	assert_int_equal(config.pools[0].isolation, POOL_ISOLATION_TENANT);
+	assert_int_equal(config.pools[0].tenant, POOL_TENANT_UID);
+	assert_int_equal(config.pools[0].quota_leases, 0);
+	assert_int_equal(config.pools[0].quota_names, 0);
+	assert_false(config.pools[0].poison);
 	assert_int_equal(config.pools[0].reserve_pages, 0);
 	assert_int_equal(config.pools[0].quota_pages, config.pools[0].max_pages);
 	assert_int_equal(config.pools[0].arena_pages, 64 * MIB / 4096);
@@ -109,6 +115,7 @@ static void config_every_top_key_is_read(void **state)
 {
 	struct config config = read_accepted("{\"socket\": \"/s\", \"state\": \"/d\", \"workers\": 3, "
 					     "\"log_level\": \"debug\", \"max_sessions\": 9, "
+					     "\"sockets\": [\"/s1\", \"/s2\"], \"user_sessions\": 4, "
 					     "\"admin_groups\": [\"root\", 7]}");
 
 	assert_string_equal(config.socket_path, "/s");
@@ -116,6 +123,10 @@ static void config_every_top_key_is_read(void **state)
 	assert_int_equal(config.workers, 3);
 	assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
 	assert_int_equal(config.max_sessions, 9);
+	assert_int_equal(config.user_sessions, 4);
+	assert_int_equal(config.n_more_sockets, 2);
+	assert_string_equal(config.more_sockets[0], "/s1");
+	assert_string_equal(config.more_sockets[1], "/s2");
 	assert_int_equal(config.n_admin_gids, 2);
 	assert_int_equal(config.admin_gids[0], 0);
 	assert_int_equal(config.admin_gids[1], 7);
@@ -127,7 +138,8 @@ static void config_every_pool_key_is_read(void **state)
 	struct config config = read_accepted(
 		"{\"pools\": [{\"max\": \"8G\", \"page_size\": \"2M\", \"name\": \"db-1_X\", "
 		"\"backing\": \"hugetlbfs:/mnt/huge\", \"reserve\": \"4G\", \"arena\": \"512M\", "
-		"\"isolation\": \"pool\", \"tenant\": \"uid\", \"quota\": 1073741824, "
+		"\"isolation\": \"pool\", \"tenant\": \"gid\", \"quota\": 1073741824, "
+		"\"quota_leases\": 7, \"quota_names\": 4294967295, \"poison\": true, "
 		"\"users\": [\"root\", 1001, \"1002\"], \"groups\": [\"root\"], \"decay\": \"500ms\", "
 		"\"node\": 1, \"grow\": true}]}");
 	const struct pool_config *pool = &config.pools[0];
@@ -141,7 +153,11 @@ static void config_every_pool_key_is_read(void **state)
 	assert_int_equal(pool->reserve_pages, 2048);
 	assert_int_equal(pool->arena_pages, 256);
 	assert_int_equal(pool->isolation, POOL_ISOLATION_POOL);
+	assert_int_equal(pool->tenant, POOL_TENANT_GID);
 	assert_int_equal(pool->quota_pages, 512);
+	assert_int_equal(pool->quota_leases, 7);
+	assert_int_equal(pool->quota_names, UINT32_MAX);
+	assert_true(pool->poison);
 	assert_int_equal(pool->n_uids, 3);
 	assert_int_equal(pool->uids[0], 0);
 	assert_int_equal(pool->uids[1], 1001);
@@ -157,8 +173,9 @@ static void config_every_pool_key_is_read(void **state)
 static void config_pool_word_reads_every_key(void **state)
 {
 	struct config config = word_accepted(
-		"big=1G:4G,backing=hugetlbfs:/mnt,reserve=1G,arena=2G,isolation=pool,tenant=uid,"
-		"quota=3G,users=root+1001+*,groups=root+7,decay=1.5,node=-1,grow=Yes");
+		"big=1G:4G,backing=hugetlbfs:/mnt,reserve=1G,arena=2G,isolation=pool,tenant=socket,"
+		"quota=3G,quota_leases=5,quota_names=2,poison=on,users=root+1001+*,groups=root+7,decay=1.5,"
+		"node=-1,grow=Yes");
 	const struct pool_config *pool = &config.pools[0];
 
 	assert_int_equal(config.n_pools, 1);
@@ -170,7 +187,11 @@ static void config_pool_word_reads_every_key(void **state)
 	assert_int_equal(pool->reserve_pages, 1);
 	assert_int_equal(pool->arena_pages, 2);
 	assert_int_equal(pool->isolation, POOL_ISOLATION_POOL);
+	assert_int_equal(pool->tenant, POOL_TENANT_SOCKET);
 	assert_int_equal(pool->quota_pages, 3);
+	assert_int_equal(pool->quota_leases, 5);
+	assert_int_equal(pool->quota_names, 2);
+	assert_true(pool->poison);
 	assert_int_equal(pool->n_uids, 2);
 	assert_true(pool->everybody);
 	assert_int_equal(pool->n_gids, 2);
@@ -196,12 +217,28 @@ static void config_switch_words_are_understood(void **state)
 	}
 }
 
+static void config_isolation_and_tenant_words_are_understood(void **state)
+{
+	for (unsigned i = POOL_ISOLATION_TENANT; i <= POOL_ISOLATION_LEASE; i++)
+		for (unsigned k = POOL_TENANT_UID; k <= POOL_TENANT_SOCKET; k++) {
+			char word[64];
+			struct config config;
+
+			snprintf(word, sizeof(word), "a=4K:1M,isolation=%s,tenant=%s", pool_isolation_name(i),
+				 pool_tenant_word(k));
+			config = word_accepted(word);
+			assert_int_equal(config.pools[0].isolation, i);
+			assert_int_equal(config.pools[0].tenant, k);
+			config_fini(&config);
+		}
+}
+
 static void config_decay_forms_are_milliseconds(void **state)
 {
 	static const struct {
 		const char *value;
 		uint64_t ms;
-	} cases[] = {{"10", 10000},	 {"0", 0},	   {"0.25", 250},
+	} cases[] = {{"10", 10000},      {"0", 0},         {"0.25", 250},
 		     {"\"10s\"", 10000}, {"\"7\"", 7000},  {"\"500ms\"", 500},
 		     {"\"1.5s\"", 1500}, {"\"0.4ms\"", 0}, {"1e9", 1000000000000}};
 
@@ -239,10 +276,10 @@ static void config_default_arena_follows_pool_size(void **state)
 		const char *word;
 		uint64_t arena_bytes;
 	} cases[] = {
-		{"a=4K:4G", GIB},	   {"a=2M:4G", GIB},	    {"a=2M:1T", GIB},
-		{"a=4K:4K", 4096},	   {"a=4K:20K", 8192},	    {"a=4K:256M", 64 * MIB},
-		{"a=2M:2G", 512 * MIB},	   {"a=2M:128M", 64 * MIB}, {"a=2M:32M", 32 * MIB},
-		{"a=1G:1G", GIB},	   {"a=1G:3G", GIB},	    {"a=1G:16G", GIB},
+		{"a=4K:4G", GIB},          {"a=2M:4G", GIB},        {"a=2M:1T", GIB},
+		{"a=4K:4K", 4096},         {"a=4K:20K", 8192},      {"a=4K:256M", 64 * MIB},
+		{"a=2M:2G", 512 * MIB},    {"a=2M:128M", 64 * MIB}, {"a=2M:32M", 32 * MIB},
+		{"a=1G:1G", GIB},          {"a=1G:3G", GIB},        {"a=1G:16G", GIB},
 		{"a=2M:1022M", 256 * MIB},
 	};
 
@@ -268,6 +305,7 @@ static void config_hugetlbfs_for_one_tenant_is_accepted(void **state)
 {
 	static const char *const words[] = {"a=2M:8M,backing=hugetlbfs",
 					    "a=2M:8M,backing=hugetlbfs,users=1001",
+					    "a=2M:8M,backing=hugetlbfs,users=1001,isolation=lease",
 					    "a=2M:8M,backing=hugetlbfs,users=*,groups=root,isolation=pool"};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -337,14 +375,13 @@ static void config_duplicate_key_names_place(void **state)
 
 static void config_unknown_key_names_place_and_known_keys(void **state)
 {
-	text_refused(
-		"{\"workers\": 1,\n  \"worker\": 2}",
-		"t:2:3: key \"worker\": expected one of socket, state, workers, log_level, max_sessions, "
-		"admin_groups, pools");
+	text_refused("{\"workers\": 1,\n  \"worker\": 2}",
+		     "t:2:3: key \"worker\": expected one of socket, sockets, state, workers, log_level, "
+		     "max_sessions, user_sessions, admin_groups, pools");
 	text_refused("{\"pools\": [\n" POOL_A ",\n\t\"size\": 1}]}",
 		     "t:3:2: key \"size\": expected one of name, page_size, max, backing, reserve, arena, "
-		     "isolation, "
-		     "tenant, quota, users, groups, decay, node, grow");
+		     "isolation, tenant, quota, quota_leases, quota_names, users, groups, decay, node, "
+		     "grow, poison");
 }
 
 static void config_wrong_type_names_place(void **state)
@@ -406,9 +443,17 @@ static void config_bad_pool_value_names_place(void **state)
 	pool_refused(", \"backing\": \"hugetlbfs:mnt\"",
 		     "t:1:69: key \"backing\": expected memfd, hugetlbfs or hugetlbfs:/DIRECTORY, not "
 		     "\"hugetlbfs:mnt\"");
-	pool_refused(", \"isolation\": \"lease\"",
-		     "t:1:71: key \"isolation\": expected tenant or pool, not \"lease\"");
-	pool_refused(", \"tenant\": \"gid\"", "t:1:68: key \"tenant\": expected uid, not \"gid\"");
+	pool_refused(", \"isolation\": \"none\"",
+		     "t:1:71: key \"isolation\": expected lease, tenant or pool, not \"none\"");
+	pool_refused(", \"tenant\": \"pid\"",
+		     "t:1:68: key \"tenant\": expected uid, gid or socket, not \"pid\"");
+	pool_refused(", \"quota_leases\": -1",
+		     "t:1:74: key \"quota_leases\": expected a number from 0 (no limit of its own) to "
+		     "4294967295, not -1");
+	pool_refused(", \"quota_names\": 4294967296",
+		     "t:1:73: key \"quota_names\": expected a number from 0 (no limit of its own) to "
+		     "4294967295, not 4294967296");
+	pool_refused(", \"poison\": 1", "t:1:68: key \"poison\": expected true or false, not 1");
 	pool_refused(", \"node\": -2",
 		     "t:1:66: key \"node\": expected the number of a NUMA node, or -1 for any, not -2");
 	pool_refused(", \"users\": [0, \"no-such-user\"]",
@@ -423,7 +468,7 @@ static void config_bad_pool_value_names_place(void **state)
 static void config_bad_decay_names_place(void **state)
 {
 	static const char *const values[] = {"\"fast\"", "\"10m\"", "\"0x10s\"", "\"1e5s\"",
-					     "\"-1\"",	 "\"\"",    "true"};
+					     "\"-1\"",   "\"\"",    "true"};
 
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
 		char more[64], sentence[128];
@@ -493,6 +538,9 @@ static void config_hugetlbfs_for_strangers_is_refused(void **state)
 	pool_refused(", \"users\": [\"*\"], \"backing\": \"hugetlbfs\"", "t:1:85: " WHY);
 	pool_refused(", \"users\": [1, 2], \"backing\": \"hugetlbfs\"", "t:1:86: " WHY);
 	word_refused("a=2M:8M,groups=root,backing=hugetlbfs:/mnt", "--pool a: " WHY);
+	word_refused("a=2M:8M,users=1+2,isolation=lease,backing=hugetlbfs", "--pool a: " WHY);
+	word_refused("a=2M:8M,groups=7,tenant=gid,backing=hugetlbfs", "--pool a: " WHY);
+	word_refused("a=2M:8M,users=*,tenant=socket,backing=hugetlbfs", "--pool a: " WHY);
 #undef WHY
 }
 
@@ -501,6 +549,40 @@ static void config_hugetlbfs_with_small_pages_is_refused(void **state)
 	word_refused("a=4K:8M,backing=hugetlbfs",
 		     "--pool a: key \"backing\": expected memfd in pool \"a\", whose "
 		     "\"page_size\" is 4K: hugetlbfs has huge pages only");
+}
+
+static void config_poison_of_leases_is_refused(void **state)
+{
+#define WHY                                                                                                  \
+	"key \"poison\": expected false in pool \"a\", whose \"isolation\" is lease: no page that was "      \
+	"freed is "                                                                                          \
+	"granted again"
+	pool_refused(", \"isolation\": \"lease\",\n\"poison\": true", "t:2:11: " WHY);
+	word_refused("a=4K:1M,poison=yes,isolation=lease", "--pool a: " WHY);
+#undef WHY
+}
+
+static void config_bad_sockets_name_their_place(void **state)
+{
+	struct config config;
+	char text[512], *error = NULL;
+	int length = snprintf(text, sizeof(text), "{\"sockets\": [\"/0\"");
+
+	text_refused("{\"sockets\": \"/a\"}",
+		     "t:1:13: key \"sockets\": expected a list of paths, not \"/a\"");
+	text_refused("{\"sockets\": [\"/a\",\n 7]}",
+		     "t:2:2: key \"sockets\": expected a path of 1 to 107 bytes, not 7");
+	text_refused("{\"sockets\": [\"/a\", \"/b\", \"/a\"]}",
+		     "t:1:26: key \"sockets\": expected every socket once");
+	for (int i = 1; i < CONFIG_SOCKETS_MAX; i++)
+		length += snprintf(text + length, sizeof(text) - (size_t)length, ", \"/%d\"", i);
+	strcpy(text + length, "]}");
+	config = read_accepted(text);
+	assert_int_equal(config.n_more_sockets, 15);
+	assert_int_equal(config_read_text(&config, "t", "{\"sockets\": [\"/x\"]}", 19, &error), -EINVAL);
+	assert_string_equal(error, "t:1:14: key \"sockets\": expected at most 15 sockets");
+	free(error);
+	config_fini(&config);
 }
 
 static void config_columns_count_characters(void **state)
@@ -556,7 +638,7 @@ static void config_file_errors_name_the_file(void **state)
 
 static void config_pool_word_of_another_form_is_refused(void **state)
 {
-	static const char *const words[] = {"big",	     "big=",	  "big=2M", "big=2M:4G,reserve",
+	static const char *const words[] = {"big",           "big=",      "big=2M", "big=2M:4G,reserve",
 					    "big=2M,max=4G", "big=2M:4G,"};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
@@ -583,7 +665,8 @@ static void config_pool_word_refusals_name_flag_and_key(void **state)
 	word_refused(
 		"big=2M:4G,siz=1",
 		"--pool big: key \"siz\": expected one of name, page_size, max, backing, reserve, arena, "
-		"isolation, tenant, quota, users, groups, decay, node, grow");
+		"isolation, tenant, quota, quota_leases, quota_names, users, groups, decay, node, grow, "
+		"poison");
 }
 
 static void config_pool_word_with_a_files_name_is_refused(void **state)
@@ -636,8 +719,12 @@ static void config_policy_words_are_those_of_the_keys(void **state)
 {
 	assert_string_equal(pool_backing_name(POOL_BACKING_MEMFD), "memfd");
 	assert_string_equal(pool_backing_name(POOL_BACKING_HUGETLBFS), "hugetlbfs");
+	assert_string_equal(pool_isolation_name(POOL_ISOLATION_LEASE), "lease");
 	assert_string_equal(pool_isolation_name(POOL_ISOLATION_TENANT), "tenant");
 	assert_string_equal(pool_isolation_name(POOL_ISOLATION_POOL), "pool");
+	assert_string_equal(pool_tenant_word(POOL_TENANT_UID), "uid");
+	assert_string_equal(pool_tenant_word(POOL_TENANT_GID), "gid");
+	assert_string_equal(pool_tenant_word(POOL_TENANT_SOCKET), "socket");
 }
 
 int main(void)
@@ -648,6 +735,7 @@ int main(void)
 		cmocka_unit_test(config_every_pool_key_is_read),
 		cmocka_unit_test(config_pool_word_reads_every_key),
 		cmocka_unit_test(config_switch_words_are_understood),
+		cmocka_unit_test(config_isolation_and_tenant_words_are_understood),
 		cmocka_unit_test(config_decay_forms_are_milliseconds),
 		cmocka_unit_test(config_user_listed_twice_counts_once),
 		cmocka_unit_test(config_empty_list_word_admits_nobody),
@@ -669,6 +757,8 @@ int main(void)
 		cmocka_unit_test(config_sizes_out_of_bounds_are_refused),
 		cmocka_unit_test(config_hugetlbfs_for_strangers_is_refused),
 		cmocka_unit_test(config_hugetlbfs_with_small_pages_is_refused),
+		cmocka_unit_test(config_poison_of_leases_is_refused),
+		cmocka_unit_test(config_bad_sockets_name_their_place),
 		cmocka_unit_test(config_columns_count_characters),
 		cmocka_unit_test(config_place_survives_escapes_and_brackets_in_strings),
 		cmocka_unit_test(config_long_value_is_shown_in_part),

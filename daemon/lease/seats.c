@@ -3,19 +3,24 @@
 
 #include <errno.h>
 #include <search.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "daemon/base/assert.h"
 #include "daemon/base/lock.h"
 #include "daemon/lease/seats.h"
 
+/* A user with all its sessions can still connect: to be told so, to ask who it is, to come back before we
+ * noticed that its old connection is broken. */
+#define SPARE_CONNECTIONS 4
+
 struct user {
 	uid_t uid;
-	unsigned n_taken;
+	unsigned n_taken[N_SEAT_KINDS];
 };
 
 struct seats {
-	unsigned max; /* constant */
+	unsigned max, user_sessions; /* constant */
 	struct lock lock;
 	unsigned n_taken; /* guarded by lock */
 	void *users;      /* guarded by lock; a tree */
@@ -28,13 +33,14 @@ static int compare_user(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-struct seats *seats_new(unsigned max)
+struct seats *seats_new(unsigned max, unsigned user_sessions)
 {
 	struct seats *seats = calloc(1, sizeof(*seats));
 
 	if (!seats)
 		return NULL;
 	seats->max = max;
+	seats->user_sessions = user_sessions;
 	lock_init(&seats->lock, LOCK_SESSIONS);
 	return seats;
 }
@@ -49,7 +55,22 @@ struct seats *seats_free(struct seats *seats)
 	return NULL;
 }
 
-static int take_locked(struct seats *seats, uid_t uid)
+static unsigned taken_by(const struct user *user)
+{
+	return user->n_taken[SEAT_CONNECTION] + user->n_taken[SEAT_SESSION];
+}
+
+static bool is_full_for(const struct seats *seats, const struct user *user, enum seat kind)
+{
+	if (user->uid == 0)
+		return false;
+	if (seats->user_sessions == 0)
+		return taken_by(user) >= seats->max / 2;
+	return user->n_taken[kind] >=
+	       seats->user_sessions + (kind == SEAT_CONNECTION ? SPARE_CONNECTIONS : 0);
+}
+
+static int take_locked(struct seats *seats, uid_t uid, enum seat kind)
 {
 	struct user key = {.uid = uid}, *user, **node;
 
@@ -68,31 +89,33 @@ static int take_locked(struct seats *seats, uid_t uid)
 		*node = user;
 	}
 	user = *node;
-	if (uid != 0 && user->n_taken >= seats->max / 2)
+	if (is_full_for(seats, user, kind))
 		return SEATS_USER_FULL;
-	user->n_taken++;
+	user->n_taken[kind]++;
 	seats->n_taken++;
 	return 0;
 }
 
-int seats_take(struct seats *seats, uid_t uid)
+int seats_take(struct seats *seats, uid_t uid, enum seat kind)
 {
 	int r;
 
 	lock_take(&seats->lock);
-	r = take_locked(seats, uid);
+	r = take_locked(seats, uid, kind);
 	lock_drop(&seats->lock);
 	return r;
 }
 
-void seats_leave(struct seats *seats, uid_t uid)
+void seats_leave(struct seats *seats, uid_t uid, enum seat kind)
 {
 	struct user key = {.uid = uid}, *user;
 
 	lock_take(&seats->lock);
 	user = *(struct user **)tfind(&key, &seats->users, compare_user);
+	hp_assert(user->n_taken[kind] > 0);
 	seats->n_taken--;
-	if (--user->n_taken == 0) {
+	user->n_taken[kind]--;
+	if (taken_by(user) == 0) {
 		tdelete(user, &seats->users, compare_user);
 		free(user);
 	}

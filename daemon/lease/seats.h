@@ -1,7 +1,7 @@
 /* seats.h - how many clients may be here at once: in all, and of one user.
  *
- * A connection takes a seat when it is accepted; its session keeps the seat until it ends. Descriptors are
- * what is scarce: a seat stands for a socket, a pidfd and one descriptor in flight. Any thread.
+ * A connection takes a seat from when it is accepted until it is closed, a session until it ends. Descriptors
+ * are what is scarce: a seat stands for two of them. Any thread.
  */
 #pragma once
 
@@ -10,15 +10,18 @@
 
 struct seats;
 
-/* NULL: no memory. */
-struct seats *seats_new(unsigned max);
+enum seat { SEAT_CONNECTION, SEAT_SESSION, N_SEAT_KINDS };
+
+/* `max`: of all users and both kinds. `user_sessions`: sessions of one user but root; 0: half of all seats.
+ * NULL: no memory. */
+struct seats *seats_new(unsigned max, unsigned user_sessions);
 struct seats *seats_free(struct seats *seats);
 
 enum {
 	SEATS_FULL = 1,      /* nobody can come in */
-	SEATS_USER_FULL = 2, /* this user has half of the seats (root may have all) */
+	SEATS_USER_FULL = 2, /* this user has as many as one may (root may have all) */
 };
 /* Returns 0, one of the above, or -ENOMEM. */
-int seats_take(struct seats *seats, uid_t uid);
-void seats_leave(struct seats *seats, uid_t uid);
+int seats_take(struct seats *seats, uid_t uid, enum seat kind);
+void seats_leave(struct seats *seats, uid_t uid, enum seat kind);
 unsigned seats_taken(struct seats *seats);

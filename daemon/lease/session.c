@@ -87,7 +87,7 @@ struct session *session_free(struct session *session)
 		free(session->zones[i].known);
 	}
 	close(session->pid_fd);
-	seats_leave(shard->seats, session->peer.uid);
+	seats_leave(shard->seats, session->peer.uid, SEAT_SESSION);
 	free((void *)session->peer.groups);
 	session->magic = 0;
 	free(session);
@@ -119,7 +119,8 @@ bool session_is_claimed_by(const struct session *session, const struct peer *pee
 		difference |= token[i] ^ session->token[i];
 	/* While its pidfd says alive, the pid is still this process's. */
 	return difference == 0 && !session->ending && peer->pid == session->peer.pid &&
-	       peer->uid == session->peer.uid && !process_is_dead(session->pid_fd);
+	       peer->uid == session->peer.uid && peer->socket == session->peer.socket &&
+	       !process_is_dead(session->pid_fd);
 }
 
 void session_set_connection(struct session *session, void *connection)

@@ -85,7 +85,8 @@ static inline unsigned session_worker(uint64_t id)
 	return id % SHARD_MAX;
 }
 
-/* Is this peer, with this token, the session's own process? In constant time as to the token. */
+/* Is this peer, with this token, the session's own process, come in by the same socket? In constant time as to
+ * the token. */
 bool session_is_claimed_by(const struct session *session, const struct peer *peer, const uint8_t *token,
 			   size_t token_bytes);
 

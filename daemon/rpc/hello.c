@@ -49,17 +49,17 @@ static void start_session(struct connection *connection, uint64_t request_id, co
 	struct session *session;
 	int r;
 
-	r = seats_take(seats, connection->peer.uid);
+	r = seats_take(seats, connection->peer.uid, SEAT_SESSION);
 	if (r > 0) {
 		connection_error(connection, request_id, HUGEPOOL__CODE__TOO_MANY,
 				 r == SEATS_FULL ? "the daemon has as many sessions as its descriptors allow"
-						 : "this user has half of all sessions: close some");
+						 : "this user has as many sessions as it may: close some");
 		return;
 	}
 	if (r == 0) {
 		r = session_new(&server->shard, &connection->peer, connection->pid_fd, client, &session);
 		if (r < 0)
-			seats_leave(seats, connection->peer.uid);
+			seats_leave(seats, connection->peer.uid, SEAT_SESSION);
 	}
 	if (r < 0) {
 		connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY,
@@ -93,7 +93,7 @@ static void continue_session(struct connection *connection)
 	if (!session ||
 	    !session_is_claimed_by(session, &connection->peer, hello->token, sizeof(hello->token))) {
 		connection_error(connection, hello->request_id, HUGEPOOL__CODE__NO_SESSION,
-				 "no such session of this process, or it has ended: start a new one");
+				 "no such session of this process at this socket, or it has ended: start a new one");
 		return;
 	}
 	/* The client noticed before us that its old connection is broken. */

@@ -30,7 +30,7 @@ static void finish(struct connection *connection)
 	close(connection->fd);
 	if (connection->pid_fd >= 0)
 		close(connection->pid_fd);
-	seats_leave(connection->server->service->seats, connection->peer.uid);
+	seats_leave(connection->server->service->seats, connection->peer.uid, SEAT_CONNECTION);
 	frame_reader_free(connection->reader);
 	frame_writer_free(connection->writer);
 	free((void *)connection->peer.groups);

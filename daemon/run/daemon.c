@@ -257,7 +257,7 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 		return -EMFILE;
 	daemon->servers = calloc(n, sizeof(daemon->servers[0]));
 	daemon->worker_mailboxes = calloc(n, sizeof(daemon->worker_mailboxes[0]));
-	daemon->seats = seats_new(n_seats(config));
+	daemon->seats = seats_new(n_seats(config), config->user_sessions);
 	daemon->ledger = ledger_new(n, max_leases(config));
 	if (!daemon->servers || !daemon->worker_mailboxes || !daemon->seats || !daemon->ledger ||
 	    posix_memalign(&workers, 64, n * sizeof(daemon->workers[0])) != 0)

@@ -53,7 +53,7 @@ static int remove_stale(const struct sockaddr_un *address, char **ret_error)
 		return fail(ret_error, errno, address->sun_path, "no socket");
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno != ECONNREFUSED)
 		return fail(ret_error, 0, address->sun_path,
-			    "a daemon is listening there: stop it or use --socket");
+			    "a daemon is listening there: stop it or use another path");
 	if (unlink(address->sun_path) != 0)
 		return fail(ret_error, errno, address->sun_path, "cannot remove what a dead daemon left");
 	return 0;
@@ -73,14 +73,14 @@ static int lock_directory(const char *path, int *ret_fd, char **ret_error)
 	return 0;
 }
 
-int listener_init(struct listener *listener, const char *path, char **ret_error)
+int listener_init(struct listener *listener, const char *path, uint32_t index, char **ret_error)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	_cleanup_close_ int fd = -1, lock_fd = -1;
 	mode_t old_mask;
 	int r;
 
-	*listener = (struct listener){.fd = -1};
+	*listener = (struct listener){.fd = -1, .index = index, .next_server = index};
 	if (strlen(path) >= sizeof(address.sun_path))
 		return fail(ret_error, ENAMETOOLONG, path, "at most 107 bytes");
 	strcpy(address.sun_path, path);
@@ -135,17 +135,18 @@ static void let_in(struct listener *listener, int fd)
 			  r == -ESRCH ? "its process is gone, or of another pid namespace" : strerror(-r));
 		return;
 	}
-	r = seats_take(seats, peer.uid);
+	peer.socket = listener->index;
+	r = seats_take(seats, peer.uid, SEAT_CONNECTION);
 	if (r == 0) {
 		r = connection_accept(fd, &peer, pid_fd, choose_server(listener));
 		if (r == 0)
 			return;
-		seats_leave(seats, peer.uid);
+		seats_leave(seats, peer.uid, SEAT_CONNECTION);
 	}
 	free((void *)peer.groups);
 	close(pid_fd);
 	turn_away(fd, r == SEATS_FULL        ? "as many connections as descriptors allow"
-		      : r == SEATS_USER_FULL ? "its user has half of all connections"
+		      : r == SEATS_USER_FULL ? "its user has as many connections as it may"
 					     : strerror(-r));
 }
 

@@ -174,22 +174,59 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 	event_base_loopbreak(arg);
 }
 
+/* All the paths where clients come in. */
+struct sockets {
+	struct listener listeners[1 + CONFIG_SOCKETS_MAX];
+	unsigned n;
+};
+
+static void sockets_fini(struct sockets *sockets)
+{
+	for (unsigned i = 0; i < sockets->n; i++)
+		listener_fini(&sockets->listeners[i]);
+}
+
+/* All are bound, or none. */
+static int sockets_init(struct sockets *sockets, const char *first_path, const struct config *config,
+			char **ret_error)
+{
+	int r = listener_init(&sockets->listeners[0], first_path, 0, ret_error);
+
+	for (sockets->n = 1; sockets->n <= config->n_more_sockets && r == 0; sockets->n++)
+		r = listener_init(&sockets->listeners[sockets->n], config->more_sockets[sockets->n - 1],
+				  sockets->n, ret_error);
+	if (r < 0)
+		sockets_fini(sockets);
+	return r;
+}
+
+static int sockets_start(struct sockets *sockets, struct event_base *base, const struct service *service)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < sockets->n && r == 0; i++)
+		r = listener_start(&sockets->listeners[i], base, service);
+	for (unsigned i = 1; i < sockets->n && r == 0; i++)
+		log_info("socket %u: %s", i, sockets->listeners[i].path);
+	return r;
+}
+
 /* Accept, tell systemd, and wait for a signal to stop. */
-static int serve(struct daemon *daemon, struct listener *listener, struct event_base *base)
+static int serve(struct daemon *daemon, struct sockets *sockets, struct event_base *base)
 {
 	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+	const char *path = sockets->listeners[0].path;
 	struct event *events[3] = {NULL, NULL, NULL};
-	int r = listener_start(listener, base, &daemon->service);
+	int r = sockets_start(sockets, base, &daemon->service);
 
 	for (unsigned i = 0; i < 3 && r == 0; i++) {
 		events[i] = evsignal_new(base, numbers[i], on_signal, base);
 		r = events[i] && event_add(events[i], NULL) == 0 ? 0 : -ENOMEM;
 	}
 	if (r == 0) {
-		log_info("ready: %s, %u pools, %u workers", listener->path, daemon->n_pools,
-			 daemon->n_workers);
-		sd_notifyf(0, "READY=1\nSTATUS=%u pools, socket %s\nMAINPID=%d", daemon->n_pools,
-			   listener->path, (int)getpid());
+		log_info("ready: %s, %u pools, %u workers", path, daemon->n_pools, daemon->n_workers);
+		sd_notifyf(0, "READY=1\nSTATUS=%u pools, socket %s\nMAINPID=%d", daemon->n_pools, path,
+			   (int)getpid());
 		event_base_loop(base, EVLOOP_NO_EXIT_ON_EMPTY);
 		sd_notify(0, "STOPPING=1");
 	}
@@ -204,7 +241,7 @@ static int run(const struct config *config)
 	_cleanup_free_ char *error = NULL, *mount_parent = NULL;
 	char path[SOCKET_PATH_MAX];
 	struct event_base *base;
-	struct listener listener;
+	struct sockets sockets;
 	struct daemon daemon;
 	int r;
 
@@ -217,12 +254,12 @@ static int run(const struct config *config)
 		log_error("out of memory");
 		return EXIT_FAILED;
 	}
-	r = listener_init(&listener, path, &error);
+	r = sockets_init(&sockets, path, config, &error);
 	if (r == 0) {
 		r = daemon_init(&daemon, config, mount_parent, &error);
 		if (r == 0)
-			r = serve(&daemon, &listener, base);
-		listener_fini(&listener);
+			r = serve(&daemon, &sockets, base);
+		sockets_fini(&sockets);
 		daemon_fini(&daemon);
 	}
 	if (r < 0)

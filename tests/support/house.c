@@ -46,7 +46,7 @@ void house_init(struct house *house, uint64_t max_pages, uint64_t arena_pages, u
 	house->stocker.n_pools = 1;
 	house->stocker.next_tick_ns = clock_now_ns() + 1000 * NS_PER_S; /* house_tick() makes the ticks */
 	house->ledger = ledger_new(HOUSE_WORKERS, max_pages);
-	house->seats = seats_new(1000);
+	house->seats = seats_new(1000, 0);
 	for (unsigned i = 0; i < HOUSE_WORKERS; i++)
 		house->shards[i] = (struct shard){
 			.index = i,
@@ -119,7 +119,7 @@ struct session *house_session(struct house *house, unsigned worker, uid_t uid)
 	struct session *session;
 
 	hp_assert(pid_fd >= 0);
-	hp_assert(seats_take(house->seats, uid) == 0);
+	hp_assert(seats_take(house->seats, uid, SEAT_SESSION) == 0);
 	hp_assert(session_new(&house->shards[worker], &peer, pid_fd, "house", &session) == 0);
 	session_set_connection(session, house);
 	return session;

@@ -36,6 +36,11 @@ TESTS          += tests/unit/test_pool
 tests_unit_test_pool_SOURCES = tests/unit/test_pool.c $(HOUSE)
 tests_unit_test_pool_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_seats
+TESTS          += tests/unit/test_seats
+tests_unit_test_seats_SOURCES = tests/unit/test_seats.c
+tests_unit_test_seats_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_buddy
 TESTS          += tests/unit/test_buddy
 tests_unit_test_buddy_SOURCES = tests/unit/test_buddy.c

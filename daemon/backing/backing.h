@@ -51,10 +51,11 @@ int backing_new(const struct backing_config *config, struct backing **ret, char 
  * somebody for them asks backing_limbo_returned() until all are back. Returns NULL. */
 struct backing *backing_free(struct backing *backing);
 
-/* Make a file of `n_pages` from NUMA node `node` (-1: any; ignored where the backing has one), every page allocated (fallocate) and zeroed by the kernel, and map it read-write
- * at an address aligned to 1 GiB. Sealed (memfd: GROW and SEAL; NOEXEC) and mode 0600 before it is returned.
- * Returns 0; BACKING_SHORT with *ret_missing_pages (at least 1) set, after raising was tried if the pool may
- * grow: nothing is taken and nothing stays raised; or negative errno. */
+/* Make a file of `n_pages` from NUMA node `node` (-1: any; ignored where the backing has one), every page
+ * allocated (fallocate) and zeroed by the kernel, and map it read-write at an address aligned to 1 GiB.
+ * Sealed (memfd: GROW and SEAL; NOEXEC) and mode 0600 before it is returned. Returns 0; BACKING_SHORT with
+ * *ret_missing_pages (at least 1) set, after raising was tried if the pool may grow: nothing is taken and
+ * nothing stays raised; or negative errno. */
 int backing_file_new(struct backing *backing, uint64_t n_pages, int node, struct backing_file **ret,
 		     uint64_t *ret_missing_pages);
 

@@ -9,6 +9,7 @@
 #include "daemon/lease/chain.h"
 #include "daemon/lease/lease_state.h"
 
+#define OPENED_MAX  4096 /* leases that one tenant may have opened, where the pool has no quota of leases */
 #define MODE_OTHERS 077 /* the bits of a mode that are for others than the owner */
 
 /* ---- the session's list of records, newest first ---- */
@@ -65,44 +66,49 @@ static void unlink_record(struct session *session, struct lease_record *record)
 
 /* ---- quotas of leases and names ---- */
 
+/* Count one more, unless there are as many as the quota says already (0: there is none). */
 static bool charge_one(_Atomic uint64_t *n, uint64_t quota)
 {
-	if (quota == 0)
-		return true;
-	if (atomic_fetch_add(n, 1) < quota)
+	if (atomic_fetch_add(n, 1) < quota || quota == 0)
 		return true;
 	atomic_fetch_sub(n, 1);
 	return false;
 }
 
-static void discharge_one(_Atomic uint64_t *n, uint64_t quota)
+/* What kind of lease is counted. */
+enum kind { KIND_PLAIN, KIND_NAMED, KIND_OPENED };
+
+/* Workers have a counter in common only where there is a limit. A lease that was opened has no pages of its own to limit
+ * it. */
+static uint64_t limit_of(const struct zone *zone, enum kind kind)
 {
-	if (quota != 0)
-		atomic_fetch_sub(n, 1);
+	const uint64_t quota = zone->pool->config.quota_leases;
+
+	return quota == 0 && kind == KIND_OPENED ? OPENED_MAX : quota;
 }
 
 /* Count one more lease of the zone, on this worker. False: its quota is reached. */
-static bool charge(struct zone *zone, unsigned worker, bool named)
+static bool charge(struct zone *zone, unsigned worker, enum kind kind)
 {
-	const struct pool_config *config = &zone->pool->config;
+	const uint64_t limit = limit_of(zone, kind);
 
-	if (!charge_one(&zone->n_leases, config->quota_leases))
+	if (limit > 0 && !charge_one(&zone->n_leases, limit))
 		return false;
-	if (named && !charge_one(&zone->n_names, config->quota_names)) {
-		discharge_one(&zone->n_leases, config->quota_leases);
+	if (kind == KIND_NAMED && !charge_one(&zone->n_names, zone->pool->config.quota_names)) {
+		if (limit > 0)
+			atomic_fetch_sub(&zone->n_leases, 1);
 		return false;
 	}
 	atomic_fetch_add_explicit(&zone->workers[worker].n_leases, 1, memory_order_relaxed);
 	return true;
 }
 
-static void discharge(struct zone *zone, unsigned worker, bool named)
+static void discharge(struct zone *zone, unsigned worker, enum kind kind)
 {
-	const struct pool_config *config = &zone->pool->config;
-
-	discharge_one(&zone->n_leases, config->quota_leases);
-	if (named)
-		discharge_one(&zone->n_names, config->quota_names);
+	if (limit_of(zone, kind) > 0)
+		atomic_fetch_sub(&zone->n_leases, 1);
+	if (kind == KIND_NAMED)
+		atomic_fetch_sub(&zone->n_names, 1);
 	atomic_fetch_sub_explicit(&zone->workers[worker].n_leases, 1, memory_order_relaxed);
 }
 
@@ -111,6 +117,11 @@ static void discharge(struct zone *zone, unsigned worker, bool named)
 void lease_get_runs(struct ledger *ledger, const struct lease_record *record, struct share_runs *ret)
 {
 	chain_get(ledger, record, ret);
+}
+
+unsigned lease_n_runs(struct ledger *ledger, const struct lease_record *record)
+{
+	return chain_n_runs(ledger, record);
 }
 
 void lease_put_back(struct zone *zone, unsigned worker, bool sole, const struct run_list *runs)
@@ -216,7 +227,6 @@ static enum lease_result equip(struct shard *shard, struct lease_record *record,
 	terms.tenant = record->tenant;
 	terms.pool = record->pool;
 	terms.sole = record->sole;
-	terms.revocable = record->revocable;
 	terms.deadline_ns = record->deadline_ns;
 	r = shares_add(ledger_shares(shard->ledger), record->id, birth->name, &terms, runs);
 	if (r == 0)
@@ -242,14 +252,15 @@ enum lease_result lease_enter(struct session *session, const struct lease_birth 
 	struct shard *shard = session->shard;
 	struct zone *zone = session->zones[birth->pool].zone;
 	struct lease_record *record;
+	const enum kind kind = birth->name[0] ? KIND_NAMED : KIND_PLAIN;
 	struct share_runs placed = {.list.n = 0};
 	enum lease_result result;
 
-	if (!charge(zone, shard->index, birth->name[0]))
+	if (!charge(zone, shard->index, kind))
 		return LEASE_TOO_MANY;
 	record = ledger_take(shard->ledger, shard->index);
 	if (!record) {
-		discharge(zone, shard->index, birth->name[0]);
+		discharge(zone, shard->index, kind);
 		return LEASE_NO_MEMORY;
 	}
 	introduce(record, session, birth->request_id);
@@ -258,14 +269,13 @@ enum lease_result lease_enter(struct session *session, const struct lease_birth 
 	record->tenant = zone->tenant;
 	record->detached = birth->detached;
 	record->sole = birth->sole;
-	record->revocable = birth->revocable;
 	for (unsigned i = 0; i < runs->n; i++)
 		add_run(zone->pool, &placed, runs->runs[i]);
 	lease_move(record, LEASE_LEASED);
 	result = equip(shard, record, birth, &placed);
 	if (result != LEASE_OK) {
 		strike_out(shard, record);
-		discharge(zone, shard->index, birth->name[0]);
+		discharge(zone, shard->index, kind);
 		return result;
 	}
 	link_record(session, record);
@@ -284,7 +294,7 @@ void lease_unenter(struct session *session, struct lease_record *record)
 	chain_get(shard->ledger, record, &runs);
 	unlink_record(session, record);
 	strike_out(shard, record);
-	discharge(zone, shard->index, false);
+	discharge(zone, shard->index, KIND_PLAIN);
 	lease_put_back(zone, shard->index, sole, &runs.list);
 }
 
@@ -304,7 +314,6 @@ static struct lease_record *enter_opened(struct session *session, uint64_t reque
 	record->pool = terms->pool;
 	record->tenant = terms->tenant;
 	record->sole = terms->sole;
-	record->revocable = terms->revocable;
 	record->share = share;
 	record->opened = true;
 	record->read_only = !write;
@@ -336,13 +345,13 @@ enum lease_result lease_open(struct session *session, uint64_t request_id, const
 	if (result != LEASE_OK)
 		return result;
 	result = (enum lease_result)session_get_zone(session, terms.pool, &mine);
-	if (result == LEASE_OK && !charge(mine->zone, shard->index, false))
+	if (result == LEASE_OK && !charge(mine->zone, shard->index, KIND_OPENED))
 		result = LEASE_TOO_MANY;
 	if (result == LEASE_OK) {
 		*ret_record = enter_opened(session, request_id, share, write, &terms, &runs);
 		if (*ret_record)
 			return LEASE_OK;
-		discharge(mine->zone, shard->index, false);
+		discharge(mine->zone, shard->index, KIND_OPENED);
 		result = LEASE_NO_MEMORY;
 	}
 	if (shares_leave(shares, share, &runs))
@@ -451,18 +460,19 @@ static void end(struct shard *shard, struct zone *holder, struct lease_record *r
 	struct shares *shares = ledger_shares(shard->ledger);
 	struct pool *pool = shard->pools[record->pool];
 	struct zone *zone = record->opened ? NULL : holder;
-	const bool sole = record->sole, named = record->share && !record->opened;
+	const enum kind kind = record->opened ? KIND_OPENED : record->share ? KIND_NAMED : KIND_PLAIN;
+	const bool sole = record->sole;
 	const uint32_t tenant = record->tenant;
 	struct share_runs runs;
 
 	if (!record->share)
 		chain_get(shard->ledger, record, &runs);
-	else if (named)
+	else if (kind == KIND_NAMED)
 		shares_end_name(shares, record->share);
 	if (record->share && !shares_leave(shares, record->share, &runs))
 		runs.list.n = 0;
 	strike_out(shard, record);
-	discharge(holder, shard->index, named);
+	discharge(holder, shard->index, kind);
 	if (runs.list.n > 0)
 		put_runs(shard, zone ? zone : pool_zone_find(pool, tenant), sole, &runs.list, hot);
 }
@@ -574,7 +584,24 @@ enum lease_state lease_state_of(struct shard *shard, const struct lease_record *
 	return session && session->connection ? LEASE_LEASED : LEASE_ORPHANED;
 }
 
-/* ---- eviction ---- */
+/* ---- deadlines and eviction ---- */
+
+struct lease_record *lease_take_due(struct shard *shard, uint64_t now_ns)
+{
+	struct lease_record *record = deadlines_first(&shard->deadlines, shard->ledger);
+
+	if (!record || record->deadline_ns > now_ns)
+		return NULL;
+	deadlines_remove(&shard->deadlines, shard->ledger, record);
+	record->deadline_ns = 0;
+	return record;
+}
+
+void lease_put_due(struct shard *shard, struct lease_record *record, uint64_t deadline_ns)
+{
+	/* There is room: it was taken out just now. */
+	hp_assert(set_deadline(shard, record, deadline_ns) == 0);
+}
 
 /* Pages of condemned arenas that no lease has any more. */
 static void put_evicted(struct shard *shard, struct zone *zone, const struct run_list *runs)

@@ -40,13 +40,15 @@ enum lease_result {
 /* Where a lease's pages are. */
 void lease_get_runs(struct ledger *ledger, const struct lease_record *record, struct share_runs *ret);
 
+unsigned lease_n_runs(struct ledger *ledger, const struct lease_record *record);
+
 /* What a new lease is, beside its pages. */
 struct lease_birth {
 	uint64_t request_id;
 	uint16_t request_item;
 	uint16_t pool;
 	uint64_t deadline_ns; /* 0: none */
-	bool detached, sole, revocable;
+	bool detached, sole;
 	const char *name;                /* "": none */
 	const struct share_terms *terms; /* of the name; its tenant, pool and so on are filled in here */
 };
@@ -107,6 +109,11 @@ void lease_evict_shares(struct shard *shard, struct zone *zone, uint64_t arena);
 /* Then, on each worker, every record. */
 enum lease_eviction lease_evict(struct shard *shard, struct lease_record *record, const uint64_t *arenas,
 				unsigned n_arenas);
+
+/* The next lease whose deadline has passed, or NULL; it has no deadline any more. */
+struct lease_record *lease_take_due(struct shard *shard, uint64_t now_ns);
+/* It has one again: it shall be taken later. */
+void lease_put_due(struct shard *shard, struct lease_record *record, uint64_t deadline_ns);
 
 /* What the lease's state is, seen with its session. */
 enum lease_state lease_state_of(struct shard *shard, const struct lease_record *record);

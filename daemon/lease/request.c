@@ -114,7 +114,6 @@ static enum lease_result enter(struct lease_alloc *alloc, const struct run_list 
 		.deadline_ns = deadline_of(session, alloc->lifetime_ms),
 		.detached = alloc->detached,
 		.sole = alloc->want.sole,
-		.revocable = alloc->revocable,
 		.name = alloc->name,
 		.terms = &alloc->terms,
 	};

@@ -37,8 +37,8 @@ struct shard {
 	struct session *first, *last; /* by age, ids ascending */
 	void *by_id;                  /* a tree of the same */
 	uint64_t last_sequence;
-	uint64_t now_ns;             /* of the worker's current turn: one clock read serves all its frames */
-	struct deadlines deadlines;  /* its leases that end by themselves */
+	uint64_t now_ns;            /* of the worker's current turn: one clock read serves all its frames */
+	struct deadlines deadlines; /* its leases that end by themselves */
 	bool has_freed; /* freed runs may lie in this worker's caches: shard_flush_freed() is due */
 };
 
@@ -72,6 +72,9 @@ struct session {
 	uint32_t first_lease; /* slot of the newest; LEDGER_NIL */
 	uint64_t n_leases, n_pages, n_requests;
 	struct lease_request *requests; /* waiting */
+	uint32_t events;                /* rpc's: which kinds it wants to be told of */
+	uint64_t kept_pressure;         /* rpc's: pools, a bit each, of which it is still to be told */
+	bool missed_events;             /* rpc's: of others it was not told */
 	struct session_zone zones[];    /* by pool index */
 };
 
@@ -85,8 +88,8 @@ static inline unsigned session_worker(uint64_t id)
 	return id % SHARD_MAX;
 }
 
-/* Is this peer, with this token, the session's own process, come in by the same socket? In constant time as to
- * the token. */
+/* Is this peer, with this token, the session's own process, come in by the same socket? In constant time as
+ * to the token. */
 bool session_is_claimed_by(const struct session *session, const struct peer *peer, const uint8_t *token,
 			   size_t token_bytes);
 

@@ -44,11 +44,10 @@ struct lease_record {
 	uint32_t tenant;      /* of the zone that is charged for the pages */
 	uint32_t uid, pid;    /* of who made it */
 	uint16_t request_item;
-	uint16_t pool; /* index */
-	uint8_t state; /* enum lease_state */
-	bool detached; /* shall live on when the holder dies */
-	bool sole;     /* its arenas are nobody else's */
-	bool revocable;
+	uint16_t pool;  /* index */
+	uint8_t state;  /* enum lease_state */
+	bool detached;  /* shall live on when the holder dies */
+	bool sole;      /* its arenas are nobody else's */
 	bool opened;    /* somebody else's named lease: that one is charged */
 	bool read_only; /* opened for reading */
 };

@@ -51,7 +51,7 @@ struct share_terms {
 	unsigned n_access;
 	uint32_t tenant; /* who is charged for the pages */
 	uint16_t pool;
-	bool sole, revocable;
+	bool sole;
 	uint64_t deadline_ns;
 };
 

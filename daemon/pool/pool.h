@@ -137,9 +137,9 @@ enum {
 };
 /* Isolate the arena or undo it. 0 or POOL_NO_ARENA. */
 int pool_isolate_arena(struct pool *pool, uint64_t arena_id, bool isolated);
-/* Condemn it: it goes as soon as nothing is out; ending the leases in it is the caller's. 0 or POOL_NO_ARENA.
- */
-int pool_condemn_arena(struct pool *pool, uint64_t arena_id);
+/* Condemn it: it goes as soon as nothing is out; ending the leases in it is the caller's, who gets a
+ * reference to its zone. 0 or POOL_NO_ARENA. */
+int pool_condemn_arena(struct pool *pool, uint64_t arena_id, struct zone **ret_zone);
 /* Lease nothing new, isolate all arenas, give back the stock; or undo it. */
 void pool_drain(struct pool *pool, bool draining);
 

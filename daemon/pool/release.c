@@ -182,8 +182,9 @@ void pool_trim_sole(struct zone *zone, struct run run, uint64_t n_pages)
 
 /* ---- the operator's ---- */
 
-/* Do `act` to a zone's arena, under the locks. */
-static int act_on_arena(struct pool *pool, uint64_t arena_id, void (*act)(struct arena *arena))
+/* Do `act` to a zone's arena, under the locks. `ret_zone`, if not NULL, gets its zone with a reference. */
+static int act_on_arena(struct pool *pool, uint64_t arena_id, void (*act)(struct arena *arena),
+			struct zone **ret_zone)
 {
 	int r = POOL_NO_ARENA;
 
@@ -196,6 +197,10 @@ static int act_on_arena(struct pool *pool, uint64_t arena_id, void (*act)(struct
 				r = 0;
 			}
 		lock_drop(&zone->lock);
+		if (r == 0 && ret_zone) {
+			zone->n_refs++;
+			*ret_zone = zone;
+		}
 	}
 	lock_drop(&pool->lock);
 	return r;
@@ -222,16 +227,16 @@ static void send_signal(const struct pool *pool, enum pool_signal signal, uint64
 
 int pool_isolate_arena(struct pool *pool, uint64_t arena_id, bool isolated)
 {
-	int r = act_on_arena(pool, arena_id, isolated ? isolate : restore);
+	int r = act_on_arena(pool, arena_id, isolated ? isolate : restore, NULL);
 
 	if (r == 0)
 		send_signal(pool, isolated ? POOL_DRAINED : POOL_RESTORED, arena_id);
 	return r;
 }
 
-int pool_condemn_arena(struct pool *pool, uint64_t arena_id)
+int pool_condemn_arena(struct pool *pool, uint64_t arena_id, struct zone **ret_zone)
 {
-	return act_on_arena(pool, arena_id, zone_condemn_locked);
+	return act_on_arena(pool, arena_id, zone_condemn_locked, ret_zone);
 }
 
 void pool_drain(struct pool *pool, bool draining)

@@ -130,6 +130,13 @@ void zone_condemn_locked(struct arena *arena)
 	ask_for_drain_locked(arena->zone);
 }
 
+void zone_condemn_run(struct zone *zone, struct run run)
+{
+	lock_take(&zone->lock);
+	zone_condemn_locked(arena_of(zone, run));
+	lock_drop(&zone->lock);
+}
+
 void zone_isolate_locked(struct arena *arena, bool isolated)
 {
 	lock_assert_held(&arena->zone->lock);

@@ -76,7 +76,8 @@ struct zone {
 			    */
 	struct letter drain_letter;
 
-	_Atomic uint64_t n_leases, n_names; /* counted where the pool has a quota of them */
+	_Atomic uint64_t n_leases; /* counted where the pool has a quota of them */
+	_Atomic uint64_t n_names;
 
 	/* the stocker's thread only */
 	struct zone_drain drain;
@@ -131,6 +132,8 @@ void zone_shorten_arena_locked(struct zone *zone, struct arena *arena, uint64_t 
 
 /* A client destroyed the arena's file, or it is evicted: no new leases, released when nothing is out. */
 void zone_condemn_locked(struct arena *arena);
+/* The same of the arena in which this run, which is out, lies. Takes the lock. */
+void zone_condemn_run(struct zone *zone, struct run run);
 /* No new leases, released when nothing is out, unless it is restored before. */
 void zone_isolate_locked(struct arena *arena, bool isolated);
 /* There are dirty pages that scrubbing can make clean. */

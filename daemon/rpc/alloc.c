@@ -10,7 +10,8 @@
 #include "daemon/rpc/grants.h"
 #include "daemon/rpc/outcome.h"
 
-#define TIME_MAX_MS (UINT64_C(1000) * 60 * 60 * 24 * 365) /* what waits or lives longer, does so for a year */
+#define TIME_MAX_MS (UINT64_C(1000) * 60 * 60 * 24 * 365) /* what waits or lives longer, does so for a year  \
+							   */
 
 static uint64_t bounded_ms(uint64_t ms)
 {
@@ -32,11 +33,12 @@ static void refuse_waiting_again(struct connection *connection, uint64_t request
 
 /* ---- Alloc ---- */
 
-static void answer_alloc(struct connection *connection, const struct lease_alloc *alloc, enum lease_result result)
+static void answer_alloc(struct connection *connection, const struct lease_alloc *alloc,
+			 enum lease_result result)
 {
 	if (result == LEASE_OK)
-		grants_reply(connection, alloc->request.request_id, HUGEPOOL__REPLY__RESULT_ALLOC, alloc->records,
-			     alloc->n_items);
+		grants_reply(connection, alloc->request.request_id, HUGEPOOL__REPLY__RESULT_ALLOC,
+			     alloc->records, alloc->n_items);
 	else
 		outcome_reply_alloc(connection, alloc, result);
 }
@@ -77,8 +79,8 @@ static const char *find_fault(const Hugepool__Alloc *asked, Hugepool__Code *ret_
 	return NULL;
 }
 
-_Static_assert(LEASE_MAX_BATCH == 256 && RUN_LIST_MAX == 64 && LEASE_MAX_RUNS == 1024 && SHARE_ACCESS_MAX == 16 &&
-		       SHARE_NAME_MAX == 255,
+_Static_assert(LEASE_MAX_BATCH == 256 && RUN_LIST_MAX == 64 && LEASE_MAX_RUNS == 1024 &&
+		       SHARE_ACCESS_MAX == 16 && SHARE_NAME_MAX == 255,
 	       "the sentences say these numbers");
 
 #define MODE_DEFAULT 0600

@@ -210,6 +210,11 @@ void connection_error(struct connection *connection, uint64_t request_id, Hugepo
 	connection_reply(connection, &reply, NULL, 0);
 }
 
+bool connection_takes_more(const struct connection *connection)
+{
+	return !connection->closing && frame_writer_pending(connection->writer) < CONNECTION_OUT_SOFT;
+}
+
 bool connection_may_pass_fds(const struct connection *connection)
 {
 	return frame_writer_may_pass_fds(connection->writer);
@@ -224,8 +229,7 @@ void connection_received(struct connection *connection)
 
 static bool may_take_more(const struct connection *connection)
 {
-	return !connection->closing && frame_writer_pending(connection->writer) < CONNECTION_OUT_SOFT &&
-	       connection->n_waiting < CONNECTION_MAX_WAITING;
+	return connection_takes_more(connection) && connection->n_waiting < CONNECTION_MAX_WAITING;
 }
 
 enum taken { TAKEN_ALL, TAKEN_SOME, TAKEN_MOVED };
@@ -263,7 +267,7 @@ static void work(struct connection *connection)
 			break;
 		set_reading(connection, may_take_more(connection));
 	} while (taken == TAKEN_SOME && may_take_more(connection));
-	server_freed(server);
+	server_end_turn(server);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)

@@ -66,6 +66,8 @@ void connection_move(struct connection *connection, struct server *to);
  * for which there are none left is not queued; other failures close the connection. */
 int connection_reply(struct connection *connection, const Hugepool__Reply *reply, const int *fds,
 		     unsigned n_fds);
+/* Does it read what it is sent, and is not closing? For what it has not asked for. */
+bool connection_takes_more(const struct connection *connection);
 /* Only one frame with descriptors may be unacknowledged: may the next reply have some? */
 bool connection_may_pass_fds(const struct connection *connection);
 /* Queue an error. `code` is not OK. */

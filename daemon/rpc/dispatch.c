@@ -19,10 +19,19 @@ static const struct {
 	[HUGEPOOL__REQUEST__METHOD_ARENA] = {"Arena", arena_handle, NEEDS_SESSION},
 	[HUGEPOOL__REQUEST__METHOD_RECEIVED] = {"Received", received_handle, NEEDS_SESSION},
 	[HUGEPOOL__REQUEST__METHOD_BYE] = {"Bye", bye_handle, NEEDS_SESSION},
+	[HUGEPOOL__REQUEST__METHOD_OPEN] = {"Open", open_handle, NEEDS_SESSION},
+	[HUGEPOOL__REQUEST__METHOD_RESIZE] = {"Resize", resize_handle, NEEDS_SESSION},
+	[HUGEPOOL__REQUEST__METHOD_SUBSCRIBE] = {"Subscribe", subscribe_handle, NEEDS_SESSION},
+	[HUGEPOOL__REQUEST__METHOD_REVOKE] = {"Revoke", revoke_handle, NEEDS_SESSION}, /* or its owner */
 	[HUGEPOOL__REQUEST__METHOD_STATUS] = {"Status", status_handle, NEEDS_SESSION | NEEDS_ADMIN},
 	[HUGEPOOL__REQUEST__METHOD_LEASES] = {"Leases", leases_handle, NEEDS_SESSION | NEEDS_ADMIN},
 	[HUGEPOOL__REQUEST__METHOD_SESSIONS] = {"Sessions", sessions_handle, NEEDS_SESSION | NEEDS_ADMIN},
 	[HUGEPOOL__REQUEST__METHOD_BUDDYINFO] = {"BuddyInfo", buddyinfo_handle, NEEDS_SESSION | NEEDS_ADMIN},
+	[HUGEPOOL__REQUEST__METHOD_TENANTS] = {"Tenants", tenants_handle, NEEDS_SESSION | NEEDS_ADMIN},
+	[HUGEPOOL__REQUEST__METHOD_EVICT] = {"Evict", evict_handle, NEEDS_SESSION | NEEDS_ADMIN},
+	[HUGEPOOL__REQUEST__METHOD_ISOLATE] = {"Isolate", isolate_handle, NEEDS_SESSION | NEEDS_ADMIN},
+	[HUGEPOOL__REQUEST__METHOD_RESTORE] = {"Restore", restore_handle, NEEDS_SESSION | NEEDS_ADMIN},
+	[HUGEPOOL__REQUEST__METHOD_DRAIN] = {"Drain", drain_handle, NEEDS_SESSION | NEEDS_ADMIN},
 };
 #define N_METHODS (sizeof(methods) / sizeof(methods[0]))
 
@@ -38,6 +47,10 @@ static enum dispatch_result dispatch(struct connection *connection, const Hugepo
 	if (methods[index].flags & NEEDS_SESSION && !connection->session) {
 		connection_error(connection, request->id, HUGEPOOL__CODE__NOT_HELLO, "%s: say Hello first",
 				 methods[index].name);
+		return DISPATCH_DONE;
+	}
+	if (methods[index].flags & NEEDS_SESSION && connection->session->ending) {
+		connection_error(connection, request->id, HUGEPOOL__CODE__NO_SESSION, "Bye has been said");
 		return DISPATCH_DONE;
 	}
 	if (methods[index].flags & NEEDS_ADMIN &&

@@ -16,7 +16,12 @@ void dispatch_pending_hello(struct connection *connection);
 
 typedef enum dispatch_result method(struct connection *connection, const Hugepool__Request *request);
 
-method hello_handle, received_handle, bye_handle; /* hello.c */
-method alloc_handle, free_handle, arena_handle;   /* alloc.c, free.c */
-method status_handle, buddyinfo_handle;           /* status.c */
-method leases_handle, sessions_handle;            /* list.c */
+method hello_handle, received_handle, bye_handle;       /* hello.c */
+method alloc_handle, resize_handle, open_handle;        /* alloc.c */
+method arena_handle;                                    /* grants.c */
+method free_handle;                                     /* free.c */
+method subscribe_handle;                                /* event.c */
+method revoke_handle, evict_handle;                     /* operate.c */
+method isolate_handle, restore_handle, drain_handle;    /* operate.c */
+method status_handle, buddyinfo_handle, tenants_handle; /* status.c */
+method leases_handle, sessions_handle;                  /* list.c */

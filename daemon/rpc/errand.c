@@ -35,12 +35,14 @@ static void arrive(struct letter *letter)
 	travel(errand, errand->visit(errand, errand->service->servers[errand->at]));
 }
 
-void errand_send(struct errand *errand, struct connection *connection, uint64_t request_id, unsigned first)
+void errand_send(struct errand *errand, struct server *server, struct connection *connection,
+		 uint64_t request_id, unsigned first)
 {
-	errand->service = connection->server->service;
-	errand->home = connection->server->shard.index;
-	errand->session = connection->session->id;
+	errand->service = server->service;
+	errand->home = server->shard.index;
+	errand->session = connection ? connection->session->id : 0;
 	errand->request_id = request_id;
-	connection->n_waiting++;
+	if (connection)
+		connection->n_waiting++;
 	travel(errand, (int)first);
 }

@@ -20,5 +20,6 @@ struct errand {
 	void (*answer)(struct errand *errand, struct connection *connection);
 };
 
-/* Send it off to `first`; the connection waits for it. */
-void errand_send(struct errand *errand, struct connection *connection, uint64_t request_id, unsigned first);
+/* Send it off from this server to `first`. `connection`, if any, waits for it. */
+void errand_send(struct errand *errand, struct server *server, struct connection *connection,
+		 uint64_t request_id, unsigned first);

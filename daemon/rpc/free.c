@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/lease/request.h"
 #include "daemon/rpc/dispatch.h"
 #include "daemon/rpc/errand.h"
 #include "daemon/rpc/outcome.h"
@@ -76,7 +77,7 @@ static int free_here(struct errand *errand, struct server *here)
 		else if (next == ERRAND_HOME)
 			next = (int)worker;
 	}
-	server_freed(here);
+	server_end_turn(here);
 	return next;
 }
 
@@ -111,7 +112,8 @@ static void send_errand(struct connection *connection, uint64_t request_id, cons
 	job->is_admin = server_is_admin(connection->server, &connection->session->peer);
 	job->n = n;
 	memcpy(job->items, items, n * sizeof(items[0]));
-	errand_send(&job->errand, connection, request_id, connection->server->shard.index);
+	errand_send(&job->errand, connection->server, connection, request_id,
+		    connection->server->shard.index);
 }
 
 /* ---- the request ---- */
@@ -135,7 +137,7 @@ static bool read_ids(struct connection *connection, const Hugepool__Request *req
 		return false;
 	}
 	if (asked->name[0]) {
-		*name_id = ledger_name_find(connection->server->shard.ledger, asked->name);
+		*name_id = shares_find(ledger_shares(connection->server->shard.ledger), asked->name);
 		*ret_ids = name_id;
 		*ret_n = 1;
 		if (*name_id == 0) {
@@ -159,7 +161,7 @@ enum dispatch_result free_handle(struct connection *connection, const Hugepool__
 	if (!read_ids(connection, request, &name_id, &ids, &n_ids))
 		return DISPATCH_DONE;
 	for (size_t i = 0; i < n_ids; i++) {
-		enum lease_result result = lease_free(connection->session, ids[i]);
+		enum lease_result result = lease_free(connection->session, ids[i], !request->free->cold);
 
 		if (result == LEASE_OK)
 			continue;

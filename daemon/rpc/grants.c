@@ -58,10 +58,10 @@ static void fill_grant(struct rows *rows, uint32_t i, const struct lease_record 
 	rows->grant_ptrs[i] = grant;
 }
 
-/* The session knows these arenas from now on, also those that do not go along: it may ask for them. Without memory they
- * are new again. Returns the first that was new, and may go along; or NULL. */
-static struct arena *learn_arenas(struct session_zone *mine, struct pool *pool, const struct share_runs *placed,
-				  bool write)
+/* The session knows these arenas from now on, also those that do not go along: it may ask for them. Without
+ * memory they are new again. Returns the first that was new, and may go along; or NULL. */
+static struct arena *learn_arenas(struct session_zone *mine, struct pool *pool,
+				  const struct share_runs *placed, bool write)
 {
 	struct arena *first = NULL;
 

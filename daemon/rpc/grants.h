@@ -1,7 +1,7 @@
 /* grants.h - replies that grant leases, and the descriptors of the arenas they lie in.
  *
- * Only one descriptor goes with a reply, so that those in flight are never more than connections; the client asks for
- * the others by Arena.
+ * Only one descriptor goes with a reply, so that those in flight are never more than connections; the client
+ * asks for the others by Arena.
  */
 #pragma once
 

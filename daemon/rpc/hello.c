@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "daemon/base/cleanup.h"
-#include "daemon/lease/lease.h"
+#include "daemon/lease/request.h"
 #include "daemon/rpc/dispatch.h"
 
 #define PROTOCOL_VERSION 1
@@ -92,8 +92,9 @@ static void continue_session(struct connection *connection)
 	connection->hello.is_set = false;
 	if (!session ||
 	    !session_is_claimed_by(session, &connection->peer, hello->token, sizeof(hello->token))) {
-		connection_error(connection, hello->request_id, HUGEPOOL__CODE__NO_SESSION,
-				 "no such session of this process at this socket, or it has ended: start a new one");
+		connection_error(
+			connection, hello->request_id, HUGEPOOL__CODE__NO_SESSION,
+			"no such session of this process at this socket, or it has ended: start a new one");
 		return;
 	}
 	/* The client noticed before us that its old connection is broken. */
@@ -157,10 +158,6 @@ enum dispatch_result received_handle(struct connection *connection, const Hugepo
 /* Answered when the last lease has ended. */
 enum dispatch_result bye_handle(struct connection *connection, const Hugepool__Request *request)
 {
-	if (connection->session->ending) {
-		connection_error(connection, request->id, HUGEPOOL__CODE__BAD_REQUEST, "Bye has been said");
-		return DISPATCH_DONE;
-	}
 	connection->bye_id = request->id;
 	server_end_session(connection->server, connection->session);
 	return DISPATCH_DONE;

@@ -17,7 +17,7 @@
 
 #define PAGE_ROWS  400
 #define PAGE_BYTES (48u << 10) /* of a reply, estimated from above */
-#define ROW_BYTES  140         /* of a row, without its name */
+#define ROW_BYTES  170         /* of a row, without its name */
 
 /* ---- leases ---- */
 
@@ -28,30 +28,36 @@ struct leases_errand {
 	unsigned n;
 	size_t bytes;
 	Hugepool__LeaseInfo rows[PAGE_ROWS], *ptrs[PAGE_ROWS];
-	char names[PAGE_ROWS][LEDGER_NAME_MAX + 1];
+	char names[PAGE_ROWS][SHARE_NAME_MAX + 1];
 };
 
 static void add_lease(struct leases_errand *job, struct server *here, const struct lease_record *record)
 {
 	const struct pool_config *config = &here->shard.pools[record->pool]->config;
 	Hugepool__LeaseInfo *row = &job->rows[job->n];
+	const uint64_t now_ns = clock_now_ns();
 	char *name = job->names[job->n];
 
 	name[0] = 0;
-	if (record->named)
-		ledger_name_of(here->shard.ledger, record->id, name);
+	if (record->share)
+		shares_name_of(ledger_shares(here->shard.ledger), record->share, name);
 	*row = (Hugepool__LeaseInfo)HUGEPOOL__LEASE_INFO__INIT;
 	row->lease = record->id;
 	row->name = name;
 	row->pool = (char *)config->name;
-	row->bytes = record->n_pages * config->page_bytes;
+	row->bytes = record->lease_pages * config->page_bytes;
 	row->uid = record->uid;
 	row->pid = record->pid;
 	row->state = (char *)lease_state_name(lease_state_of(&here->shard, record));
 	row->detached = record->detached;
 	row->session = record->session;
 	row->arena = record->arena;
-	row->age_s = (clock_now_ns() - record->granted_ns) / NS_PER_S;
+	row->age_s = (now_ns - record->granted_ns) / NS_PER_S;
+	row->runs = lease_n_runs(here->shard.ledger, record);
+	if (record->deadline_ns > now_ns)
+		row->deadline_s = (record->deadline_ns - now_ns) / NS_PER_S + 1;
+	row->revocable = record->sole;
+	row->opened = record->opened;
 	job->bytes += ROW_BYTES + strlen(name);
 	job->ptrs[job->n++] = row;
 }
@@ -72,7 +78,8 @@ static int list_leases_here(struct errand *errand, struct server *here)
 		if (job->is_full)
 			return ERRAND_HOME;
 		record = ledger_at(ledger, (uint32_t)job->cursor++);
-		if (record->state != LEASE_NONE && (job->session == 0 || record->session == job->session))
+		if (record->state != LEASE_NONE && record->state != LEASE_PART &&
+		    (job->session == 0 || record->session == job->session))
 			add_lease(job, here, record);
 	}
 	return ERRAND_HOME;
@@ -109,7 +116,8 @@ enum dispatch_result leases_handle(struct connection *connection, const Hugepool
 	job->errand.answer = answer_leases;
 	job->cursor = request->leases->cursor;
 	job->session = request->leases->session;
-	errand_send(&job->errand, connection, request->id, connection->server->shard.index);
+	errand_send(&job->errand, connection->server, connection, request->id,
+		    connection->server->shard.index);
 	return DISPATCH_DONE;
 }
 
@@ -199,6 +207,6 @@ enum dispatch_result sessions_handle(struct connection *connection, const Hugepo
 	job->errand.visit = list_sessions_here;
 	job->errand.answer = answer_sessions;
 	job->cursor = request->sessions->cursor;
-	errand_send(&job->errand, connection, request->id, worker);
+	errand_send(&job->errand, connection->server, connection, request->id, worker);
 	return DISPATCH_DONE;
 }

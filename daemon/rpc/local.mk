@@ -4,10 +4,14 @@ librpc_la_SOURCES = \
 	daemon/rpc/connection.h daemon/rpc/connection.c \
 	daemon/rpc/dispatch.h daemon/rpc/dispatch.c \
 	daemon/rpc/errand.h daemon/rpc/errand.c \
+	daemon/rpc/event.h daemon/rpc/event.c \
+	daemon/rpc/eviction.h daemon/rpc/eviction.c \
 	daemon/rpc/free.c \
+	daemon/rpc/grants.h daemon/rpc/grants.c \
 	daemon/rpc/hello.c \
 	daemon/rpc/linger.h daemon/rpc/linger.c \
 	daemon/rpc/list.c \
+	daemon/rpc/operate.c \
 	daemon/rpc/outcome.h daemon/rpc/outcome.c \
 	daemon/rpc/peer.h daemon/rpc/peer.c \
 	daemon/rpc/server.h daemon/rpc/server.c \

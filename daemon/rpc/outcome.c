@@ -21,88 +21,201 @@ static Hugepool__Code code_of(enum lease_result result)
 		[LEASE_NO_MEMORY] = HUGEPOOL__CODE__NO_MEMORY,
 		[LEASE_NEVER] = HUGEPOOL__CODE__NO_LEASE,
 		[LEASE_NOT_HOLDER] = HUGEPOOL__CODE__NOT_HOLDER,
+		[LEASE_ENDED] = HUGEPOOL__CODE__NO_LEASE,
+		[LEASE_NO_NAME] = HUGEPOOL__CODE__NO_LEASE,
+		[LEASE_BUSY] = HUGEPOOL__CODE__BUSY,
+		[LEASE_TIMED_OUT] = HUGEPOOL__CODE__TIMED_OUT,
+		[LEASE_DRAINING] = HUGEPOOL__CODE__DRAINING,
+		[LEASE_TOO_MANY] = HUGEPOOL__CODE__OVER_QUOTA,
 	};
 
 	return codes[result];
 }
 
-/* What to do about an Alloc that failed, in a sentence. */
-static void explain_alloc(char *message, size_t room, const struct lease_alloc *alloc,
-			  enum lease_result result, const struct pool *pool, uint64_t free_pages)
-{
-	char page_word[SIZE_WORD_MAX], *page = pool ? size_format(pool->config.page_bytes, page_word) : NULL;
-	const struct pool_config *config = pool ? &pool->config : NULL;
-	uint64_t asked = alloc->failed_pages;
+/* What the client asked for, for sentences about it. */
+struct asked {
+	struct connection *connection;
+	uint64_t request_id;
+	uint32_t pool;        /* index; past the last: none is known */
+	uint64_t pages;       /* that could not be had */
+	uint64_t align_pages; /* 0: not asked for */
+	uint64_t lease;       /* 0: not about one that there is */
+	const char *name;
+};
 
+/* Why no pages, or not these, in a sentence that says what to do. */
+static void explain_pages(char *message, size_t room, const struct asked *asked, enum lease_result result,
+			  const struct pool_config *config, uint64_t free_pages)
+{
+	char page[SIZE_WORD_MAX];
+
+	size_format(config->page_bytes, page);
 	switch (result) {
-	case LEASE_NO_POOL:
-		snprintf(message, room, "there is no pool number %u: the reply to Hello lists them",
-			 alloc->pool);
-		return;
-	case LEASE_NOT_ALLOWED:
-		snprintf(message, room, "pool %s does not admit you: its users and groups do not name uid %u",
-			 config->name, alloc->session->peer.uid);
-		return;
 	case LEASE_BAD_SIZE:
 		snprintf(message, room, "%" PRIu64 " pages: pool %s leases 1 to %" PRIu64 " pages of %s",
-			 asked, config->name, config->max_pages, page);
+			 asked->pages, config->name, config->max_pages, page);
 		return;
 	case LEASE_BAD_ALIGN:
 		snprintf(message, room,
 			 "alignment of %" PRIu64 " pages: a power of two, at most the pool's %" PRIu64,
-			 alloc->align_pages, config->max_pages);
+			 asked->align_pages, config->max_pages);
 		return;
 	case LEASE_OVER_QUOTA:
 		snprintf(message, room,
 			 "%" PRIu64 " pages more would pass your quota of %" PRIu64
 			 " pages of %s in pool %s: free some",
-			 asked, config->quota_pages, page, config->name);
+			 asked->pages, config->quota_pages, page, config->name);
+		return;
+	case LEASE_TOO_MANY:
+		snprintf(message, room,
+			 "pool %s allows you %" PRIu64 " leases and %" PRIu64
+			 " names (0: any number): free some",
+			 config->name, config->quota_leases, config->quota_names);
 		return;
 	case LEASE_POOL_FULL:
 		snprintf(message, room,
 			 "pool %s has no run of %" PRIu64 " pages free (%" PRIu64 " free in all, of %" PRIu64
-			 "): free some, ask for less, or raise its max",
-			 config->name, asked, free_pages, config->max_pages);
+			 "): free some, ask for less, allow more runs, or raise its max",
+			 config->name, asked->pages, free_pages, config->max_pages);
 		return;
-	case LEASE_KERNEL_SHORT:
+	case LEASE_TIMED_OUT:
+		snprintf(message, room,
+			 "pool %s had no %" PRIu64 " pages free (%" PRIu64
+			 " are now) in the time that you would wait",
+			 config->name, asked->pages, free_pages);
+		return;
+	case LEASE_DRAINING:
+		snprintf(message, room, "pool %s is being drained: nothing new is leased from it",
+			 config->name);
+		return;
+	default:
 		snprintf(message, room,
 			 "the kernel has no %" PRIu64
 			 " free pages of %s for pool %s: raise nr_hugepages, or set grow",
-			 asked, page, config->name);
+			 asked->pages, page, config->name);
+	}
+}
+
+static void explain_others(char *message, size_t room, const struct asked *asked, enum lease_result result,
+			   const struct pool_config *config)
+{
+	const uid_t uid = asked->connection->session ? asked->connection->session->peer.uid : 0;
+
+	switch (result) {
+	case LEASE_NO_POOL:
+		snprintf(message, room, "there is no pool number %u: the reply to Hello lists them",
+			 asked->pool);
+		return;
+	case LEASE_NOT_ALLOWED:
+		if (config)
+			snprintf(message, room,
+				 "pool %s does not admit you: its users and groups do not name uid %u",
+				 config->name, uid);
+		else
+			snprintf(message, room,
+				 "the lease named \"%.100s\" is not open to uid %u, or not for writing, or "
+				 "its "
+				 "pool does not admit you",
+				 asked->name, uid);
 		return;
 	case LEASE_NAME_TAKEN:
-		snprintf(message, room, "a lease named \"%.100s\" exists", alloc->name);
+		snprintf(message, room, "a lease named \"%.100s\" exists", asked->name);
 		return;
-	case LEASE_NO_MEMORY:
+	case LEASE_NO_NAME:
+		snprintf(message, room, "there is no lease named \"%.100s\"", asked->name);
+		return;
+	case LEASE_TOO_MANY:
+		snprintf(message, room, "you have opened as many leases as its pool allows you: free some");
+		return;
+	case LEASE_NEVER:
+	case LEASE_ENDED:
+		snprintf(message, room, "there %s a lease %" PRIu64,
+			 result == LEASE_NEVER ? "never was" : "is no longer", asked->lease);
+		return;
+	case LEASE_NOT_HOLDER:
+		snprintf(message, room, "lease %" PRIu64 " is not this session's", asked->lease);
+		return;
+	case LEASE_BUSY:
+		snprintf(message, room,
+			 "lease %" PRIu64 " has other holders, or is one that you opened: its size stays",
+			 asked->lease);
+		return;
 	default:
 		snprintf(message, room, "the daemon has no memory or descriptors left for another lease");
 	}
 }
 
-void outcome_reply_alloc(struct connection *connection, const struct lease_alloc *alloc,
-			 enum lease_result result)
+static bool is_about_pages(enum lease_result result)
 {
-	const struct service *service = connection->server->service;
-	struct pool *pool = alloc->pool < service->n_pools ? service->pools[alloc->pool] : NULL;
+	return result == LEASE_BAD_SIZE || result == LEASE_BAD_ALIGN || result == LEASE_OVER_QUOTA ||
+	       result == LEASE_TOO_MANY || result == LEASE_POOL_FULL || result == LEASE_KERNEL_SHORT ||
+	       result == LEASE_TIMED_OUT || result == LEASE_DRAINING;
+}
+
+static void reply_error(const struct asked *asked, enum lease_result result)
+{
+	const struct service *service = asked->connection->server->service;
+	struct pool *pool = asked->pool < service->n_pools ? service->pools[asked->pool] : NULL;
 	Hugepool__Error error = HUGEPOOL__ERROR__INIT;
 	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
 	char message[256];
 
 	error.code = code_of(result);
 	error.message = message;
-	if (pool && result != LEASE_NOT_ALLOWED) {
+	if (pool && is_about_pages(result)) {
 		struct pool_figures figures;
 
 		pool_get_figures(pool, &figures);
-		error.asked_pages = alloc->failed_pages;
+		error.asked_pages = asked->pages;
 		error.free_pages = pool->config.max_pages - figures.zones.leased - figures.zones.orphaned -
 				   figures.zones.limbo;
 		error.quota_pages = pool->config.quota_pages;
+		explain_pages(message, sizeof(message), asked, result, &pool->config, error.free_pages);
+	} else {
+		explain_others(message, sizeof(message), asked, result, pool ? &pool->config : NULL);
 	}
-	explain_alloc(message, sizeof(message), alloc, result, pool, error.free_pages);
-	reply.id = alloc->request_id;
+	reply.id = asked->request_id;
 	reply.error = &error;
-	connection_reply(connection, &reply, NULL, 0);
+	connection_reply(asked->connection, &reply, NULL, 0);
+}
+
+void outcome_reply_alloc(struct connection *connection, const struct lease_alloc *alloc,
+			 enum lease_result result)
+{
+	const struct asked asked = {
+		.connection = connection,
+		.request_id = alloc->request.request_id,
+		.pool = alloc->pool,
+		.pages = alloc->failed_pages,
+		.align_pages = alloc->want.align_pages,
+		.name = alloc->name,
+	};
+
+	reply_error(&asked, result);
+}
+
+void outcome_reply_resize(struct connection *connection, const struct lease_resize *resize,
+			  enum lease_result result)
+{
+	const struct asked asked = {
+		.connection = connection,
+		.request_id = resize->request.request_id,
+		.pool = resize->pool,
+		.pages = resize->failed_pages,
+		.lease = resize->id,
+		.name = "",
+	};
+
+	reply_error(&asked, result);
+}
+
+void outcome_reply_open(struct connection *connection, uint64_t request_id, const char *name,
+			enum lease_result result)
+{
+	const struct asked asked = {
+		.connection = connection, .request_id = request_id, .pool = UINT32_MAX, .name = name};
+
+	reply_error(&asked, result);
 }
 
 void outcome_fill_free(Hugepool__Error *error, char *message, enum lease_result result, uint64_t lease,

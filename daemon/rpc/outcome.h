@@ -2,12 +2,18 @@
  */
 #pragma once
 
-#include "daemon/lease/lease.h"
+#include "daemon/lease/request.h"
 #include "daemon/rpc/connection.h"
 
 /* Queue the error for an Alloc that failed. */
 void outcome_reply_alloc(struct connection *connection, const struct lease_alloc *alloc,
 			 enum lease_result result);
+
+/* The same for a Resize, and for an Open of that name. */
+void outcome_reply_resize(struct connection *connection, const struct lease_resize *resize,
+			  enum lease_result result);
+void outcome_reply_open(struct connection *connection, uint64_t request_id, const char *name,
+			enum lease_result result);
 
 /* Fill *error for a Free that failed; `message` has room for OUTCOME_MESSAGE_MAX. `pid` is the holder's. */
 #define OUTCOME_MESSAGE_MAX 160

@@ -3,11 +3,14 @@
 
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "daemon/base/assert.h"
 #include "daemon/base/clock.h"
 #include "daemon/rpc/connection.h"
+#include "daemon/rpc/event.h"
+#include "daemon/rpc/eviction.h"
 #include "daemon/rpc/server.h"
 
 #define END_SLICE  4096 /* leases that end before other clients get their turn: under a millisecond */
@@ -21,7 +24,8 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
 
 	server->shard.now_ns = clock_now_ns();
 	mailbox_deliver(&server->mailbox);
-	server_freed(server);
+	event_deliver_pressure(server);
+	server_end_turn(server);
 }
 
 static void on_flush(evutil_socket_t fd, short what, void *arg)
@@ -31,12 +35,41 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 	shard_flush_freed(&server->shard);
 }
 
-void server_freed(struct server *server)
+/* Leases whose time is over. */
+static void on_due(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+
+	server->due_ns = 0;
+	server->shard.now_ns = clock_now_ns();
+	eviction_of_due(server);
+	server_end_turn(server);
+}
+
+static void watch_deadlines(struct server *server)
+{
+	const struct lease_record *first = deadlines_first(&server->shard.deadlines, server->shard.ledger);
+	struct timeval delay = {0};
+	uint64_t now_ns;
+
+	if (!first || (server->due_ns > 0 && server->due_ns <= first->deadline_ns))
+		return;
+	now_ns = clock_now_ns();
+	if (first->deadline_ns > now_ns) {
+		delay.tv_sec = (time_t)((first->deadline_ns - now_ns) / NS_PER_S);
+		delay.tv_usec = (suseconds_t)((first->deadline_ns - now_ns) % NS_PER_S / 1000 + 1);
+	}
+	if (event_add(server->due_event, &delay) == 0)
+		server->due_ns = first->deadline_ns;
+}
+
+void server_end_turn(struct server *server)
 {
 	const struct timeval delay = {.tv_usec = FLUSH_MS * 1000};
 
 	if (server->shard.has_freed && !event_pending(server->flush_event, EV_TIMEOUT, NULL))
 		event_add(server->flush_event, &delay);
+	watch_deadlines(server);
 }
 
 /* ---- the end of sessions ---- */
@@ -77,7 +110,7 @@ static void on_ending(evutil_socket_t fd, short what, void *arg)
 		else
 			more |= session->first_lease != LEDGER_NIL;
 	}
-	server_freed(server);
+	server_end_turn(server);
 	if (more)
 		event_active(server->ending_event, EV_TIMEOUT, 0);
 	maybe_stop(server);
@@ -110,6 +143,16 @@ int server_add_session(struct server *server, struct session *session)
 	return 0;
 }
 
+struct pool *server_find_pool(const struct server *server, const char *name)
+{
+	const struct service *service = server->service;
+
+	for (unsigned i = 0; i < service->n_pools; i++)
+		if (strcmp(service->pools[i]->config.name, name) == 0)
+			return service->pools[i];
+	return NULL;
+}
+
 bool server_is_admin(const struct server *server, const struct peer *peer)
 {
 	const struct service *service = server->service;
@@ -134,6 +177,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 
 	server->shard.now_ns = clock_now_ns();
 	connections_check_time(server);
+	event_send_kept(server);
 	on_ending(-1, 0, server);
 }
 
@@ -163,9 +207,11 @@ int server_init(struct server *server, const struct service *service, unsigned i
 		event_new(server->base, server->mailbox.event_fd, EV_READ | EV_PERSIST, on_mail, server);
 	server->flush_event = event_new(server->base, -1, 0, on_flush, server);
 	server->ending_event = event_new(server->base, -1, 0, on_ending, server);
+	server->due_event = event_new(server->base, -1, 0, on_due, server);
 	server->second_event = event_new(server->base, -1, EV_PERSIST, on_second, server);
 	if (!server->mail_event || !server->flush_event || !server->ending_event || !server->second_event ||
-	    event_add(server->mail_event, NULL) != 0 || event_add(server->second_event, &second) != 0)
+	    !server->due_event || event_add(server->mail_event, NULL) != 0 ||
+	    event_add(server->second_event, &second) != 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -177,6 +223,8 @@ void server_fini(struct server *server)
 	event_free(server->flush_event);
 	event_free(server->ending_event);
 	event_free(server->second_event);
+	event_free(server->due_event);
+	deadlines_fini(&server->shard.deadlines);
 	event_base_free(server->base);
 	bump_fini(&server->bump);
 	mailbox_fini(&server->mailbox);

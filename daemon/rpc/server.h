@@ -34,15 +34,17 @@ struct server {
 	/* constant */
 	const struct service *service;
 	struct event_base *base;
-	struct event *mail_event, *flush_event, *ending_event, *second_event;
+	struct event *mail_event, *flush_event, *ending_event, *second_event, *due_event;
 
 	struct mailbox mailbox;      /* any thread posts */
 	_Atomic uint64_t n_sessions; /* others read */
+	_Atomic uint64_t pressure;   /* pools, a bit each; others set it and ring the mailbox */
 
 	/* this worker only */
 	struct shard shard;
 	struct connection *connections;
 	struct bump bump; /* for the request that is being handled */
+	uint64_t due_ns;  /* when due_event goes off; 0: it is not set */
 	bool stopping;
 	struct letter stop_letter;
 };
@@ -62,6 +64,8 @@ void server_stop(struct server *server);
 int server_add_session(struct server *server, struct session *session);
 /* The holder is dead or has said goodbye: end the session, a slice at a time. */
 void server_end_session(struct server *server, struct session *session);
-/* Things were freed in this turn: see that the scrubber gets them soon. */
-void server_freed(struct server *server);
+/* A turn is over: what was freed gets to the scrubber soon, and new deadlines are watched. */
+void server_end_turn(struct server *server);
+/* NULL: there is none of that name. */
+struct pool *server_find_pool(const struct server *server, const char *name);
 bool server_is_admin(const struct server *server, const struct peer *peer);

@@ -61,6 +61,27 @@ enum dispatch_result status_handle(struct connection *connection, const Hugepool
 	return DISPATCH_DONE;
 }
 
+/* ---- rows of all zones, or of one pool's ---- */
+
+/* Call `visit` for each zone of the pool with that name ("": of all pools). False, and answered: there is no
+ * such pool.
+ */
+static bool visit_zones(struct connection *connection, uint64_t request_id, const char *name,
+			void (*visit)(void *arg, struct zone *zone), void *arg)
+{
+	const struct service *service = connection->server->service;
+
+	if (name[0] && !server_find_pool(connection->server, name)) {
+		connection_error(connection, request_id, HUGEPOOL__CODE__NO_POOL,
+				 "there is no pool \"%.40s\"", name);
+		return false;
+	}
+	for (unsigned i = 0; i < service->n_pools; i++)
+		if (!name[0] || strcmp(name, service->pools[i]->config.name) == 0)
+			pool_for_each_zone(service->pools[i], visit, arg);
+	return true;
+}
+
 /* ---- buddyinfo ---- */
 
 #define BUDDY_ROWS 128 /* in one reply; a row takes at most 300 bytes */
@@ -86,6 +107,7 @@ static void add_arena(struct buddy_rows *rows, const struct zone *zone, const st
 	row->pages_free = buddy_free_pages(arena->buddy);
 	row->pages_dirty = arena->n_dirty;
 	row->isolated = buddy_is_isolated(arena->buddy);
+	row->sole = arena->sole;
 	row->free_blocks = rows->free_blocks[rows->n];
 	for (unsigned order = 0; order < BUDDY_ORDERS; order++) {
 		row->free_blocks[order] = buddy_free_blocks(arena->buddy, order);
@@ -99,40 +121,89 @@ static void add_zone(void *arg, struct zone *zone)
 {
 	struct buddy_rows *rows = arg;
 
-	for (unsigned i = 0; i < zone->n_arenas; i++) {
+	for (const struct arena *arena = zone->arenas; arena; arena = arena->next) {
 		if (rows->n == BUDDY_ROWS) {
 			rows->truncated = true;
 			return;
 		}
-		add_arena(rows, zone, zone->arenas[i]);
+		add_arena(rows, zone, arena);
 	}
 }
 
 enum dispatch_result buddyinfo_handle(struct connection *connection, const Hugepool__Request *request)
 {
-	const struct service *service = connection->server->service;
-	const char *name = request->buddyinfo->pool;
 	Hugepool__BuddyInfoReply info = HUGEPOOL__BUDDY_INFO_REPLY__INIT;
 	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
 	struct buddy_rows rows = {.n = 0};
-	bool found = !name[0];
 
-	for (unsigned i = 0; i < service->n_pools; i++)
-		if (!name[0] || strcmp(name, service->pools[i]->config.name) == 0) {
-			found = true;
-			pool_for_each_zone(service->pools[i], add_zone, &rows);
-		}
-	if (!found) {
-		connection_error(connection, request->id, HUGEPOOL__CODE__NO_POOL,
-				 "there is no pool \"%.40s\"", name);
+	if (!visit_zones(connection, request->id, request->buddyinfo->pool, add_zone, &rows))
 		return DISPATCH_DONE;
-	}
 	info.n_arenas = rows.n;
 	info.arenas = rows.ptrs;
 	info.truncated = rows.truncated;
 	reply.id = request->id;
 	reply.result_case = HUGEPOOL__REPLY__RESULT_BUDDYINFO;
 	reply.buddyinfo = &info;
+	connection_reply(connection, &reply, NULL, 0);
+	return DISPATCH_DONE;
+}
+
+/* ---- tenants ---- */
+
+#define TENANT_ROWS 400 /* in one reply; a row takes at most 150 bytes */
+
+struct tenant_rows {
+	unsigned n;
+	bool truncated;
+	Hugepool__TenantInfo rows[TENANT_ROWS], *ptrs[TENANT_ROWS];
+	char tenants[TENANT_ROWS][POOL_TENANT_NAME_MAX];
+};
+
+static void add_tenant(void *arg, struct zone *zone)
+{
+	struct tenant_rows *rows = arg;
+	struct zone_figures figures = {0};
+	Hugepool__TenantInfo *row;
+
+	if (rows->n == TENANT_ROWS) {
+		rows->truncated = true;
+		return;
+	}
+	row = &rows->rows[rows->n];
+	zone_add_figures(zone, &figures);
+	*row = (Hugepool__TenantInfo)HUGEPOOL__TENANT_INFO__INIT;
+	row->pool = (char *)zone->pool->config.name;
+	row->tenant = (char *)pool_tenant_name(zone->pool, zone->tenant, rows->tenants[rows->n],
+					       sizeof(rows->tenants[0]));
+	row->pages_quota = zone->pool->config.quota_pages;
+	row->pages_leased = figures.leased;
+	row->pages_orphaned = figures.orphaned;
+	row->pages_clean = figures.clean;
+	row->pages_dirty = figures.dirty;
+	row->pages_cached = figures.cached;
+	row->pages_limbo = figures.limbo;
+	row->arenas = figures.arenas;
+	row->leases = figures.leases;
+	row->names = atomic_load(&zone->n_names);
+	rows->ptrs[rows->n++] = row;
+}
+
+enum dispatch_result tenants_handle(struct connection *connection, const Hugepool__Request *request)
+{
+	Hugepool__TenantsReply tenants = HUGEPOOL__TENANTS_REPLY__INIT;
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+	struct tenant_rows rows;
+
+	rows.n = 0;
+	rows.truncated = false;
+	if (!visit_zones(connection, request->id, request->tenants->pool, add_tenant, &rows))
+		return DISPATCH_DONE;
+	tenants.n_tenants = rows.n;
+	tenants.tenants = rows.ptrs;
+	tenants.truncated = rows.truncated;
+	reply.id = request->id;
+	reply.result_case = HUGEPOOL__REPLY__RESULT_TENANTS;
+	reply.tenants = &tenants;
 	connection_reply(connection, &reply, NULL, 0);
 	return DISPATCH_DONE;
 }

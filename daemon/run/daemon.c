@@ -15,11 +15,13 @@
 #include "daemon/base/log.h"
 #include "daemon/base/size.h"
 #include "daemon/lease/lease.h"
+#include "daemon/rpc/event.h"
 #include "daemon/rpc/linger.h"
 #include "daemon/run/daemon.h"
 
 #define DESCRIPTORS_WANTED (1u << 20)
 #define DESCRIPTORS_OURS   256 /* event bases, mailboxes, arenas */
+#define OPENED_LEASES      (1u << 20)
 #define BETWEEN_MS         250
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
@@ -131,9 +133,10 @@ static unsigned n_seats(const struct config *config)
 	return config->max_sessions && 2 * config->max_sessions < n ? 2 * config->max_sessions : n;
 }
 
+/* Each has a page at least, but for those that are opened. */
 static uint64_t max_leases(const struct config *config)
 {
-	uint64_t n = 0;
+	uint64_t n = OPENED_LEASES;
 
 	for (unsigned i = 0; i < config->n_pools; i++)
 		n += config->pools[i].max_pages;
@@ -269,6 +272,8 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 		.janitor = &daemon->janitor.mailbox,
 		.workers = daemon->worker_mailboxes,
 		.n_workers = n,
+		.signal = event_broadcast,
+		.signal_arg = &daemon->service,
 	};
 	r = make_pools(daemon, mount_parent, ret_error);
 	if (r < 0)

@@ -1,0 +1,139 @@
+/* event.c - see event.h; and Subscribe. */
+#include <config.h>
+
+#include "daemon/rpc/event.h"
+
+#include <stdlib.h>
+
+#include "daemon/rpc/connection.h"
+#include "daemon/rpc/dispatch.h"
+
+_Static_assert(POOLS_MAX <= 64, "a bit for each pool");
+
+static bool wants(const struct session *session, Hugepool__EventKind kind)
+{
+	return session->connection && session->events & 1u << kind;
+}
+
+static void keep(struct session *session, Hugepool__EventKind kind, const struct pool *pool)
+{
+	if (kind == HUGEPOOL__EVENT_KIND__PRESSURE)
+		session->kept_pressure |= UINT64_C(1) << pool->index;
+	else
+		session->missed_events = true;
+}
+
+void event_send(struct session *session, Hugepool__EventKind kind, const struct pool *pool, uint64_t lease,
+		uint64_t arena)
+{
+	struct connection *connection = session->connection;
+	Hugepool__Event event = HUGEPOOL__EVENT__INIT, *events = &event;
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+
+	if (!wants(session, kind))
+		return;
+	if (!connection_takes_more(connection)) {
+		keep(session, kind, pool);
+		return;
+	}
+	event.kind = kind;
+	event.pool = (char *)pool->config.name;
+	event.lease = lease;
+	event.arena = arena;
+	event.missed = session->missed_events;
+	reply.n_events = 1;
+	reply.events = &events;
+	if (connection_reply(connection, &reply, NULL, 0) == 0)
+		session->missed_events = false;
+	connection_done_waiting(connection);
+}
+
+void event_send_kept(struct server *server)
+{
+	for (struct session *session = server->shard.first; session; session = session->next) {
+		uint64_t kept = session->kept_pressure;
+
+		session->kept_pressure = 0;
+		for (unsigned i = 0; kept >> i; i++)
+			if (kept >> i & 1)
+				event_send(session, HUGEPOOL__EVENT_KIND__PRESSURE, server->shard.pools[i], 0,
+					   0);
+	}
+}
+
+static void send_all(struct server *server, Hugepool__EventKind kind, const struct pool *pool, uint64_t arena)
+{
+	for (struct session *session = server->shard.first; session; session = session->next)
+		event_send(session, kind, pool, 0, arena);
+}
+
+void event_deliver_pressure(struct server *server)
+{
+	uint64_t pools = atomic_load_explicit(&server->pressure, memory_order_relaxed);
+
+	if (pools)
+		pools = atomic_exchange(&server->pressure, 0);
+	for (unsigned i = 0; pools >> i; i++)
+		if (pools >> i & 1)
+			send_all(server, HUGEPOOL__EVENT_KIND__PRESSURE, server->shard.pools[i], 0);
+}
+
+/* ---- from other threads ---- */
+
+/* What operators do is rare enough for a letter of its own. */
+struct broadcast {
+	struct letter letter;
+	struct server *server;
+	const struct pool *pool;
+	Hugepool__EventKind kind;
+	uint64_t arena;
+};
+
+static void deliver(struct letter *letter)
+{
+	struct broadcast *broadcast = (struct broadcast *)letter;
+
+	send_all(broadcast->server, broadcast->kind, broadcast->pool, broadcast->arena);
+	free(broadcast);
+}
+
+void event_broadcast(void *arg, const struct pool *pool, enum pool_signal signal, uint64_t arena)
+{
+	const struct service *service = arg;
+
+	for (unsigned i = 0; i < service->n_servers; i++) {
+		struct server *server = service->servers[i];
+		struct broadcast *broadcast;
+
+		if (signal == POOL_PRESSURE) {
+			atomic_fetch_or(&server->pressure, UINT64_C(1) << pool->index);
+			mailbox_ring(&server->mailbox);
+			continue;
+		}
+		broadcast = malloc(sizeof(*broadcast));
+		if (!broadcast)
+			continue;
+		*broadcast = (struct broadcast){
+			.letter = {.deliver = deliver},
+			.server = server,
+			.pool = pool,
+			.kind = signal == POOL_DRAINED ? HUGEPOOL__EVENT_KIND__DRAINED
+						       : HUGEPOOL__EVENT_KIND__RESTORED,
+			.arena = arena,
+		};
+		mailbox_post(&server->mailbox, &broadcast->letter);
+	}
+}
+
+enum dispatch_result subscribe_handle(struct connection *connection, const Hugepool__Request *request)
+{
+	Hugepool__SubscribeReply subscribe = HUGEPOOL__SUBSCRIBE_REPLY__INIT;
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+
+	connection->session->events = request->subscribe->kinds;
+	reply.id = request->id;
+	reply.result_case = HUGEPOOL__REPLY__RESULT_SUBSCRIBE;
+	reply.subscribe = &subscribe;
+	connection_reply(connection, &reply, NULL, 0);
+	return DISPATCH_DONE;
+}

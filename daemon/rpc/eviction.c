@@ -1,0 +1,157 @@
+/* eviction.c - see eviction.h. Goes through the ledger in slices, so that no client waits long for its turn.
+ */
+#include <config.h>
+
+#include "daemon/rpc/eviction.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
+#include "daemon/rpc/event.h"
+
+#define SLICE_CHUNKS 16 /* of the ledger: 16,384 records, well under a millisecond */
+
+struct eviction {
+	struct errand errand;
+	struct zone *zone; /* a reference */
+	unsigned n_arenas;
+	uint64_t arenas[RUN_LIST_MAX];
+	uint32_t cursor; /* chunk of the ledger where the visited worker goes on */
+	uint64_t n_ended;
+};
+
+/* This worker's caches may hold runs of the arenas, which must not be granted any more. */
+static void drain_cache(struct shard *shard, struct zone *zone)
+{
+	lock_take(&zone->lock);
+	zone_drain_locked(zone, shard->index);
+	lock_drop(&zone->lock);
+}
+
+static void evict_record(struct eviction *eviction, struct shard *shard, struct lease_record *record)
+{
+	struct session *session = record->session ? session_find(shard, record->session) : NULL;
+	const uint64_t id = record->id;
+	enum lease_eviction outcome = lease_evict(shard, record, eviction->arenas, eviction->n_arenas);
+
+	if (outcome == LEASE_UNTOUCHED)
+		return;
+	eviction->n_ended += outcome == LEASE_EVICTED;
+	if (session)
+		event_send(session, HUGEPOOL__EVENT_KIND__REVOKED, eviction->zone->pool, id, 0);
+}
+
+/* A slice of this worker's records. Returns true when there is more. */
+static bool evict_slice(struct eviction *eviction, struct shard *shard)
+{
+	unsigned n_left = SLICE_CHUNKS;
+	int owner;
+
+	for (; (owner = ledger_chunk_owner(shard->ledger, eviction->cursor)) >= 0; eviction->cursor++) {
+		if (owner != (int)shard->index)
+			continue;
+		if (n_left-- == 0)
+			return true;
+		for (uint32_t i = 0; i < LEDGER_CHUNK_SLOTS; i++) {
+			struct lease_record *record =
+				ledger_at(shard->ledger, eviction->cursor * LEDGER_CHUNK_SLOTS + i);
+
+			if (record->state != LEASE_NONE && record->state != LEASE_PART &&
+			    record->pool == eviction->zone->pool->index)
+				evict_record(eviction, shard, record);
+		}
+	}
+	return false;
+}
+
+static int visit(struct errand *errand, struct server *here)
+{
+	struct eviction *eviction = (struct eviction *)errand;
+	unsigned index = here->shard.index;
+
+	if (eviction->cursor == 0)
+		drain_cache(&here->shard, eviction->zone);
+	if (evict_slice(eviction, &here->shard))
+		return (int)index;
+	eviction->cursor = 0;
+	return index + 1 < errand->service->n_servers ? (int)index + 1 : ERRAND_HOME;
+}
+
+static void answer(struct errand *errand, struct connection *connection)
+{
+	struct eviction *eviction = (struct eviction *)errand;
+	Hugepool__EvictReply evict = HUGEPOOL__EVICT_REPLY__INIT;
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+
+	reply.id = errand->request_id;
+	evict.leases = eviction->n_ended;
+	reply.result_case = HUGEPOOL__REPLY__RESULT_EVICT;
+	reply.evict = &evict;
+	if (connection)
+		connection_reply(connection, &reply, NULL, 0);
+	pool_zone_unref(eviction->zone);
+	free(eviction);
+}
+
+/* Named leases lose the pages first, so that whoever opens one from now on gets none of them; then every
+ * worker's records. */
+static void send_off(struct server *server, struct eviction *eviction, struct connection *connection,
+		     uint64_t request_id)
+{
+	eviction->errand.visit = visit;
+	eviction->errand.answer = answer;
+	for (unsigned i = 0; i < eviction->n_arenas; i++)
+		lease_evict_shares(&server->shard, eviction->zone, eviction->arenas[i]);
+	errand_send(&eviction->errand, server, connection, request_id, 0);
+}
+
+int eviction_of_lease(struct server *server, const struct lease_record *record)
+{
+	struct pool *pool = server->shard.pools[record->pool];
+	struct eviction *eviction = calloc(1, sizeof(*eviction));
+	struct share_runs runs;
+
+	if (!eviction)
+		return -ENOMEM;
+	eviction->zone = pool_zone_find(pool, record->tenant);
+	pool_zone_ref(eviction->zone);
+	lease_get_runs(server->shard.ledger, record, &runs);
+	eviction->n_arenas = runs.list.n;
+	memcpy(eviction->arenas, runs.arenas, runs.list.n * sizeof(runs.arenas[0]));
+	for (unsigned i = 0; i < runs.list.n; i++)
+		zone_condemn_run(eviction->zone, runs.list.runs[i]);
+	send_off(server, eviction, NULL, 0);
+	return 0;
+}
+
+int eviction_of_arena(struct server *server, struct zone *consume_zone, uint64_t arena,
+		      struct connection *connection, uint64_t request_id)
+{
+	struct eviction *eviction = calloc(1, sizeof(*eviction));
+
+	if (!eviction) {
+		pool_zone_unref(consume_zone);
+		return -ENOMEM;
+	}
+	eviction->zone = consume_zone;
+	eviction->n_arenas = 1;
+	eviction->arenas[0] = arena;
+	send_off(server, eviction, connection, request_id);
+	return 0;
+}
+
+void eviction_of_due(struct server *server)
+{
+	struct lease_record *record;
+
+	while ((record = lease_take_due(&server->shard, clock_now_ns()))) {
+		if (eviction_of_lease(server, record) == 0)
+			continue;
+		log_limited(LOG_LEVEL_ERROR, "no memory to end a lease at its deadline: trying again");
+		lease_put_due(&server->shard, record, clock_now_ns() + NS_PER_S);
+		return;
+	}
+}

@@ -1,0 +1,191 @@
+/* operate.c - what operators do to leases, arenas and pools: Revoke, Evict, Isolate, Restore, Drain. */
+#include <config.h>
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/rpc/dispatch.h"
+#include "daemon/rpc/errand.h"
+#include "daemon/rpc/eviction.h"
+
+static void reply_empty(struct connection *connection, uint64_t request_id, Hugepool__Reply *reply)
+{
+	reply->id = request_id;
+	connection_reply(connection, reply, NULL, 0);
+}
+
+static enum dispatch_result refuse_pool(struct connection *connection, uint64_t request_id, const char *name)
+{
+	connection_error(connection, request_id, HUGEPOOL__CODE__NO_POOL, "there is no pool \"%.40s\"", name);
+	return DISPATCH_DONE;
+}
+
+static enum dispatch_result refuse_arena(struct connection *connection, uint64_t request_id, uint64_t arena)
+{
+	connection_error(connection, request_id, HUGEPOOL__CODE__NO_ARENA,
+			 "no tenant has an arena %" PRIu64 ": buddyinfo lists them", arena);
+	return DISPATCH_DONE;
+}
+
+/* ---- Revoke: on the worker that has the record ---- */
+
+struct revoke_errand {
+	struct errand errand;
+	uint64_t lease;
+	uid_t uid;
+	bool is_admin;
+	Hugepool__Code code;
+};
+
+static int revoke_here(struct errand *errand, struct server *here)
+{
+	struct revoke_errand *job = (struct revoke_errand *)errand;
+	struct lease_record *record;
+	int r = ledger_find(here->shard.ledger, job->lease, &record);
+
+	job->code = HUGEPOOL__CODE__OK;
+	if (r != 0)
+		job->code = r == LEDGER_NEVER ? HUGEPOOL__CODE__NO_LEASE : HUGEPOOL__CODE__OK;
+	else if (record->uid != job->uid && !job->is_admin)
+		job->code = HUGEPOOL__CODE__NOT_ALLOWED;
+	else if (!record->sole)
+		job->code = HUGEPOOL__CODE__BUSY;
+	else if (eviction_of_lease(here, record) < 0)
+		job->code = HUGEPOOL__CODE__NO_MEMORY;
+	return ERRAND_HOME;
+}
+
+static void answer_revoke(struct errand *errand, struct connection *connection)
+{
+	struct revoke_errand *job = (struct revoke_errand *)errand;
+	Hugepool__RevokeReply revoke = HUGEPOOL__REVOKE_REPLY__INIT;
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+
+	reply.result_case = HUGEPOOL__REPLY__RESULT_REVOKE;
+	reply.revoke = &revoke;
+	if (!connection) {
+		free(job);
+		return;
+	}
+	switch (job->code) {
+	case HUGEPOOL__CODE__OK:
+		reply_empty(connection, errand->request_id, &reply);
+		break;
+	case HUGEPOOL__CODE__NO_LEASE:
+		connection_error(connection, errand->request_id, job->code,
+				 "there never was a lease %" PRIu64, job->lease);
+		break;
+	case HUGEPOOL__CODE__NOT_ALLOWED:
+		connection_error(connection, errand->request_id, job->code,
+				 "lease %" PRIu64 " is another user's", job->lease);
+		break;
+	case HUGEPOOL__CODE__BUSY:
+		connection_error(connection, errand->request_id, job->code,
+				 "lease %" PRIu64
+				 " shares its arena with others and was not made revocable: evict "
+				 "the arena, or end its process",
+				 job->lease);
+		break;
+	default:
+		connection_error(connection, errand->request_id, job->code, "the daemon has no memory left");
+	}
+	free(job);
+}
+
+enum dispatch_result revoke_handle(struct connection *connection, const Hugepool__Request *request)
+{
+	struct revoke_errand *job = calloc(1, sizeof(*job));
+	struct server *server = connection->server;
+	unsigned worker = 0;
+
+	if (!job) {
+		connection_error(connection, request->id, HUGEPOOL__CODE__NO_MEMORY,
+				 "the daemon has no memory left");
+		return DISPATCH_DONE;
+	}
+	job->errand.visit = revoke_here;
+	job->errand.answer = answer_revoke;
+	job->lease = request->revoke->lease;
+	job->uid = connection->session->peer.uid;
+	job->is_admin = server_is_admin(server, &connection->session->peer);
+	/* Of an id that nobody has, any worker can say so. */
+	(void)ledger_owner(server->shard.ledger, job->lease, &worker);
+	errand_send(&job->errand, server, connection, request->id, worker);
+	return DISPATCH_DONE;
+}
+
+/* ---- arenas and pools ---- */
+
+enum dispatch_result evict_handle(struct connection *connection, const Hugepool__Request *request)
+{
+	const struct service *service = connection->server->service;
+	const uint64_t arena = request->evict->arena;
+	struct zone *zone;
+
+	for (unsigned i = 0; i < service->n_pools; i++) {
+		if (pool_condemn_arena(service->pools[i], arena, &zone) != 0)
+			continue;
+		if (eviction_of_arena(connection->server, zone, arena, connection, request->id) < 0)
+			connection_error(connection, request->id, HUGEPOOL__CODE__NO_MEMORY,
+					 "the daemon has no memory left; the arena grants nothing any more, "
+					 "evict it again");
+		return DISPATCH_DONE;
+	}
+	return refuse_arena(connection, request->id, arena);
+}
+
+static bool isolate(const struct service *service, uint64_t arena, bool isolated)
+{
+	for (unsigned i = 0; i < service->n_pools; i++)
+		if (pool_isolate_arena(service->pools[i], arena, isolated) == 0)
+			return true;
+	return false;
+}
+
+enum dispatch_result isolate_handle(struct connection *connection, const Hugepool__Request *request)
+{
+	Hugepool__IsolateReply result = HUGEPOOL__ISOLATE_REPLY__INIT;
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+
+	if (!isolate(connection->server->service, request->isolate->arena, true))
+		return refuse_arena(connection, request->id, request->isolate->arena);
+	reply.result_case = HUGEPOOL__REPLY__RESULT_ISOLATE;
+	reply.isolate = &result;
+	reply_empty(connection, request->id, &reply);
+	return DISPATCH_DONE;
+}
+
+enum dispatch_result restore_handle(struct connection *connection, const Hugepool__Request *request)
+{
+	const Hugepool__Restore *asked = request->restore;
+	struct pool *pool = server_find_pool(connection->server, asked->pool);
+	Hugepool__RestoreReply result = HUGEPOOL__RESTORE_REPLY__INIT;
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+
+	if (asked->pool[0] && !pool)
+		return refuse_pool(connection, request->id, asked->pool);
+	if (pool)
+		pool_drain(pool, false);
+	else if (!isolate(connection->server->service, asked->arena, false))
+		return refuse_arena(connection, request->id, asked->arena);
+	reply.result_case = HUGEPOOL__REPLY__RESULT_RESTORE;
+	reply.restore = &result;
+	reply_empty(connection, request->id, &reply);
+	return DISPATCH_DONE;
+}
+
+enum dispatch_result drain_handle(struct connection *connection, const Hugepool__Request *request)
+{
+	struct pool *pool = server_find_pool(connection->server, request->drain->pool);
+	Hugepool__DrainReply result = HUGEPOOL__DRAIN_REPLY__INIT;
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+
+	if (!pool)
+		return refuse_pool(connection, request->id, request->drain->pool);
+	pool_drain(pool, true);
+	reply.result_case = HUGEPOOL__REPLY__RESULT_DRAIN;
+	reply.drain = &result;
+	reply_empty(connection, request->id, &reply);
+	return DISPATCH_DONE;
+}

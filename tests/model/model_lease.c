@@ -144,8 +144,8 @@ static void op_free(struct house *house)
 		return;
 	check_stamp(house, holding);
 	if (holding->session) {
-		assert_int_equal(lease_free(holding->session, holding->id), LEASE_OK);
-		assert_int_equal(lease_free(holding->session, holding->id), LEASE_OK);
+		assert_int_equal(lease_free(holding->session, holding->id, true), LEASE_OK);
+		assert_int_equal(lease_free(holding->session, holding->id, true), LEASE_OK);
 	} else {
 		struct peer stranger = {.uid = holding->uid + 1}, owner = {.uid = holding->uid};
 		struct shard *shard = &house->shards[holding->worker];
@@ -162,7 +162,7 @@ static void op_free_others(struct house *house, struct session *session)
 
 	if (i == n_holdings || holdings[i].session == session)
 		return;
-	assert_int_equal(lease_free(session, holdings[i].id), LEASE_NOT_HOLDER);
+	assert_int_equal(lease_free(session, holdings[i].id, true), LEASE_NOT_HOLDER);
 }
 
 static void op_die(struct house *house, unsigned index)
@@ -197,7 +197,7 @@ static void op_truncate(struct house *house)
 	for (unsigned k = n_holdings; k-- > 0;) {
 		holdings[k].damaged |= holdings[k].arena == arena;
 		if (holdings[k].arena == arena && holdings[k].session) {
-			assert_int_equal(lease_free(holdings[k].session, holdings[k].id), LEASE_OK);
+			assert_int_equal(lease_free(holdings[k].session, holdings[k].id, true), LEASE_OK);
 			forget(k);
 		}
 	}

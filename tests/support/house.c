@@ -103,8 +103,10 @@ void house_fini(struct house *house)
 	pool_for_each_zone(house->pools[0], empty_caches, NULL);
 	house_settle(house);
 	pool_free(house->pools[0]);
-	for (unsigned i = 0; i < HOUSE_WORKERS; i++)
+	for (unsigned i = 0; i < HOUSE_WORKERS; i++) {
 		mailbox_fini(&house->worker_boxes[i]);
+		deadlines_fini(&house->shards[i].deadlines);
+	}
 	mailbox_fini(&house->janitor);
 	mailbox_fini(&house->scrubber);
 	stocker_fini(&house->stocker);
@@ -151,9 +153,9 @@ enum lease_result house_alloc(struct house *house, struct session *session, uint
 
 	hp_assert(waiting);
 	waiting->alloc = (struct lease_alloc){
-		.session = session,
-		.request_id = ++last_request,
+		.request = {.session = session, .request_id = ++last_request},
 		.n_items = 1,
+		.want = {.max_runs = 1, .node = -1},
 		.n_pages = {n_pages},
 		.done = arrived,
 	};

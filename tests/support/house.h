@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "daemon/lease/lease.h"
+#include "daemon/lease/request.h"
 #include "daemon/lease/session.h"
 #include "daemon/pool/pool.h"
 #include "daemon/pool/stocker.h"

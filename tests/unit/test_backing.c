@@ -119,7 +119,7 @@ static struct backing_file *new_file(struct backing *backing, uint64_t n_pages)
 	uint64_t missing = 0;
 	int r;
 
-	r = backing_file_new(backing, n_pages, &file, &missing);
+	r = backing_file_new(backing, n_pages, -1, &file, &missing);
 	if (r != 0)
 		fail_msg("backing_file_new: %d, missing %" PRIu64, r, missing);
 	return file;
@@ -564,7 +564,7 @@ static void backing_kernel_short_takes_nothing(void **state)
 	need_pages(MIB2, 4);
 	backing = new_backing(memfd_config(MIB2));
 	before = hugetlb_counts(MIB2);
-	assert_int_equal(backing_file_new(backing, before.free + 3, &file, &missing), BACKING_SHORT);
+	assert_int_equal(backing_file_new(backing, before.free + 3, -1, &file, &missing), BACKING_SHORT);
 	assert_int_equal(missing, 3 + before.reserved);
 	after = hugetlb_counts(MIB2);
 	assert_memory_equal(&before, &after, sizeof(before));
@@ -611,7 +611,7 @@ static void backing_grow_beyond_memory_changes_nothing(void **state)
 	config.grow = true;
 	backing = new_backing(config);
 	before = hugetlb_counts(MIB2);
-	assert_int_equal(backing_file_new(backing, UINT64_C(1) << 24, &file, &missing), BACKING_SHORT);
+	assert_int_equal(backing_file_new(backing, UINT64_C(1) << 24, -1, &file, &missing), BACKING_SHORT);
 	assert_true(missing > 0);
 	after = hugetlb_counts(MIB2);
 	assert_memory_equal(&before, &after, sizeof(before));
@@ -632,7 +632,7 @@ static void backing_grow_that_does_not_help_is_given_back(void **state)
 	backing = new_backing(config);
 	before = hugetlb_counts(MIB2);
 	/* The mount's size= is what is short, and no nr_hugepages changes that. */
-	assert_int_equal(backing_file_new(backing, 6, &file, &missing), BACKING_SHORT);
+	assert_int_equal(backing_file_new(backing, 6, -1, &file, &missing), BACKING_SHORT);
 	assert_int_equal(missing, 2);
 	after = hugetlb_counts(MIB2);
 	assert_memory_equal(&before, &after, sizeof(before));
@@ -645,7 +645,7 @@ static int grow_as_nobody(void *argument)
 	uint64_t missing = 0, wanted = free_pages() + 1;
 
 	STEP(1, become_nobody());
-	STEP(2, backing_file_new(argument, wanted, &file, &missing) == BACKING_SHORT && missing >= 1);
+	STEP(2, backing_file_new(argument, wanted, -1, &file, &missing) == BACKING_SHORT && missing >= 1);
 	return 0;
 }
 
@@ -805,7 +805,7 @@ static int leave_file_behind(void *argument)
 	char *error;
 
 	STEP(1, backing_new(config, &backing, &error) == 0);
-	STEP(2, backing_file_new(backing, 2, &file, &missing) == 0);
+	STEP(2, backing_file_new(backing, 2, -1, &file, &missing) == 0);
 	return 0;
 }
 

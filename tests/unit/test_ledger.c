@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "daemon/ledger/ledger.h"
+#include "daemon/ledger/shares.h"
 
 static struct lease_record *grant(struct ledger *ledger, unsigned worker)
 {
@@ -90,22 +91,105 @@ static void ledger_record_is_small(void **state)
 	assert_true(sizeof(struct lease_record) <= 128);
 }
 
-static void ledger_names_are_unique_until_dropped(void **state)
-{
-	struct ledger *ledger = ledger_new(1, 100);
-	char name[LEDGER_NAME_MAX + 1];
+static const struct share_runs some_runs = {
+	.list = {.n = 2, .runs = {{UINT64_C(1) << 32, 3}, {UINT64_C(2) << 32 | 5, 1}}},
+	.arenas = {11, 12},
+};
 
-	assert_int_equal(ledger_name_take(ledger, "frames", 7), 0);
-	assert_int_equal(ledger_name_take(ledger, "frames", 8), LEDGER_NAME_TAKEN);
-	assert_int_equal(ledger_name_find(ledger, "frames"), 7);
-	ledger_name_of(ledger, 7, name);
+static void shares_names_are_unique_until_ended(void **state)
+{
+	const struct share_terms terms = {.uid = 1000, .mode = 0600};
+	struct shares *shares = shares_new();
+	char name[SHARE_NAME_MAX + 1];
+	struct share_runs runs;
+
+	assert_int_equal(shares_add(shares, 7, "frames", &terms, &some_runs), 0);
+	assert_int_equal(shares_add(shares, 8, "frames", &terms, &some_runs), SHARE_NAME_TAKEN);
+	assert_int_equal(shares_find(shares, "frames"), 7);
+	shares_name_of(shares, 7, name);
 	assert_string_equal(name, "frames");
-	ledger_name_of(ledger, 8, name);
+	shares_name_of(shares, 8, name);
 	assert_string_equal(name, "");
-	ledger_name_drop(ledger, 7);
-	assert_int_equal(ledger_name_find(ledger, "frames"), 0);
-	assert_int_equal(ledger_name_take(ledger, "frames", 8), 0);
-	ledger_free(ledger);
+	shares_end_name(shares, 7);
+	assert_int_equal(shares_find(shares, "frames"), 0);
+	assert_int_equal(shares_add(shares, 8, "frames", &terms, &some_runs), 0);
+	assert_true(shares_leave(shares, 7, &runs));
+	assert_int_equal(runs.list.n, 2);
+	assert_int_equal(runs.arenas[1], 12);
+	shares_free(shares);
+}
+
+/* Who may open a lease of uid 1000 and gid 100, in mode 0640, with a list. */
+static void shares_open_is_as_a_file_says(void **state)
+{
+	static const gid_t groups[] = {5, 100};
+	static const struct {
+		struct share_who who;
+		bool write;
+		int result;
+	} cases[] = {
+		{{.uid = 0}, true, 0},
+		{{.uid = 1000}, true, 0},
+		{{.uid = 1001}, false, SHARE_NOT_ALLOWED},
+		{{.uid = 1001, .gid = 100}, false, 0},
+		{{.uid = 1001, .gid = 100}, true, SHARE_NOT_ALLOWED},
+		{{.uid = 1001, .gid = 7, .groups = groups, .n_groups = 2}, false, 0},
+		{{.uid = 1002}, true, 0},  /* named for writing */
+		{{.uid = 1003}, false, 0}, /* named for reading */
+		{{.uid = 1003}, true, SHARE_NOT_ALLOWED},
+		{{.uid = 1004, .gid = 8}, true, 0}, /* by group */
+	};
+	const struct share_terms terms = {
+		.uid = 1000,
+		.gid = 100,
+		.mode = 0640,
+		.access = {{.id = 1002, .write = true}, {.id = 1003}, {.id = 8, .is_group = true, .write = true}},
+		.n_access = 3,
+	};
+	struct shares *shares = shares_new();
+	struct share_terms got;
+	struct share_runs runs;
+	uint64_t id;
+
+	assert_int_equal(shares_add(shares, 7, "frames", &terms, &some_runs), 0);
+	assert_int_equal(shares_open(shares, "frame", &cases[0].who, false, &id, &got, &runs), SHARE_NONE);
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		int r = shares_open(shares, "frames", &cases[i].who, cases[i].write, &id, &got, &runs);
+
+		assert_int_equal(r, cases[i].result);
+		if (r == 0) {
+			assert_true(shares_has_others(shares, 7));
+			assert_int_equal(shares_set_runs(shares, 7, &some_runs), SHARE_BUSY);
+			assert_false(shares_leave(shares, id, &runs));
+		}
+	}
+	assert_false(shares_has_others(shares, 7));
+	shares_free(shares);
+}
+
+static void shares_pages_go_with_the_last_holder(void **state)
+{
+	const struct share_terms terms = {.uid = 1000, .mode = 0600};
+	const struct share_who who = {.uid = 1000};
+	struct shares *shares = shares_new();
+	struct share_terms got;
+	struct share_runs runs;
+	struct run_list dropped;
+	uint64_t id;
+
+	assert_int_equal(shares_add(shares, 7, "frames", &terms, &some_runs), 0);
+	assert_int_equal(shares_open(shares, "frames", &who, true, &id, &got, &runs), 0);
+	shares_end_name(shares, 7);
+	assert_int_equal(shares_open(shares, "frames", &who, true, &id, &got, &runs), SHARE_NONE);
+	assert_false(shares_leave(shares, 7, &runs));
+	assert_true(shares_drop_arena(shares, 11, &dropped));
+	assert_int_equal(dropped.n, 1);
+	assert_int_equal(dropped.runs[0].n_pages, 3);
+	assert_false(shares_drop_arena(shares, 11, &dropped));
+	assert_true(shares_leave(shares, 7, &runs));
+	assert_int_equal(runs.list.n, 1);
+	assert_int_equal(runs.arenas[0], 12);
+	shares_free(shares);
 }
 
 int main(void)
@@ -116,7 +200,9 @@ int main(void)
 		cmocka_unit_test(ledger_find_of_id_that_never_was_says_never),
 		cmocka_unit_test(ledger_take_past_max_fails),
 		cmocka_unit_test(ledger_record_is_small),
-		cmocka_unit_test(ledger_names_are_unique_until_dropped),
+		cmocka_unit_test(shares_names_are_unique_until_ended),
+		cmocka_unit_test(shares_open_is_as_a_file_says),
+		cmocka_unit_test(shares_pages_go_with_the_last_holder),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,7 +105,7 @@ static void pool_freed_pages_are_zero_when_granted_again(void **state)
 		assert_int_equal(house_alloc(house, session, ARENA_PAGES, &id), LEASE_OK);
 		assert_true(is_zero(house, house_record(house, id)));
 		stamp(house, house_record(house, id));
-		assert_int_equal(lease_free(session, id), LEASE_OK);
+		assert_int_equal(lease_free(session, id, true), LEASE_OK);
 	}
 	house_end_session(house, session);
 }
@@ -121,7 +121,7 @@ static void pool_full_is_refused_and_leaves_nothing(void **state)
 	assert_int_equal(house_alloc(house, session, MAX_PAGES + 1, &other), LEASE_BAD_SIZE);
 	assert_int_equal(house_alloc(house, session, 0, &other), LEASE_BAD_SIZE);
 	assert_int_equal(figures_of(house).zones.leased, MAX_PAGES);
-	assert_int_equal(lease_free(session, id), LEASE_OK);
+	assert_int_equal(lease_free(session, id, true), LEASE_OK);
 	assert_int_equal(house_alloc(house, session, MAX_PAGES, &id), LEASE_OK);
 	house_end_session(house, session);
 }
@@ -135,7 +135,7 @@ static void pool_full_of_another_tenant_is_full(void **state)
 	assert_int_equal(house_alloc(house, one, MAX_PAGES, &id), LEASE_OK);
 	assert_int_equal(house_alloc(house, two, 1, &other), LEASE_POOL_FULL);
 	/* and has everything when the other is done: through the kernel */
-	assert_int_equal(lease_free(one, id), LEASE_OK);
+	assert_int_equal(lease_free(one, id, true), LEASE_OK);
 	assert_int_equal(house_alloc(house, two, MAX_PAGES, &other), LEASE_OK);
 	assert_true(is_zero(house, house_record(house, other)));
 	house_end_session(house, one);
@@ -152,7 +152,7 @@ static void pool_pages_in_another_workers_cache_are_found(void **state)
 	for (n = 0; n < MAX_PAGES; n++)
 		assert_int_equal(house_alloc(house, one, 1, &ids[n]), LEASE_OK);
 	for (n = 0; n < MAX_PAGES; n++)
-		assert_int_equal(lease_free(one, ids[n]), LEASE_OK);
+		assert_int_equal(lease_free(one, ids[n], true), LEASE_OK);
 	assert_true(figures_of(house).zones.cached > 0);
 	assert_int_equal(house_alloc(house, two, ARENA_PAGES, &id), LEASE_OK);
 	house_end_session(house, one);
@@ -180,7 +180,7 @@ static void pool_empty_arena_is_given_back_after_decay(void **state)
 
 	assert_int_equal(house_alloc(house, session, 700, &id), LEASE_OK);
 	assert_true(figures_of(house).backed >= 700);
-	assert_int_equal(lease_free(session, id), LEASE_OK);
+	assert_int_equal(lease_free(session, id, true), LEASE_OK);
 	for (unsigned i = 0; i < 4; i++)
 		house_tick(house);
 	assert_int_equal(figures_of(house).backed, 0);
@@ -196,7 +196,7 @@ static void pool_reserve_is_backed_from_the_start_and_kept(void **state)
 	assert_int_equal(figures_of(house).backed, 512);
 	assert_int_equal(figures_of(house).stock, 512);
 	assert_int_equal(house_alloc(house, session, 800, &id), LEASE_OK);
-	assert_int_equal(lease_free(session, id), LEASE_OK);
+	assert_int_equal(lease_free(session, id, true), LEASE_OK);
 	for (unsigned i = 0; i < 4; i++)
 		house_tick(house);
 	assert_true(figures_of(house).backed >= 512);
@@ -214,7 +214,7 @@ static void pool_quota_counts_only_what_is_held(void **state)
 		assert_int_equal(house_alloc(house, i % 2 ? one : two, 1, &ids[i]), LEASE_OK);
 	assert_int_equal(house_alloc(house, one, 1, &id), LEASE_OVER_QUOTA);
 	for (unsigned i = 0; i < 100; i++)
-		assert_int_equal(lease_free(i % 2 ? one : two, ids[i]), LEASE_OK);
+		assert_int_equal(lease_free(i % 2 ? one : two, ids[i], true), LEASE_OK);
 	assert_int_equal(house_alloc(house, two, 100, &id), LEASE_OK);
 	house_end_session(house, one);
 	house_end_session(house, two);
@@ -231,7 +231,7 @@ static void pool_arena_that_a_client_truncated_is_condemned(void **state)
 	first_arena = house_record(house, id)->arena;
 	arena = pool_arena(house->pools[0], (uint32_t)(house_record(house, id)->address >> 32));
 	assert_int_equal(ftruncate(backing_file_fd(arena->file), 0), 0);
-	assert_int_equal(lease_free(session, id), LEASE_OK);
+	assert_int_equal(lease_free(session, id, true), LEASE_OK);
 	shard_flush_freed(&house->shards[0]);
 	house_settle(house);
 	assert_int_equal(house_alloc(house, session, 20, &id), LEASE_OK);

@@ -157,6 +157,10 @@ enum {
 int pool_make_arena(struct pool *pool, uint64_t min_pages, int node);
 /* The smallest blank arena of at least `n_pages` becomes the zone's: 0, POOL_NO_STOCK or -ENOMEM. */
 int pool_move_stock(struct zone *zone, uint64_t n_pages);
+/* Arenas for what the zone's clean pages do not make up for, at most as many as runs are wanted: from the
+ * stock and from the kernel. 0, or as pool_make_arena() and POOL_NO_STOCK; then nothing has become the
+ * zone's. */
+int pool_add_arenas(struct zone *zone, const struct want *want);
 /* Sole arenas for what is wanted: from the stock, the last one trimmed to the page, and from the kernel. 0;
  * POOL_TOO_MANY_RUNS; POOL_OVER_QUOTA; BACKING_SHORT; or negative errno as above. */
 int pool_give_sole(struct zone *zone, const struct want *want, struct run_list *ret_runs);

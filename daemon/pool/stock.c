@@ -182,6 +182,26 @@ static void put_back(struct pool *pool, struct handful *handful)
 	lock_drop(&pool->lock);
 }
 
+/* They become the zone's, for all its leases: 0 or -ENOMEM, and the rest is still in hand. */
+static int hand_over_shared_locked(struct zone *zone, struct handful *handful)
+{
+	int r = 0;
+
+	lock_assert_held(&zone->pool->lock);
+	lock_take(&zone->lock);
+	while (r == 0 && handful->n > 0) {
+		struct arena *arena = handful->arenas[handful->n - 1];
+
+		r = zone_add_arena_locked(zone, arena, false);
+		if (r == 0) {
+			zone->pool->stock_pages -= arena->n_pages;
+			handful->n--;
+		}
+	}
+	lock_drop(&zone->lock);
+	return r;
+}
+
 /* They become the zone's, and the lease's runs: 0, or POOL_OVER_QUOTA. */
 static int hand_over_locked(struct zone *zone, const struct want *want, struct handful *handful,
 			    struct run_list *runs)
@@ -360,5 +380,68 @@ int pool_give_sole(struct zone *zone, const struct want *want, struct run_list *
 	}
 	if (r != 0)
 		put_back(pool, &handful);
+	return r;
+}
+
+/* ---- several arenas for one lease ---- */
+
+/* Pages that the zone's clean ones do not make up for, at least 1; and whether there is any point in looking
+ * for them. */
+static bool find_lacking(struct zone *zone, const struct want *want, uint64_t *ret_lacking)
+{
+	struct pool *pool = zone->pool;
+	uint64_t clean, available;
+
+	lock_take(&pool->lock);
+	lock_take(&zone->lock);
+	clean = zone->clean_pages;
+	lock_drop(&zone->lock);
+	available = clean + pool->stock_pages + pool->config.max_pages - pool->backed_pages;
+	lock_drop(&pool->lock);
+	*ret_lacking = want->n_pages > clean ? want->n_pages - clean : 1;
+	return available >= want->n_pages;
+}
+
+/* One of the stock, the largest first, or a new one, as large as there is room for. */
+static int gather_any(struct pool *pool, uint64_t lacking, int node, struct handful *handful)
+{
+	uint64_t room = room_left(pool), want_pages = lacking < room ? lacking : room;
+	struct arena **link, *arena = NULL;
+	int r = 0;
+
+	lock_take(&pool->lock);
+	link = find_whole_locked(pool, UINT64_MAX, -1);
+	if (link)
+		arena = take_link(link);
+	lock_drop(&pool->lock);
+	if (!arena)
+		r = room > 0 ? make_arena(pool, 1, arena_pages_in_room(pool, want_pages, room), node, &arena)
+			     : -ENOSPC;
+	if (r == 0)
+		handful->arenas[handful->n++] = arena;
+	return r;
+}
+
+int pool_add_arenas(struct zone *zone, const struct want *want)
+{
+	struct pool *pool = zone->pool;
+	struct handful handful = {.n = 0};
+	uint64_t lacking, got = 0;
+	int r = 0;
+
+	if (!find_lacking(zone, want, &lacking))
+		return -ENOSPC;
+	while (got < lacking && r == 0) {
+		r = handful.n < want->max_runs ? gather_any(pool, lacking - got, want->node, &handful)
+					       : -ENOSPC;
+		if (r == 0)
+			got += handful.arenas[handful.n - 1]->n_pages;
+	}
+	if (r == 0) {
+		lock_take(&pool->lock);
+		r = hand_over_shared_locked(zone, &handful);
+		lock_drop(&pool->lock);
+	}
+	put_back(pool, &handful);
 	return r;
 }

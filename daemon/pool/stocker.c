@@ -8,8 +8,9 @@
 #include "daemon/base/clock.h"
 #include "daemon/pool/stocker.h"
 
-#define TICK_NS  (NS_PER_S / 2)
-#define RETRY_NS (10 * NS_PER_S) /* of a reserve that the kernel could not supply */
+#define TICK_NS         (NS_PER_S / 2)
+#define RECLAIMS_A_TICK 8
+#define RETRY_NS        (10 * NS_PER_S) /* of a reserve that the kernel could not supply */
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
@@ -130,38 +131,12 @@ static int result_of(int r)
 	}
 }
 
-/* Pages that the zone's clean ones do not make up for, at least 1. */
-static uint64_t lacking_pages(const struct supply *supply)
-{
-	struct zone *zone = supply->zone;
-	uint64_t clean;
-
-	lock_take(&zone->lock);
-	clean = zone->clean_pages;
-	lock_drop(&zone->lock);
-	return supply->want.n_pages > clean ? supply->want.n_pages - clean : 1;
-}
-
-/* From as many arenas of the stock, and new ones, as it takes. */
+/* From as many arenas of the stock, and new ones, as it takes; none are taken if they would not do. */
 static int try_new_arenas(struct supply *supply)
 {
-	struct zone *zone = supply->zone;
-	int r = 0, result = SUPPLY_POOL_FULL;
+	int r = pool_add_arenas(supply->zone, &supply->want);
 
-	for (unsigned i = 0; i < supply->want.max_runs && result == SUPPLY_POOL_FULL; i++) {
-		uint64_t lacking = lacking_pages(supply);
-
-		if (pool_move_stock(zone, lacking) != 0 && pool_move_stock(zone, 1) != 0) {
-			r = pool_make_arena(zone->pool, lacking, supply->want.node);
-			if (r != 0)
-				r = pool_make_arena(zone->pool, 1, supply->want.node);
-			if (r != 0)
-				return result_of(r);
-			hp_assert(pool_move_stock(zone, 1) == 0);
-		}
-		result = try_zone(supply);
-	}
-	return result;
+	return r == 0 ? try_zone(supply) : result_of(r);
 }
 
 /* From one arena of the stock, or a new one. */
@@ -202,26 +177,32 @@ static int try_sole(struct supply *supply, bool may_take_room)
 }
 
 /* What nobody uses: drain the caches of all zones, let their empty arenas go, and blank ones, which were too
- * small. Returns whether anything is under way. */
-static bool reclaim(struct supply *supply)
+ * small. Returns whether anything is under way. One pass makes way for the next; but what one supply lets go
+ * another may take in vain, so a tick has only so many. */
+static bool reclaim(struct stocker *stocker, struct supply *supply)
 {
 	struct pool *pool = supply->zone->pool;
-	bool under_way = false;
+	bool under_way = false, is_first = supply->reclaim_tick != stocker->n_ticks;
+	bool may_release;
 
-	if (!supply->reclaimed)
+	if (is_first) {
 		pool_signal_pressure(pool);
-	while (pool_move_stock(supply->zone, 1) == 0)
+		supply->n_reclaims = 0;
+	}
+	supply->reclaim_tick = stocker->n_ticks;
+	may_release = supply->n_reclaims++ < RECLAIMS_A_TICK;
+	while (may_release && pool_move_stock(supply->zone, 1) == 0)
 		;
 	for (struct zone *zone = first_zone(pool); zone; zone = zone->next) {
-		if (!supply->reclaimed)
+		if (is_first)
 			drain_start(zone);
 		under_way |= zone->drain.n_missing > 0;
-		pool_release_empty(pool, zone, UINT64_MAX, true);
+		if (may_release)
+			pool_release_empty(pool, zone, UINT64_MAX, true);
 		lock_take(&zone->lock);
 		zone_wake_scrubber_locked(zone);
 		lock_drop(&zone->lock);
 	}
-	supply->reclaimed = true;
 	lock_take(&pool->lock);
 	under_way |= pool->n_releasing > 0;
 	lock_drop(&pool->lock);
@@ -233,11 +214,11 @@ static bool lacks_room(int result)
 	return result == SUPPLY_POOL_FULL || result == SUPPLY_KERNEL_SHORT;
 }
 
-static int try_supply(struct supply *supply, bool may_take_room)
+static int try_supply(struct stocker *stocker, struct supply *supply, bool may_take_room)
 {
 	int r = supply->want.sole ? try_sole(supply, may_take_room) : try_shared(supply, may_take_room);
 
-	return lacks_room(r) && may_take_room && reclaim(supply) ? SUPPLY_WAIT : r;
+	return lacks_room(r) && may_take_room && reclaim(stocker, supply) ? SUPPLY_WAIT : r;
 }
 
 /* ---- the queue ---- */
@@ -277,7 +258,7 @@ void supply_post(struct supply *supply)
 	struct zone *zone = supply->zone;
 
 	supply->drain_target = 0;
-	supply->reclaimed = false;
+	supply->reclaim_tick = 0;
 	lock_take(&zone->lock);
 	zone->n_waiting++;
 	lock_drop(&zone->lock);
@@ -339,7 +320,7 @@ static int serve_one(struct stocker *stocker, struct supply *supply, uint64_t no
 	if (zone->blocked_round == stocker->round && pages >= zone->blocked_pages)
 		r = zone->blocked_result;
 	else
-		r = try_supply(supply, may_take_room);
+		r = try_supply(stocker, supply, may_take_room);
 	refused = r != SUPPLY_GRANTED && r != SUPPLY_NO_MEMORY && r != SUPPLY_WAIT;
 	if (refused && supply->deadline_ns > 0 && now_ns >= supply->deadline_ns)
 		return SUPPLY_TIMED_OUT;
@@ -401,7 +382,8 @@ static void tick_pool(struct pool *pool, uint64_t now_ns)
 
 int stocker_init(struct stocker *stocker, struct pool **pools)
 {
-	*stocker = (struct stocker){.pools = pools, .tail = &stocker->head, .next_deadline_ns = UINT64_MAX};
+	*stocker = (struct stocker){
+		.pools = pools, .tail = &stocker->head, .n_ticks = 1, .next_deadline_ns = UINT64_MAX};
 	return mailbox_init(&stocker->mailbox);
 }
 
@@ -423,5 +405,6 @@ void stocker_step(struct stocker *stocker)
 		return;
 	for (unsigned i = 0; i < stocker->n_pools; i++)
 		tick_pool(stocker->pools[i], now_ns);
+	stocker->n_ticks++;
 	stocker->next_tick_ns = now_ns + TICK_NS;
 }

@@ -44,7 +44,8 @@ struct supply {
 
 	/* the stocker's */
 	struct supply *next;
-	bool reclaimed;
+	uint64_t reclaim_tick; /* in which tick it has made others give back what they do not use */
+	unsigned n_reclaims;   /* and how often */
 	uint64_t drain_target;
 };
 
@@ -62,6 +63,7 @@ struct stocker {
 	unsigned n_pools;
 	struct supply *head, **tail;
 	uint64_t round;
+	uint64_t n_ticks;
 	uint64_t next_tick_ns, next_deadline_ns;
 };
 

@@ -41,7 +41,8 @@ void house_init(struct house *house, uint64_t max_pages, uint64_t arena_pages, u
 		.workers = house->worker_ptrs,
 		.n_workers = HOUSE_WORKERS,
 	};
-	hp_assert(pool_new(&house->config, 0, &house->threads, "/nonexistent", &house->pools[0], &error) == 0);
+	hp_assert(pool_new(&house->config, 0, &house->threads, "/nonexistent", &house->pools[0], &error) ==
+		  0);
 	hp_assert(pool_fill_reserve(house->pools[0]) == 0);
 	house->stocker.n_pools = 1;
 	house->stocker.next_tick_ns = clock_now_ns() + 1000 * NS_PER_S; /* house_tick() makes the ticks */
@@ -68,9 +69,10 @@ static bool deliver(struct house *house)
 
 void house_settle(struct house *house)
 {
-	unsigned n_quiet = 0;
+	unsigned n_quiet = 0, n_steps = 0;
 
 	while (n_quiet < 3) {
+		hp_assert(n_steps++ < 100000); /* something goes round and round */
 		mailbox_ring(&house->stocker.mailbox);
 		stocker_step(&house->stocker);
 		n_quiet = deliver(house) ? 0 : n_quiet + 1;
@@ -145,31 +147,79 @@ static void arrived(struct lease_alloc *alloc, enum lease_result result)
 	((struct waiting *)alloc)->result = result;
 }
 
-enum lease_result house_alloc(struct house *house, struct session *session, uint64_t n_pages, uint64_t *ret_id)
+static uint64_t next_request(void)
 {
 	static uint64_t last_request;
+
+	return ++last_request;
+}
+
+enum lease_result house_alloc_like(struct house *house, struct session *session, uint64_t n_pages,
+				   const struct lease_alloc *like, uint64_t *ret_id)
+{
 	struct waiting *waiting = calloc(1, sizeof(*waiting));
 	enum lease_result result;
 
 	hp_assert(waiting);
-	waiting->alloc = (struct lease_alloc){
-		.request = {.session = session, .request_id = ++last_request},
-		.n_items = 1,
-		.want = {.max_runs = 1, .node = -1},
-		.n_pages = {n_pages},
-		.done = arrived,
-	};
+	waiting->alloc = *like;
+	waiting->alloc.request.session = session;
+	waiting->alloc.request.request_id = next_request();
+	waiting->alloc.n_items = 1;
+	waiting->alloc.n_pages[0] = n_pages;
+	waiting->alloc.done = arrived;
+	session->shard->now_ns = clock_now_ns();
 	waiting->result = lease_alloc_start(&waiting->alloc);
 	if (waiting->result == LEASE_WAIT) {
 		lease_alloc_wait(&waiting->alloc);
-		house_settle(house);
+		while (waiting->result == LEASE_WAIT)
+			house_settle(house);
 	}
 	result = waiting->result;
-	hp_assert(result != LEASE_WAIT);
 	if (result == LEASE_OK)
 		*ret_id = waiting->alloc.records[0]->id;
 	free(waiting);
 	return result;
+}
+
+enum lease_result house_alloc(struct house *house, struct session *session, uint64_t n_pages,
+			      uint64_t *ret_id)
+{
+	static const struct lease_alloc plain = {.want = {.max_runs = 1, .node = -1}};
+
+	return house_alloc_like(house, session, n_pages, &plain, ret_id);
+}
+
+struct resizing {
+	struct lease_resize resize;
+	enum lease_result result;
+};
+
+static void resized(struct lease_resize *resize, enum lease_result result)
+{
+	((struct resizing *)resize)->result = result;
+}
+
+enum lease_result house_resize(struct house *house, struct session *session, uint64_t id, uint64_t n_pages,
+			       unsigned max_runs)
+{
+	struct resizing resizing = {
+		.resize =
+			{
+				.request = {.session = session, .request_id = next_request()},
+				.id = id,
+				.n_pages = n_pages,
+				.max_runs = max_runs,
+				.done = resized,
+			},
+	};
+
+	resizing.result = lease_resize_start(&resizing.resize);
+	if (resizing.result == LEASE_WAIT) {
+		lease_resize_wait(&resizing.resize);
+		while (resizing.result == LEASE_WAIT)
+			house_settle(house);
+	}
+	return resizing.result;
 }
 
 struct lease_record *house_record(struct house *house, uint64_t id)

@@ -1,5 +1,5 @@
-/* house.h - pools, ledger and shards in one thread: every mailbox is delivered by house_settle(), so a test decides
- * what happens when. Real memfds of 4 KiB pages; no sockets.
+/* house.h - pools, ledger and shards in one thread: every mailbox is delivered by house_settle(), so a test
+ * decides what happens when. Real memfds of 4 KiB pages; no sockets.
  */
 #pragma once
 
@@ -38,5 +38,11 @@ struct session *house_session(struct house *house, unsigned worker, uid_t uid);
 void house_end_session(struct house *house, struct session *session);
 
 /* Lease, waiting as long as it takes. Returns the result; *ret_id is set when it is LEASE_OK. */
-enum lease_result house_alloc(struct house *house, struct session *session, uint64_t n_pages, uint64_t *ret_id);
+enum lease_result house_alloc(struct house *house, struct session *session, uint64_t n_pages,
+			      uint64_t *ret_id);
+/* The same of what `like` says (name, max_runs, revocable, wait_ms, ...): its n_pages[0] is `n_pages`. */
+enum lease_result house_alloc_like(struct house *house, struct session *session, uint64_t n_pages,
+				   const struct lease_alloc *like, uint64_t *ret_id);
+enum lease_result house_resize(struct house *house, struct session *session, uint64_t id, uint64_t n_pages,
+			       unsigned max_runs);
 struct lease_record *house_record(struct house *house, uint64_t id);

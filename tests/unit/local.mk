@@ -41,6 +41,11 @@ TESTS          += tests/unit/test_seats
 tests_unit_test_seats_SOURCES = tests/unit/test_seats.c
 tests_unit_test_seats_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_lease
+TESTS          += tests/unit/test_lease
+tests_unit_test_lease_SOURCES = tests/unit/test_lease.c $(HOUSE)
+tests_unit_test_lease_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_buddy
 TESTS          += tests/unit/test_buddy
 tests_unit_test_buddy_SOURCES = tests/unit/test_buddy.c

@@ -1,13 +1,24 @@
 # The client library. libclient.la is the same objects with nothing hidden, for hugepoolctl and the tests.
 noinst_LTLIBRARIES += libclient.la
 libclient_la_SOURCES = \
+	client/lib/alloc.c \
 	client/lib/arena.h client/lib/arena.c \
-	client/lib/call.c \
+	client/lib/call.h client/lib/call.c \
+	client/lib/claim.h client/lib/claim.c \
 	client/lib/client.h client/lib/client.c \
 	client/lib/connection.h client/lib/connection.c \
+	client/lib/dispatch.c \
 	client/lib/error.h client/lib/error.c \
-	client/lib/lease.c \
-	client/lib/session.h
+	client/lib/event.h client/lib/event.c \
+	client/lib/free.c \
+	client/lib/lease.h client/lib/lease.c \
+	client/lib/mend.h client/lib/mend.c \
+	client/lib/range.h client/lib/range.c \
+	client/lib/reply.c \
+	client/lib/resize.c \
+	client/lib/session.h \
+	client/lib/view.h client/lib/view.c \
+	client/lib/watch.h client/lib/watch.c
 libclient_la_LIBADD = libproto.la
 
 # -version-info CURRENT:REVISION:AGE. Before a release: something changed: REVISION + 1. Functions were added:

@@ -75,7 +75,7 @@ static bool send_loan(int socket_fd, const struct loan *loan, int fd)
 static bool lend(const char *meeting, const hp_lease *lease, uint64_t text_bytes)
 {
 	struct loan loan = {.lease_bytes = hp_lease_bytes(lease), .text_bytes = text_bytes};
-	int fd = hp_lease_dup_fd(lease, &loan.offset_bytes);
+	int fd = hp_lease_dup_fd(lease, 0, &loan.offset_bytes, NULL);
 	int listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), peer_fd = -1;
 	struct sockaddr_un address;
 	char done = 0;
@@ -110,7 +110,7 @@ static bool read_all(int fd, char *data, uint64_t bytes)
 
 static int lender(hp_client *client, const char *pool, const char *meeting, const char *path)
 {
-	struct hp_alloc_options options = {.pool = pool};
+	struct hp_alloc_options options = {.pool = pool, .flags = HP_CONTIGUOUS};
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	hp_lease *lease = NULL;
 	struct stat st;

@@ -10,6 +10,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 #include "client/lib/arena.h"
+#include "client/lib/range.h"
 
 #define ARENA_ALIGN_BYTES    (UINT64_C(1) << 30)
 #define ARENA_MAX_BYTES      (UINT64_C(1) << 46)
@@ -75,23 +77,39 @@ static int table_grow(struct arena_table *table)
 	return 0;
 }
 
-int arena_table_consume_fd(struct arena_table *table, uint64_t id, uint64_t n_pages, uint64_t page_bytes,
-			   int fd)
+/* Another descriptor for an arena that is listed: the better one stays, under the same number. */
+static int consume_other_fd(struct arena *arena, bool read_only, int fd)
 {
-	size_t position = table_position(table, id);
+	int r = 0;
+
+	if (arena->read_only && !read_only) {
+		if (dup3(fd, arena->fd, O_CLOEXEC) < 0)
+			r = -errno;
+		else
+			arena->read_only = false;
+	}
+	close(fd);
+	return r;
+}
+
+int arena_table_consume_fd(struct arena_table *table, const struct arena_info *info, int fd)
+{
+	size_t position = table_position(table, info->id);
 	struct arena *arena;
 
-	if (position < table->n && table->arenas[position]->id == id) {
-		close(fd);
-		return 0;
-	}
+	if (position < table->n && table->arenas[position]->id == info->id)
+		return consume_other_fd(table->arenas[position], info->read_only, fd);
 	arena = malloc(sizeof(*arena));
 	if (!arena || table_grow(table) < 0) {
 		free(arena);
 		close(fd);
 		return -ENOMEM;
 	}
-	*arena = (struct arena){.id = id, .n_pages = n_pages, .page_bytes = page_bytes, .fd = fd};
+	*arena = (struct arena){.id = info->id,
+				.n_pages = info->n_pages,
+				.page_bytes = info->page_bytes,
+				.read_only = info->read_only,
+				.fd = fd};
 	memmove(table->arenas + position + 1, table->arenas + position,
 		(table->n - position) * sizeof(table->arenas[0]));
 	table->arenas[position] = arena;
@@ -111,7 +129,7 @@ void arena_table_gone(struct arena_table *table, uint64_t id)
 	memmove(table->arenas + position, table->arenas + position + 1,
 		(table->n - position) * sizeof(table->arenas[0]));
 	arena->gone = true;
-	if (arena->n_leases == 0)
+	if (arena->n_shares == 0)
 		arena_free(arena, true);
 }
 
@@ -123,72 +141,64 @@ void arena_table_fini(struct arena_table *table, bool mapped)
 	*table = (struct arena_table){0};
 }
 
-/* Map the file at an aligned address: reserve enough to have one in it, map over that, give back what is
- * left. */
-static void *map_aligned(int fd, uint64_t bytes)
-{
-	uint64_t reserved_bytes = bytes + ARENA_ALIGN_BYTES;
-	uint8_t *reserved, *data;
-	uint64_t lead_bytes;
-
-	reserved = mmap(NULL, reserved_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (reserved == MAP_FAILED)
-		return MAP_FAILED;
-	lead_bytes = -(uintptr_t)reserved & (ARENA_ALIGN_BYTES - 1);
-	data = mmap(reserved + lead_bytes, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
-	if (data == MAP_FAILED) {
-		int saved_errno = errno;
-
-		munmap(reserved, reserved_bytes);
-		errno = saved_errno;
-		return MAP_FAILED;
-	}
-	if (lead_bytes > 0)
-		munmap(reserved, lead_bytes);
-	munmap(data + bytes, reserved_bytes - lead_bytes - bytes);
-	return data;
-}
-
-static int arena_map(struct arena *arena)
+/* The file is as large as the daemon says, and a file at all. */
+static int arena_check(const struct arena *arena)
 {
 	uint64_t page_bytes = arena->page_bytes;
 	struct stat st;
-	uint8_t *data;
-	int r;
 
 	if (page_bytes < ARENA_MIN_PAGE_BYTES || (page_bytes & (page_bytes - 1)) != 0 ||
 	    arena->n_pages == 0 || arena->n_pages > ARENA_MAX_BYTES / page_bytes)
 		return -EPROTO;
 	if (fstat(arena->fd, &st) < 0)
 		return -errno;
-	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < arena_bytes(arena))
-		return -EPROTO;
-
-	data = map_aligned(arena->fd, arena_bytes(arena));
-	if (data == MAP_FAILED)
-		return -errno;
-	if (madvise(data, arena_bytes(arena), MADV_DONTFORK) < 0 ||
-	    madvise(data, arena_bytes(arena), MADV_DONTDUMP) < 0) {
-		r = -errno;
-		munmap(data, arena_bytes(arena));
-		return r;
-	}
-	arena->data = data;
-	return 0;
+	return S_ISREG(st.st_mode) && (uint64_t)st.st_size >= arena_bytes(arena) ? 0 : -EPROTO;
 }
 
-int arena_take(struct arena *arena)
+/* -EEXIST: somebody was faster, try again. */
+static int try_map(const struct arena *arena, uint8_t **ret_data)
 {
-	int r = arena->data ? 0 : arena_map(arena);
+	uint64_t bytes = arena_bytes(arena);
+	struct range_hole hole = {0};
+	int r = range_reserve(bytes, 0, ARENA_ALIGN_BYTES, 0, ret_data);
 
+	if (r < 0)
+		return r;
+	r = range_map(*ret_data, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, arena->fd, 0, &hole);
+	if (r == 0 &&
+	    (madvise(*ret_data, bytes, MADV_DONTFORK) < 0 || madvise(*ret_data, bytes, MADV_DONTDUMP) < 0))
+		r = -errno;
+	if (r < 0)
+		range_release(*ret_data, bytes, &hole);
+	return r;
+}
+
+static int arena_map(struct arena *arena)
+{
+	uint8_t *data = NULL;
+	int r = -EEXIST;
+
+	for (unsigned i = 0; i < RANGE_MAX_TRIES && r == -EEXIST; i++)
+		r = try_map(arena, &data);
 	if (r == 0)
-		arena->n_leases++;
+		arena->data = data;
+	return r == -EEXIST ? -ENOMEM : r;
+}
+
+int arena_take(struct arena *arena, bool mapped)
+{
+	int r = arena->n_shares > 0 || arena->data ? 0 : arena_check(arena);
+
+	if (r == 0 && mapped && !arena->data)
+		r = arena_map(arena);
+	if (r == 0)
+		arena->n_shares++;
 	return r;
 }
 
 void arena_put(struct arena *arena, bool mapped)
 {
-	arena->n_leases--;
-	if (arena->gone && arena->n_leases == 0)
+	arena->n_shares--;
+	if (arena->gone && arena->n_shares == 0)
 		arena_free(arena, mapped);
 }

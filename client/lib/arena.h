@@ -2,10 +2,11 @@
  * mappings.
  *
  * An arena is listed from the reply that brought its descriptor to the reply that says it is gone, or to the
- * end of the client. Leases hold shares in it: an arena that is gone keeps its mapping while somebody holds
- * one, so that a stray access meets SIGBUS and not whatever was mapped there next.
+ * end of the client. Leases hold shares in it: an arena that is gone keeps descriptor and mapping while
+ * somebody holds one, so that a stray access meets SIGBUS and not whatever was mapped there next. An arena
+ * whose descriptor is read-only has no mapping of its own; a better one may come.
  *
- * The owner of the table serialises everything.
+ * The owner of the table serialises everything; who holds a share may use the descriptor without that.
  */
 #pragma once
 
@@ -14,11 +15,21 @@
 #include <stdint.h>
 
 struct arena {
-	uint64_t id, n_pages, page_bytes; /* as the daemon says */
-	int fd;
+	/* Constant; as the daemon says. */
+	uint64_t id, n_pages, page_bytes;
+	int fd; /* the number; a better descriptor takes it over */
+
+	bool read_only;    /* the descriptor is */
 	uint8_t *data;     /* NULL: not mapped yet */
-	unsigned n_leases; /* shares taken */
+	unsigned n_shares; /* taken by leases */
 	bool gone;         /* not listed any more; freed with the last share */
+};
+
+/* A run of a lease's pages in its arena. */
+struct arena_run {
+	struct arena *arena; /* a share in it is held; NULL: not found yet */
+	uint64_t arena_id;
+	uint64_t offset_bytes, bytes;
 };
 
 struct arena_table {
@@ -26,10 +37,16 @@ struct arena_table {
 	size_t n, size;
 };
 
-/* List an arena. Consumes the descriptor in any case. One that is listed already stays as it is: a daemon
- * that was started again does not know what it has shown. -ENOMEM, or 0. */
-int arena_table_consume_fd(struct arena_table *table, uint64_t id, uint64_t n_pages, uint64_t page_bytes,
-			   int fd);
+/* What the daemon says of an arena beside its descriptor. */
+struct arena_info {
+	uint64_t id, n_pages, page_bytes;
+	bool read_only;
+};
+
+/* List an arena. Consumes the descriptor in any case. One that is listed already stays as it is, a daemon
+ * that was started again does not know what it has shown; but a descriptor that can be written takes the
+ * place of one that cannot. -ENOMEM, or what dup says; or 0. */
+int arena_table_consume_fd(struct arena_table *table, const struct arena_info *info, int fd);
 /* NULL: not listed. */
 struct arena *arena_table_find(const struct arena_table *table, uint64_t id);
 /* The daemon has truncated it. An id that is not listed is fine. */
@@ -38,7 +55,7 @@ void arena_table_gone(struct arena_table *table, uint64_t id);
  * the mappings. */
 void arena_table_fini(struct arena_table *table, bool mapped);
 
-/* Take a lease's share, with the arena mapped. 0, -EPROTO if the daemon's words and its file do not agree, or
- * what mmap says; nothing is taken on failure. */
-int arena_take(struct arena *arena);
+/* Take a lease's share. 0, or -EPROTO if the daemon's words and its file do not agree. With `mapped` the
+ * arena, which must not be read-only, is mapped then; or what mmap says. Nothing is taken on failure. */
+int arena_take(struct arena *arena, bool mapped);
 void arena_put(struct arena *arena, bool mapped);

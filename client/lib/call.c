@@ -1,11 +1,17 @@
-/* call.c - sends requests, brings each reply to the thread that waits for it, and mends the connection.
+/* call.c - sends requests, brings each reply to the call that it belongs to, and to the thread that waits.
  *
  * There is no thread of ours: of those that wait, one drives, that is, it reads from the socket without the
  * lock and hands the replies to the others, who sleep each on its own condition. When it leaves with its own
  * reply it wakes another to drive on. Whoever finds the connection broken while nobody drives mends it, and
- * then every thread sends its request again, marked so that the daemon does nothing twice.
+ * then what was under way is sent again, marked so that the daemon does nothing twice. Calls that nobody
+ * waits for go along: whoever drives answers them, and where nobody does hp_dispatch() reads, without ever
+ * blocking.
  *
- * Invariant, whenever the lock is free: if a call waits, a thread drives or one that will has been woken.
+ * A request for memory may wait at the daemon, which takes nothing more from a client with too many of those.
+ * So they are held back here, and what frees memory passes them.
+ *
+ * Invariant, whenever the lock is free: if a thread waits for a call, a thread drives or one that will has
+ * been woken.
  */
 #include <config.h>
 
@@ -13,196 +19,270 @@
 #include <poll.h>
 #include <string.h>
 
-#include "client/lib/error.h"
 #include "client/lib/session.h"
-#include "daemon/base/clock.h"
 
-#define MEND_LIMIT_NS     (10 * NS_PER_S)
-#define MEND_PAUSE_MIN_NS NS_PER_MS
-#define MEND_PAUSE_MAX_NS (250 * NS_PER_MS)
-#define CALL_MAX_SENDS    8 /* a request that breaks the connection every time is not sent for ever */
+#define CALL_MAX_SENDS  8    /* a request that breaks the connection every time is not sent for ever */
+#define CALL_MAX_ASKING 48   /* the daemon stops reading at 64 requests that wait, of any kind */
+#define CALL_MAX_SENT   1024 /* their replies find room in a socket that nobody reads for a while */
+#define POLL_MAX_READS  16   /* in one turn, so that a talkative daemon does not keep us */
 
-/* A request and who waits for its reply; lives on that thread's stack. Guarded by the client's lock. */
-struct call {
-	struct call *next;
-	uint64_t id;
-	pthread_cond_t wake;
-	bool sent; /* on the connection there is now */
-	unsigned n_sends;
-	bool done;
-	int result; /* 0 with a reply, or a negative errno */
-	Hugepool__Reply *reply;
-};
-
-static void call_finish(struct call *call, int result, Hugepool__Reply *reply)
+void call_init(struct call *call, Hugepool__Request *request, call_take *take)
 {
-	call->done = true;
-	call->result = result;
-	call->reply = reply;
-	pthread_cond_signal(&call->wake);
+	call->request = request;
+	call->take = take;
+	call->finish = NULL;
+	call->asks = false;
+	call->state = CALL_NEW;
+	call->n_sends = 0;
+	call->wake = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+	call->error.code = 0;
 }
 
-static struct call *find_call(const hp_client *client, uint64_t id)
+static struct call_queue *waiting_queue(hp_client *client, const struct call *call)
 {
-	struct call *call = client->calls;
-
-	while (call && (call->id != id || call->done))
-		call = call->next;
-	return call;
+	return call->asks ? &client->asks : &client->tells;
 }
 
-static void unlink_call(hp_client *client, const struct call *call)
+/* Have a request sent: a new one, under a new id. */
+static void enqueue(hp_client *client, struct call *call)
 {
-	struct call **link = &client->calls;
-
-	while (*link != call)
-		link = &(*link)->next;
-	*link = call->next;
+	call->request->id = ++client->last_request_id;
+	call->n_sends = 0;
+	call->error.code = 0;
+	call->state = CALL_WAITING;
+	TAILQ_INSERT_TAIL(waiting_queue(client, call), call, link);
 }
 
-/* The calling thread does not drive any longer: if calls wait, one of them has to. */
-static void hand_over(hp_client *client)
+static void dequeue(hp_client *client, struct call *call)
 {
-	for (struct call *call = client->calls; call; call = call->next)
-		if (!call->done) {
-			pthread_cond_signal(&call->wake);
-			return;
-		}
+	if (call->state == CALL_SENT) {
+		TAILQ_REMOVE(&client->sent, call, link);
+		client->n_sent--;
+		client->n_asking -= call->asks;
+	} else {
+		TAILQ_REMOVE(waiting_queue(client, call), call, link);
+	}
 }
 
-/* Whoever waits has something to do: send again, or see that it failed. */
-static void wake_all(hp_client *client)
+/* It is in no queue any more, and done. */
+static void finish(hp_client *client, struct call *call)
 {
-	for (struct call *call = client->calls; call; call = call->next)
+	call->state = CALL_DONE;
+	if (call->finish) {
+		TAILQ_INSERT_TAIL(&client->finished, call, link);
+		session_wake(client);
+	} else {
 		pthread_cond_signal(&call->wake);
+	}
 }
 
-static void fail_all(hp_client *client, int result)
+/* It is not answered, and will not be. What the error is has a sentence already, unless it is one of these.
+ */
+static void fail(hp_client *client, struct call *call, int error)
 {
-	for (struct call *call = client->calls; call; call = call->next)
-		if (!call->done)
-			call_finish(call, result, NULL);
+	switch (error) {
+	case -ECANCELED:
+		error_keep(&call->error, error, "The client was closed.");
+		break;
+	case -ESTALE:
+		error_keep(&call->error, error,
+			   "The session has ended, and its leases with it: close the client.");
+		break;
+	case -EPROTO:
+		error_keep(&call->error, error, "The daemon at %s said what makes no sense.",
+			   client->socket_path);
+		break;
+	case -ECONNRESET:
+		error_keep(&call->error, error, "The daemon at %s hangs up on this request.",
+			   client->socket_path);
+		break;
+	case -EMSGSIZE:
+		error_keep(&call->error, -EOVERFLOW, "The request is too long: ask for less at once.");
+		break;
+	default:
+		error_keep(&call->error, error, "Cannot ask the daemon at %s: %s.", client->socket_path,
+			   strerror(-error));
+	}
+	dequeue(client, call);
+	finish(client, call);
+}
+
+/* All in one of the client's queues fail. */
+static void fail_queue(hp_client *client, struct call_queue *queue, const struct error *error)
+{
+	struct call *call;
+
+	while ((call = TAILQ_FIRST(queue))) {
+		call->error = *error;
+		dequeue(client, call);
+		finish(client, call);
+	}
+}
+
+void call_fail_all(hp_client *client, const struct error *error)
+{
+	fail_queue(client, &client->sent, error);
+	fail_queue(client, &client->tells, error);
+	fail_queue(client, &client->asks, error);
+}
+
+void call_cancel_asks(hp_client *client)
+{
+	while (!TAILQ_EMPTY(&client->asks))
+		fail(client, TAILQ_FIRST(&client->asks), -ECANCELED);
+}
+
+void call_hand_over(hp_client *client)
+{
+	struct call_queue *const queues[] = {&client->sent, &client->tells, &client->asks};
+
+	if (client->driven || client->n_waiters == 0)
+		return;
+	for (unsigned i = 0; i < sizeof(queues) / sizeof(queues[0]); i++) {
+		struct call *call;
+
+		TAILQ_FOREACH (call, queues[i], link)
+			if (!call->finish) {
+				pthread_cond_signal(&call->wake);
+				return;
+			}
+	}
 }
 
 /* ---- one connection ---- */
 
-/* Give it up: whoever is blocked on it wakes up, and every call is to be sent again on the next one. */
+/* Give it up: whoever is blocked on it wakes up, and what was under way is to be sent again on the next one,
+ * in the same order. */
 static void break_connection(hp_client *client)
 {
+	struct call *call;
+
+	watch_socket(&client->watch, -1, false);
 	connection_shutdown(client->connection);
 	client->connection = connection_unref(client->connection);
-	for (struct call *call = client->calls; call; call = call->next)
-		call->sent = false;
-}
-
-static void flush(hp_client *client)
-{
-	if (frame_writer_flush(client->connection->writer, client->connection->socket_fd) < 0)
-		break_connection(client);
-}
-
-/* Queue and send a call's request. False: there is no room until something has been sent. */
-static bool send_call(hp_client *client, struct call *call, Hugepool__Request *request)
-{
-	int r;
-
-	if (call->n_sends == CALL_MAX_SENDS) {
-		call_finish(call, -ECONNRESET, NULL);
-		return true;
+	client->n_received_due = 0;
+	while ((call = TAILQ_LAST(&client->sent, call_queue))) {
+		dequeue(client, call);
+		call->state = CALL_WAITING;
+		TAILQ_INSERT_HEAD(waiting_queue(client, call), call, link);
 	}
-	request->again = call->n_sends > 0;
-	r = connection_queue(client->connection, request);
-	if (r == -ENOBUFS)
-		return false;
-	if (r < 0) {
-		call_finish(call, r, NULL);
-		return true;
-	}
-	call->sent = true;
-	call->n_sends++;
-	flush(client);
-	return true;
+	session_wake(client);
 }
 
-/* Tell the daemon that a frame's descriptors have arrived. */
+/* Tell the daemon that frames' descriptors have arrived. */
 static int queue_received(hp_client *client)
 {
 	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
 	Hugepool__Received received = HUGEPOOL__RECEIVED__INIT;
+	int r = 0;
 
-	request.id = ++client->last_request_id;
 	request.method_case = HUGEPOOL__REQUEST__METHOD_RECEIVED;
 	request.received = &received;
-	return connection_queue(client->connection, &request);
+	while (r == 0 && client->n_received_due > 0) {
+		request.id = ++client->last_request_id;
+		r = connection_queue(client->connection, &request);
+		if (r == 0)
+			client->n_received_due--;
+	}
+	return r;
 }
 
-/* List the arenas that a reply shows, taking their descriptors out of the frame. Where one was lost or cannot
- * be listed, the lease that needs it asks again. -EPROTO: reply and descriptors do not fit together. */
-static int take_arenas(hp_client *client, const Hugepool__Reply *reply, struct frame *frame)
+/* The call whose turn it is; NULL: none, or the daemon has enough. */
+static struct call *next_call(const hp_client *client)
 {
-	Hugepool__ArenaInfo *const *infos = NULL;
-	size_t n_infos = 0;
+	if (client->n_sent >= CALL_MAX_SENT)
+		return NULL;
+	if (!TAILQ_EMPTY(&client->tells))
+		return TAILQ_FIRST(&client->tells);
+	return client->n_asking < CALL_MAX_ASKING ? TAILQ_FIRST(&client->asks) : NULL;
+}
 
-	if (reply->result_case == HUGEPOOL__REPLY__RESULT_ALLOC) {
-		infos = reply->alloc->new_arenas;
-		n_infos = reply->alloc->n_new_arenas;
-	} else if (reply->result_case == HUGEPOOL__REPLY__RESULT_ARENA && reply->arena->arena) {
-		infos = &reply->arena->arena;
-		n_infos = 1;
+/* Queue a call's request. -ENOBUFS: there is no room until something has been sent. */
+static int queue_call(hp_client *client, struct call *call)
+{
+	int r;
+
+	call->request->again = call->n_sends > 0;
+	r = call->n_sends < CALL_MAX_SENDS ? connection_queue(client->connection, call->request)
+					   : -ECONNRESET;
+	if (r == -ENOBUFS)
+		return r;
+	if (r < 0) {
+		fail(client, call, r);
+		return 0;
 	}
-	if (n_infos != frame->n_fds)
-		return -EPROTO;
-	for (size_t i = 0; i < n_infos; i++) {
-		if (frame->fds[i] < 0)
-			continue;
-		(void)arena_table_consume_fd(&client->arenas, infos[i]->arena, infos[i]->n_pages,
-					     infos[i]->page_bytes, frame->fds[i]);
-		frame->fds[i] = -1;
-	}
+	dequeue(client, call);
+	call->state = CALL_SENT;
+	call->n_sends++;
+	client->n_sent++;
+	client->n_asking += call->asks;
+	TAILQ_INSERT_TAIL(&client->sent, call, link);
 	return 0;
 }
 
-/* Take one reply and give it to whom it belongs. */
-static int take_frame(hp_client *client, struct frame *frame)
+void call_send(hp_client *client)
 {
-	Hugepool__Reply *reply = hugepool__reply__unpack(NULL, frame->length, frame->message);
-	int r = reply ? take_arenas(client, reply, frame) : -EPROTO;
+	struct connection *connection = client->connection;
 	struct call *call;
+	int r;
 
-	frame_close_fds(frame);
-	if (r < 0) {
-		hugepool__reply__free_unpacked(reply, NULL);
-		return r;
-	}
-	for (size_t i = 0; i < reply->n_gone_arenas; i++)
-		arena_table_gone(&client->arenas, reply->gone_arenas[i]);
-
-	call = find_call(client, reply->id);
-	if (call)
-		call_finish(call, 0, reply);
+	if (!connection)
+		return;
+	r = queue_received(client);
+	while (r == 0 && (call = next_call(client)))
+		r = queue_call(client, call);
+	if (frame_writer_pending(connection->writer) > 0 &&
+	    frame_writer_flush(connection->writer, connection->socket_fd) < 0)
+		break_connection(client);
 	else
-		hugepool__reply__free_unpacked(reply, NULL); /* of a call that was given up */
-	return frame->n_fds > 0 ? queue_received(client) : 0;
+		watch_socket(&client->watch, connection->socket_fd,
+			     frame_writer_pending(connection->writer) > 0);
 }
 
-/* Take every frame that is there, and send what they ask for. */
+void call_answer(hp_client *client, const struct answer *answer)
+{
+	const Hugepool__Reply *reply = answer->reply;
+	struct call *call;
+
+	TAILQ_FOREACH (call, &client->sent, link)
+		if (call->request->id == reply->id)
+			break;
+	if (!call)
+		return; /* it was given up */
+	if (!reply->error && (unsigned)reply->result_case != (unsigned)call->request->method_case) {
+		fail(client, call, -EPROTO);
+		return;
+	}
+	dequeue(client, call);
+	if (reply->error)
+		error_keep_wire(&call->error, reply->error);
+	if (call->take && !call->take(client, call, answer))
+		enqueue(client, call);
+	else
+		finish(client, call);
+}
+
+/* Take every frame that is there, and send what is to be sent then. */
 static void take_frames(hp_client *client)
 {
 	struct frame frame;
 	int r;
 
 	while ((r = frame_reader_next(client->connection->reader, &frame)) == 0) {
-		r = take_frame(client, &frame);
+		r = session_take_reply(client, &frame);
 		if (r < 0)
 			break;
 	}
-	if (r == -EPROTO)
-		fail_all(client, r); /* asked again, it would say the same */
-	if (r < 0)
+	if (r < 0) {
+		while (!TAILQ_EMPTY(&client->sent)) /* asked again, the daemon would say the same */
+			fail(client, TAILQ_FIRST(&client->sent), -EPROTO);
 		break_connection(client);
-	else if (frame_writer_pending(client->connection->writer) > 0)
-		flush(client);
+		return;
+	}
+	call_send(client);
 }
+
+/* ---- who waits ---- */
 
 /* Wait for the daemon and take what it says. Gives up the lock meanwhile. -ETIMEDOUT after the deadline. */
 static int drive(hp_client *client, uint64_t deadline_ns)
@@ -242,149 +322,109 @@ static int unstick(hp_client *client, uint64_t deadline_ns)
 	events = connection_wait(connection, POLLIN | POLLOUT, deadline_ns);
 	pthread_mutex_lock(&client->lock);
 	if (client->connection == connection)
-		flush(client);
+		call_send(client);
 	connection_unref(connection);
 	return events < 0 ? events : 0;
 }
 
-/* ---- the next connection ---- */
-
-/* Nobody was there, or no longer: another daemon may be soon. */
-static bool may_come_back(int error)
+/* Find the daemon again; if nobody is there, every call fails. */
+static int reconnect(hp_client *client, uint64_t deadline_ns)
 {
-	return error == -ECONNREFUSED || error == -ENOENT || error == -ECONNRESET || error == -EPIPE ||
-	       error == -ETIMEDOUT;
-}
-
-/* Try until somebody answers, with growing pauses. -ECONNRESET: nobody has; otherwise as session_connect().
- */
-static int connect_again(hp_client *client, uint64_t request_id, uint64_t deadline_ns,
-			 struct connection **ret_connection, Hugepool__Reply **ret_reply)
-{
-	uint64_t pause_ns = MEND_PAUSE_MIN_NS, limit_ns = clock_now_ns() + MEND_LIMIT_NS;
-
-	if (deadline_ns > limit_ns)
-		deadline_ns = limit_ns;
-	for (;;) {
-		struct timespec pause = {.tv_nsec = (long)pause_ns};
-		int r = session_connect(client, request_id, deadline_ns, ret_connection, ret_reply);
-
-		if (!may_come_back(r))
-			return r;
-		if (clock_now_ns() + pause_ns >= deadline_ns)
-			return -ECONNRESET;
-		nanosleep(&pause, NULL);
-		pause_ns = 2 * pause_ns < MEND_PAUSE_MAX_NS ? 2 * pause_ns : MEND_PAUSE_MAX_NS;
-	}
-}
-
-/* Find the daemon again and continue the session there; if that fails, so does every call that waits. Gives
- * up the lock meanwhile. */
-static void mend(hp_client *client, uint64_t deadline_ns)
-{
-	uint64_t request_id = ++client->last_request_id;
-	struct connection *connection = NULL;
-	Hugepool__Reply *reply;
-	int r;
-
-	client->driven = true;
-	pthread_mutex_unlock(&client->lock);
-	r = connect_again(client, request_id, deadline_ns, &connection, &reply);
-	pthread_mutex_lock(&client->lock);
-	client->driven = false;
+	int r = mend_run(client, deadline_ns);
 
 	if (r == 0) {
-		r = session_adopt(client, reply->hello);
-		hugepool__reply__free_unpacked(reply, NULL);
+		call_send(client);
+		return 0;
 	}
-	if (r == 0) {
-		client->connection = connection;
-		wake_all(client);
-		return;
-	}
-	connection_unref(connection);
-	client->ended = r == -ESTALE;
-	fail_all(client, r);
+	if (client->mend.give_up_ns == 0)
+		call_fail_all(client, &client->mend.error);
+	session_wake(client); /* hp_dispatch() goes on */
+	return r;
 }
 
-/* ---- one call ---- */
-
-/* Answer the call, by whatever has to be done first. The lock is held. */
-static void run_call(hp_client *client, struct call *call, Hugepool__Request *request, uint64_t deadline_ns)
+int call_run(hp_client *client, struct call *call, uint64_t deadline_ns)
 {
-	while (!call->done) {
+	client->n_waiters++;
+	enqueue(client, call);
+	call_send(client);
+	while (call->state != CALL_DONE) {
 		int r = 0;
 
 		if (client->ended)
 			r = -ESTALE;
 		else if (!client->connection && !client->driven)
-			mend(client, deadline_ns);
-		else if (client->connection && !call->sent && send_call(client, call, request))
-			continue;
+			r = reconnect(client, deadline_ns);
 		else if (client->connection && !client->driven)
 			r = drive(client, deadline_ns);
 		else if (client->connection && frame_writer_pending(client->connection->writer) > 0)
 			r = unstick(client, deadline_ns);
 		else
 			pthread_cond_wait(&call->wake, &client->lock);
-		if (r < 0 && !call->done)
-			call_finish(call, r, NULL);
+		if (r < 0 && call->state != CALL_DONE)
+			fail(client, call, r);
 	}
+	client->n_waiters--;
+	call_hand_over(client);
+	pthread_cond_destroy(&call->wake);
+	call->wake = (pthread_cond_t)PTHREAD_COND_INITIALIZER; /* it may be run once more */
+	return error_raise(&call->error);
 }
 
-/* What a call that has no reply tells its own thread. */
-static int set_call_error(const hp_client *client, int error)
+void call_start(hp_client *client, struct call *call)
 {
-	switch (error) {
-	case -ESTALE:
-		return error_set(error, "The session has ended, and its leases with it: close the client.");
-	case -ECONNRESET:
-		return error_set(error, "The daemon at %s went away and did not come back.",
-				 client->socket_path);
-	case -EPROTO:
-		return error_set(error, "The daemon at %s said what makes no sense.", client->socket_path);
-	case -EMSGSIZE:
-		return error_set(-EOVERFLOW, "The request is too long: ask for less at once.");
-	default:
-		return error_set(error, "Cannot ask the daemon at %s: %s.", client->socket_path,
-				 strerror(-error));
-	}
+	enqueue(client, call);
+	if (client->ended)
+		fail(client, call, -ESTALE);
+	call_send(client);
+	if (!client->connection)
+		session_wake(client); /* hp_dispatch() finds the daemon */
 }
 
-int session_call(hp_client *client, Hugepool__Request *request, uint64_t deadline_ns,
-		 Hugepool__Reply **ret_reply)
+void call_poll(hp_client *client)
 {
-	struct call call = {.wake = PTHREAD_COND_INITIALIZER};
 	int r = 0;
 
-	pthread_mutex_lock(&client->lock);
-	call.id = request->id = ++client->last_request_id;
-	call.next = client->calls;
-	client->calls = &call;
-	run_call(client, &call, request, deadline_ns);
-	unlink_call(client, &call);
-	if (!client->driven)
-		hand_over(client);
-	pthread_mutex_unlock(&client->lock);
-	pthread_cond_destroy(&call.wake);
-
-	if (call.result < 0)
-		return set_call_error(client, call.result);
-	if (call.reply->error)
-		r = error_set_wire(call.reply->error);
-	else if ((unsigned)call.reply->result_case != (unsigned)request->method_case)
-		r = set_call_error(client, -EPROTO);
-	if (r < 0) {
-		hugepool__reply__free_unpacked(call.reply, NULL);
-		return r;
+	for (unsigned i = 0; client->connection && !client->driven && r == 0 && i < POLL_MAX_READS; i++) {
+		r = connection_fill_now(client->connection);
+		if (r == 0)
+			take_frames(client);
+		else if (r != FRAME_AGAIN)
+			break_connection(client);
 	}
-	*ret_reply = call.reply;
-	return 0;
+	call_send(client);
+}
+
+/* ---- for hugepoolctl ---- */
+
+struct plain_call {
+	struct call call;
+	Hugepool__Reply *reply; /* NULL: no memory */
+};
+
+static bool take_copy(hp_client *client, struct call *call, const struct answer *answer)
+{
+	struct plain_call *plain = (struct plain_call *)call;
+
+	plain->reply = hugepool__reply__unpack(NULL, answer->frame->length, answer->frame->message);
+	return true;
 }
 
 int client_call(hp_client *client, Hugepool__Request *request, Hugepool__Reply **ret_reply)
 {
+	struct plain_call plain = {.reply = NULL};
 	int r = session_check(client);
 
-	return r < 0 ? r : session_call(client, request, NO_DEADLINE, ret_reply);
+	if (r < 0)
+		return r;
+	call_init(&plain.call, request, take_copy);
+	pthread_mutex_lock(&client->lock);
+	r = call_run(client, &plain.call, NO_DEADLINE);
+	pthread_mutex_unlock(&client->lock);
+	if (r == 0 && !plain.reply)
+		r = error_set(-ENOMEM, "No memory for the daemon's reply.");
+	if (r == 0)
+		*ret_reply = plain.reply;
+	else
+		hugepool__reply__free_unpacked(plain.reply, NULL);
+	return r;
 }

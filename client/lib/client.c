@@ -1,4 +1,4 @@
-/* client.c - a session with the daemon: opened, known by its token, closed.
+/* client.c - a session with the daemon: opened, known by its pools and its token, closed.
  *
  * A process that forked has copies of everything but the mappings, and must neither speak on the socket nor
  * end the session. A page that the kernel wipes in the child tells them apart for the price of one load.
@@ -15,9 +15,8 @@
 #include "client/lib/session.h"
 #include "daemon/base/clock.h"
 
-#define PROTOCOL_VERSION 1
-#define OPEN_LIMIT_NS    (10 * NS_PER_S)
-#define BYE_LIMIT_NS     (2 * NS_PER_S)
+#define BYE_LIMIT_NS    (2 * NS_PER_S)
+#define REPLY_MAX_BYTES (4u << 20) /* unpacked; a frame of nothing but empty messages is less */
 
 static const uint8_t *fork_mark_new(void)
 {
@@ -58,68 +57,15 @@ static void client_free(hp_client *client, bool mapped)
 	session_forget_leases(client, mapped);
 	arena_table_fini(&client->arenas, mapped);
 	connection_unref(client->connection);
+	connection_unref(client->mend.greeting);
+	watch_fini(&client->watch);
+	event_queue_fini(&client->events);
+	bump_fini(&client->bump);
 	free(client->pools);
 	if (client->fork_mark)
 		munmap((void *)(uintptr_t)client->fork_mark, (size_t)sysconf(_SC_PAGESIZE));
 	explicit_bzero(client->token, sizeof(client->token));
 	free(client);
-}
-
-/* Say hello on a fresh connection. */
-static int greet(hp_client *client, struct connection *connection, uint64_t request_id, uint64_t deadline_ns,
-		 Hugepool__Reply **ret_reply)
-{
-	Hugepool__Hello hello = HUGEPOOL__HELLO__INIT;
-	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
-	Hugepool__Reply *reply;
-	int r;
-
-	hello.version = PROTOCOL_VERSION;
-	hello.client = program_invocation_short_name;
-	hello.session = client->session;
-	if (client->session)
-		hello.token = (ProtobufCBinaryData){.data = client->token, .len = sizeof(client->token)};
-	request.id = request_id;
-	request.method_case = HUGEPOOL__REQUEST__METHOD_HELLO;
-	request.hello = &hello;
-
-	r = connection_exchange(connection, &request, deadline_ns, &reply);
-	if (r < 0)
-		return error_set(r, "The daemon at %s does not answer: %s.", client->socket_path,
-				 strerror(-r));
-	if (reply->error)
-		r = error_set_wire(reply->error);
-	else if (reply->result_case != HUGEPOOL__REPLY__RESULT_HELLO ||
-		 reply->hello->version != PROTOCOL_VERSION)
-		r = error_set(-EPROTO, "The daemon at %s speaks another language than this library.",
-			      client->socket_path);
-	else if (client->session && !reply->hello->continued)
-		r = error_set(-ESTALE, "The session has ended, and its leases with it: close the client.");
-	if (r < 0) {
-		hugepool__reply__free_unpacked(reply, NULL);
-		return r;
-	}
-	*ret_reply = reply;
-	return 0;
-}
-
-int session_connect(hp_client *client, uint64_t request_id, uint64_t deadline_ns,
-		    struct connection **ret_connection, Hugepool__Reply **ret_reply)
-{
-	struct connection *connection;
-	int r;
-
-	r = connection_open(client->socket_path, deadline_ns, &connection);
-	if (r < 0)
-		return error_set(r, "Cannot connect to a daemon at %s: %s.", client->socket_path,
-				 strerror(-r));
-	r = greet(client, connection, request_id, deadline_ns, ret_reply);
-	if (r < 0) {
-		connection_unref(connection);
-		return r;
-	}
-	*ret_connection = connection;
-	return 0;
 }
 
 int session_adopt(hp_client *client, const Hugepool__HelloReply *hello)
@@ -136,7 +82,7 @@ int session_adopt(hp_client *client, const Hugepool__HelloReply *hello)
 		const Hugepool__PoolInfo *info = hello->pools[n_pools];
 
 		if (info->page_bytes == 0 || (info->page_bytes & (info->page_bytes - 1)) != 0 ||
-		    strlen(info->name) >= SESSION_POOL_NAME_MAX) {
+		    strlen(info->name) >= EVENT_POOL_MAX) {
 			free(pools);
 			return -EPROTO;
 		}
@@ -169,26 +115,21 @@ static int find_socket(hp_client *client, const char *given)
 /* The rest of hp_open(), which frees the client when this fails. */
 static int client_open(hp_client *client, const char *socket_path)
 {
-	Hugepool__Reply *reply;
 	int r;
 
 	client->fork_mark = fork_mark_new();
 	if (!client->fork_mark)
 		return error_set(-errno, "Cannot mark memory for fork: %s.", strerror(errno));
+	if (bump_init(&client->bump, REPLY_MAX_BYTES) < 0)
+		return error_set(-ENOMEM, "No memory for a client.");
 	r = find_socket(client, socket_path);
 	if (r < 0)
 		return r;
-	client->last_request_id = 1;
-	r = session_connect(client, client->last_request_id, clock_now_ns() + OPEN_LIMIT_NS,
-			    &client->connection, &reply);
-	if (r < 0)
-		return r;
-	r = session_adopt(client, reply->hello);
-	hugepool__reply__free_unpacked(reply, NULL);
-	if (r < 0)
-		return error_set(r, "Cannot use what the daemon at %s said: %s.", client->socket_path,
-				 strerror(-r));
-	return 0;
+	pthread_mutex_lock(&client->lock);
+	if (mend_run(client, NO_DEADLINE) < 0)
+		r = error_raise(&client->mend.error);
+	pthread_mutex_unlock(&client->lock);
+	return r;
 }
 
 int hp_open(const char *socket_path, hp_client **ret_client)
@@ -202,6 +143,12 @@ int hp_open(const char *socket_path, hp_client **ret_client)
 	if (!client)
 		return error_set(-ENOMEM, "No memory for a client.");
 	pthread_mutex_init(&client->lock, NULL);
+	TAILQ_INIT(&client->asks);
+	TAILQ_INIT(&client->tells);
+	TAILQ_INIT(&client->sent);
+	TAILQ_INIT(&client->finished);
+	TAILQ_INIT(&client->leases);
+	client->watch = WATCH_CLOSED;
 	r = client_open(client, socket_path);
 	if (r < 0) {
 		client_free(client, true);
@@ -211,12 +158,25 @@ int hp_open(const char *socket_path, hp_client **ret_client)
 	return 0;
 }
 
-hp_client *hp_close(hp_client *client)
+/* End the session, or let the daemon find out. */
+static void say_bye(hp_client *client)
 {
 	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
 	Hugepool__Bye bye = HUGEPOOL__BYE__INIT;
-	Hugepool__Reply *reply;
+	struct call call;
 
+	request.method_case = HUGEPOOL__REQUEST__METHOD_BYE;
+	request.bye = &bye;
+	call_init(&call, &request, NULL);
+	pthread_mutex_lock(&client->lock);
+	call_cancel_asks(client);
+	(void)call_run(client, &call, clock_now_ns() + BYE_LIMIT_NS);
+	client->ended = true;
+	pthread_mutex_unlock(&client->lock);
+}
+
+hp_client *hp_close(hp_client *client)
+{
 	if (!client)
 		return NULL;
 	if (is_forked(client)) {
@@ -225,28 +185,33 @@ hp_client *hp_close(hp_client *client)
 			client_free(client, false);
 		return NULL;
 	}
-	request.method_case = HUGEPOOL__REQUEST__METHOD_BYE;
-	request.bye = &bye;
-	if (session_call(client, &request, clock_now_ns() + BYE_LIMIT_NS, &reply) == 0)
-		hugepool__reply__free_unpacked(reply, NULL);
+	say_bye(client);
+	session_cancel(client);
 	pthread_mutex_destroy(&client->lock);
 	client_free(client, true);
 	return NULL;
 }
 
-int session_find_pool(const hp_client *client, const char *name, struct session_pool *ret_pool)
+const struct session_pool *session_find_pool(const hp_client *client, const char *name)
 {
 	for (unsigned i = 0; i < client->n_pools; i++)
-		if (!name || strcmp(client->pools[i].name, name) == 0) {
-			*ret_pool = client->pools[i];
-			return 0;
-		}
-	return error_set(-ENOENT, "The daemon has no pool%s%s.", name ? " " : "", name ? name : "");
+		if (!name || strcmp(client->pools[i].name, name) == 0)
+			return &client->pools[i];
+	error_set(-ENOENT, "The daemon has no pool%s%s.", name ? " " : "", name ? name : "");
+	return NULL;
 }
 
-int hp_pool_page_bytes(hp_client *client, const char *pool, uint64_t *ret_page_bytes)
+const struct session_pool *session_pool_number(const hp_client *client, uint32_t number)
 {
-	struct session_pool found;
+	for (unsigned i = 0; i < client->n_pools; i++)
+		if (client->pools[i].number == number)
+			return &client->pools[i];
+	return NULL;
+}
+
+int hp_pool_page_bytes(hp_client *client, const char *name, uint64_t *ret_page_bytes)
+{
+	const struct session_pool *pool;
 	int r = session_check(client);
 
 	if (r < 0)
@@ -254,9 +219,9 @@ int hp_pool_page_bytes(hp_client *client, const char *pool, uint64_t *ret_page_b
 	if (!ret_page_bytes)
 		return error_set(-EINVAL, "There is nowhere to put the page size: NULL was given.");
 	pthread_mutex_lock(&client->lock);
-	r = session_find_pool(client, pool, &found);
+	pool = session_find_pool(client, name);
+	if (pool)
+		*ret_page_bytes = pool->page_bytes;
 	pthread_mutex_unlock(&client->lock);
-	if (r == 0)
-		*ret_page_bytes = found.page_bytes;
-	return r;
+	return pool ? 0 : -ENOENT;
 }

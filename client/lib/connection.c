@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,36 +19,28 @@ static int timeout_ms(uint64_t deadline_ns)
 {
 	uint64_t now_ns = clock_now_ns(), left_ms;
 
-	if (deadline_ns == NO_DEADLINE)
+	if (deadline_ns == UINT64_MAX)
 		return -1;
 	left_ms = now_ns < deadline_ns ? (deadline_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS : 0;
 	return left_ms < 3600 * 1000 ? (int)left_ms : 3600 * 1000;
 }
 
-/* A daemon whose backlog is full makes connect wait. */
-static int connect_by(int socket_fd, const char *path, uint64_t deadline_ns)
+/* A socket that is connected, and blocks from then on. A daemon whose backlog is full would make us wait. */
+static int connect_now(int socket_fd, const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int left_ms = timeout_ms(deadline_ns), r;
+	int r;
 
-	if (left_ms == 0)
-		return -ETIMEDOUT;
-	if (left_ms > 0) {
-		struct timeval limit = {.tv_sec = left_ms / 1000, .tv_usec = left_ms % 1000 * 1000};
-
-		if (setsockopt(socket_fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
-			return -errno;
-	}
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	do {
 		r = connect(socket_fd, (const struct sockaddr *)&address, sizeof(address));
 	} while (r < 0 && errno == EINTR);
-	if (r < 0)
-		return errno == EAGAIN ? -ETIMEDOUT : -errno;
-	return 0;
+	if (r == 0)
+		r = fcntl(socket_fd, F_SETFL, 0);
+	return r < 0 ? -errno : 0;
 }
 
-int connection_open(const char *path, uint64_t deadline_ns, struct connection **ret)
+int connection_open(const char *path, struct connection **ret)
 {
 	struct connection *connection;
 	int r;
@@ -58,11 +51,11 @@ int connection_open(const char *path, uint64_t deadline_ns, struct connection **
 	if (!connection)
 		return -ENOMEM;
 	connection->n_refs = 1;
-	connection->socket_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	connection->socket_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (connection->socket_fd < 0)
 		r = -errno;
 	else
-		r = connect_by(connection->socket_fd, path, deadline_ns);
+		r = connect_now(connection->socket_fd, path);
 	if (r == 0)
 		r = frame_reader_new(true, &connection->reader);
 	if (r == 0)
@@ -114,7 +107,7 @@ int connection_queue(struct connection *connection, const Hugepool__Request *req
 
 int connection_wait(const struct connection *connection, short events, uint64_t deadline_ns)
 {
-	struct pollfd poll_fd = {.fd = connection->socket_fd, .events = events};
+	struct pollfd poll_fd = {.fd = connection ? connection->socket_fd : -1, .events = events};
 
 	for (;;) {
 		int left_ms = timeout_ms(deadline_ns), n = poll(&poll_fd, 1, left_ms);
@@ -128,36 +121,11 @@ int connection_wait(const struct connection *connection, short events, uint64_t 
 	}
 }
 
-int connection_exchange(struct connection *connection, const Hugepool__Request *request, uint64_t deadline_ns,
-			Hugepool__Reply **ret_reply)
+int connection_fill_now(struct connection *connection)
 {
-	struct frame frame;
-	Hugepool__Reply *reply;
-	int r = connection_queue(connection, request);
+	int events = connection_wait(connection, POLLIN, 0);
 
-	if (r == 0)
-		r = frame_writer_flush(connection->writer, connection->socket_fd);
-	if (r != 0)
-		return r < 0 ? r : -EPROTO; /* a first request that does not fit an empty socket */
-
-	while ((r = frame_reader_next(connection->reader, &frame)) == FRAME_AGAIN) {
-		r = connection_wait(connection, POLLIN, deadline_ns);
-		if (r > 0)
-			r = frame_reader_fill(connection->reader, connection->socket_fd);
-		if (r == FRAME_END)
-			r = -ECONNRESET;
-		if (r < 0)
-			return r;
-	}
-	if (r < 0)
-		return r;
-
-	frame_close_fds(&frame);
-	reply = hugepool__reply__unpack(NULL, frame.length, frame.message);
-	if (!reply || reply->id != request->id || frame.n_fds > 0) {
-		hugepool__reply__free_unpacked(reply, NULL);
-		return -EPROTO;
-	}
-	*ret_reply = reply;
-	return 0;
+	if (events < 0)
+		return events == -ETIMEDOUT ? FRAME_AGAIN : events;
+	return frame_reader_fill(connection->reader, connection->socket_fd);
 }

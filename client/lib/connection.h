@@ -17,11 +17,9 @@ struct connection {
 	struct frame_writer *writer;
 };
 
-#define NO_DEADLINE UINT64_MAX
-
-/* Connect to the daemon at `path`. A negative errno: what connect says; -ETIMEDOUT after the deadline
- * (monotonic). */
-int connection_open(const char *path, uint64_t deadline_ns, struct connection **ret);
+/* Connect to the daemon at `path`, at once or not at all: a negative errno is what connect says; -EAGAIN: the
+ * daemon has no time just now. */
+int connection_open(const char *path, struct connection **ret);
 struct connection *connection_ref(struct connection *connection);
 /* NULL is fine. Returns NULL. */
 struct connection *connection_unref(struct connection *connection);
@@ -30,9 +28,8 @@ void connection_shutdown(struct connection *connection);
 
 /* Queue a request. -EMSGSIZE: no frame is that long; -ENOBUFS: no room until something was sent; -ENOMEM. */
 int connection_queue(struct connection *connection, const Hugepool__Request *request);
-/* Wait for any of `events`, as poll has them. Returns what happened, -ETIMEDOUT, or a negative errno. */
+/* Wait for any of `events`, as poll has them; on no connection (NULL) for the deadline (monotonic;
+ * UINT64_MAX: none). Returns what happened, -ETIMEDOUT, or a negative errno. */
 int connection_wait(const struct connection *connection, short events, uint64_t deadline_ns);
-/* Send a request and wait for its reply, on a connection that nobody else uses and where no other reply is
- * due. The reply is the caller's. -ECONNRESET and the like; -ETIMEDOUT; -EPROTO: not a reply to this. */
-int connection_exchange(struct connection *connection, const Hugepool__Request *request, uint64_t deadline_ns,
-			Hugepool__Reply **ret_reply);
+/* Read what is there, without waiting: as frame_reader_fill(). */
+int connection_fill_now(struct connection *connection);

@@ -1,14 +1,16 @@
-/* error.c - see error.h. A sentence is kept in the thread's own buffer, so that errors need no memory. */
+/* error.c - see error.h. A sentence is kept in a buffer that is there already, so that errors need no memory.
+ */
 #include <config.h>
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "client/include/hugepool.h"
 #include "client/lib/error.h"
 
-static _Thread_local char sentence[512];
+static _Thread_local struct error own;
 
 static const struct {
 	int error;
@@ -30,32 +32,67 @@ static const struct {
 	[HUGEPOOL__CODE__NAME_TAKEN] = {-EEXIST, "Another lease has that name."},
 	[HUGEPOOL__CODE__TOO_MANY] = {-EOVERFLOW, "Too many sessions, requests or items."},
 	[HUGEPOOL__CODE__NO_MEMORY] = {-ENOMEM, "The daemon ran out of memory or descriptors."},
+	[HUGEPOOL__CODE__TIMED_OUT] = {-ETIME, "Nothing came free in the time that we would wait."},
+	[HUGEPOOL__CODE__BUSY] = {-EBUSY, "Others hold that lease too."},
+	[HUGEPOOL__CODE__DRAINING] = {-ESHUTDOWN,
+				      "The pool is being drained: nothing new is leased from it."},
 	[HUGEPOOL__CODE__NO_ARENA] = {-EPROTO, "The daemon does not know an arena that it spoke of."},
 };
 
 const char *hp_error(void)
 {
-	return sentence;
+	return own.sentence;
 }
 
-int error_set(int error, const char *format, ...)
+static int keep(struct error *ret, int code, const char *format, va_list args)
+{
+	ret->code = code;
+	vsnprintf(ret->sentence, sizeof(ret->sentence), format, args);
+	return code;
+}
+
+int error_keep(struct error *ret, int code, const char *format, ...)
 {
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(sentence, sizeof(sentence), format, args);
+	keep(ret, code, format, args);
 	va_end(args);
-	return error;
+	return code;
 }
 
-int error_set_wire(const Hugepool__Error *error)
+int error_set(int code, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	keep(&own, code, format, args);
+	va_end(args);
+	return code;
+}
+
+int error_keep_wire(struct error *ret, const Hugepool__Error *error)
 {
 	size_t code = (size_t)error->code;
 
 	if (code >= sizeof(wire_errors) / sizeof(wire_errors[0]))
-		return error_set(-EPROTO,
-				 "The daemon reported failure %zu, which this library does not know. %s",
-				 code, error->message);
-	return error_set(wire_errors[code].error, "%s",
-			 error->message[0] ? error->message : wire_errors[code].sentence);
+		return error_keep(ret, -EPROTO,
+				  "The daemon reported failure %zu, which this library does not know. %s",
+				  code, error->message);
+	return error_keep(ret, wire_errors[code].error, "%s",
+			  error->message[0] ? error->message : wire_errors[code].sentence);
+}
+
+int error_set_wire(const Hugepool__Error *error)
+{
+	return error_keep_wire(&own, error);
+}
+
+int error_raise(const struct error *kept)
+{
+	if (kept->code < 0) {
+		own.code = kept->code;
+		memcpy(own.sentence, kept->sentence, sizeof(own.sentence));
+	}
+	return kept->code;
 }

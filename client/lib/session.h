@@ -1,8 +1,10 @@
 /* session.h - struct hp_client, one session with the daemon, and what the library's files say to each other
  * about it.
  *
- * client.c opens and closes it, call.c sends requests and mends the connection, lease.c does what is done
- * with leases. One mutex guards all that changes; nobody waits for the daemon while holding it.
+ * client.c opens and closes it, mend.c finds the daemon, call.c sends requests and brings their replies,
+ * reply.c takes what replies say to the session, dispatch.c is for programs with an event loop; claim.c makes
+ * leases of what was granted, alloc.c, resize.c and free.c are what is done with them. One mutex guards all
+ * that changes; nobody waits for the daemon while holding it.
  */
 #pragma once
 
@@ -11,20 +13,25 @@
 #include <stdint.h>
 
 #include "client/lib/arena.h"
+#include "client/lib/call.h"
 #include "client/lib/client.h"
 #include "client/lib/connection.h"
+#include "client/lib/event.h"
+#include "client/lib/mend.h"
+#include "client/lib/watch.h"
+#include "proto/bump.h"
 #include "proto/socket_path.h"
 
 #define SESSION_TOKEN_BYTES 16
 #define SESSION_MAX_BATCH   1024 /* items in one request of ours; the daemon may allow fewer */
 
-#define SESSION_POOL_NAME_MAX 64
-
 struct session_pool {
 	uint32_t number;
-	char name[SESSION_POOL_NAME_MAX];
+	char name[EVENT_POOL_MAX];
 	uint64_t page_bytes;
 };
+
+TAILQ_HEAD(lease_list, hp_lease);
 
 struct hp_client {
 	/* Constant after hp_open(). */
@@ -37,14 +44,26 @@ struct hp_client {
 	struct connection *connection; /* NULL: broken */
 	bool driven;                   /* a thread is reading from the connection, or mending it */
 	bool ended;                    /* the daemon does not know the session any more */
-	struct call *calls;            /* not answered yet */
 	uint64_t last_request_id;
+	unsigned n_received_due; /* frames with descriptors that the daemon has not been told of */
+
+	struct call_queue asks, tells; /* not sent yet: for memory, and all others */
+	struct call_queue sent;        /* on this connection, in this order */
+	struct call_queue finished;    /* that nobody waits for */
+	unsigned n_sent, n_asking;     /* of sent: all, and those for memory */
+	unsigned n_waiters;            /* threads that wait for a call */
+	unsigned n_dispatchers;        /* threads in hp_dispatch() */
+
 	struct session_pool *pools;
 	unsigned n_pools, max_batch;
 	struct arena_table arenas;
-	struct hp_lease *leases; /* every handle there is */
+	struct lease_list leases; /* every handle there is */
+	struct event_queue events;
+	struct watch watch;
+	struct bump bump; /* for the reply that is being taken */
 
-	/* Changed under lock, by the driving thread only. */
+	/* Guarded by lock; changed by whoever drives only. */
+	struct mend mend;
 	uint64_t session; /* 0: none yet */
 	uint8_t token[SESSION_TOKEN_BYTES];
 };
@@ -54,26 +73,28 @@ struct hp_client {
 /* -EINVAL without a client, -ECHILD in a process that forked away from its owner; both with hp_error(). Every
  * public function's first line: in such a child another thread may have left the lock taken. */
 int session_check(const hp_client *client);
-
-/* Connect and say hello, as a new session or the one we had; without the lock. 0; what connect says;
- * -ECONNRESET, -EPIPE or -ETIMEDOUT where nobody answers; -ESTALE: the session has ended; or another refusal
- * of the daemon's; always with hp_error(). The reply, a HelloReply of our version, is the caller's. */
-int session_connect(hp_client *client, uint64_t request_id, uint64_t deadline_ns,
-		    struct connection **ret_connection, Hugepool__Reply **ret_reply);
-/* Take over what the reply says about session, pools and limits; the lock is held, or nobody else is there
- * yet. -ENOMEM, -EPROTO: nothing has changed. */
+/* Take over what the reply says about session, pools and limits; the lock is held. -ENOMEM, -EPROTO: nothing
+ * has changed. */
 int session_adopt(hp_client *client, const Hugepool__HelloReply *hello);
-/* The pool of that name (NULL: the first); the lock is held. The name in it stays the session's. -ENOENT. */
-int session_find_pool(const hp_client *client, const char *name, struct session_pool *ret_pool);
+/* The pool of that name (NULL: the first), or number; the lock is held, and the pool only there while it is.
+ * NULL: there is none. */
+const struct session_pool *session_find_pool(const hp_client *client, const char *name);
+const struct session_pool *session_pool_number(const hp_client *client, uint32_t number);
 
-/* ---- call.c ---- */
+/* ---- dispatch.c ---- */
 
-/* As client_call() without its check, given up at a deadline (-ETIMEDOUT) that holds where nobody else calls.
- * A reply that is returned has the result that belongs to the request's method. */
-int session_call(hp_client *client, Hugepool__Request *request, uint64_t deadline_ns,
-		 Hugepool__Reply **ret_reply);
+/* hp_dispatch() has something to do; the lock is held. */
+void session_wake(hp_client *client);
+/* hp_close() is at it: tell whoever has started something that nothing will come of it. */
+void session_cancel(hp_client *client);
+
+/* ---- reply.c ---- */
+
+/* Take one reply: what it says of arenas and events, and the call's answer. The lock is held. 0, or a
+ * negative errno: nothing more can be understood on this connection. */
+int session_take_reply(hp_client *client, struct frame *frame);
 
 /* ---- lease.c ---- */
 
-/* Free every handle; the lock is held, or nobody else is left. */
+/* Free every handle; nobody else is left. */
 void session_forget_leases(hp_client *client, bool mapped);

@@ -157,7 +157,7 @@ static int64_t do_with_lease(const struct order *order, struct answer *answer, i
 	int fd = -1;
 
 	if (order->verb == ACT) {
-		fd = lease ? hp_lease_dup_fd(lease, &answer->offset) : -1;
+		fd = lease ? hp_lease_dup_fd(lease, 0, &answer->offset, NULL) : -1;
 		result = order->act(fd);
 		if (fd >= 0)
 			close(fd);
@@ -172,7 +172,7 @@ static int64_t do_with_lease(const struct order *order, struct answer *answer, i
 	case COUNT_OTHER:
 		return count_other(lease, order->value);
 	default:
-		*ret_fd = hp_lease_dup_fd(lease, &answer->offset);
+		*ret_fd = hp_lease_dup_fd(lease, 0, &answer->offset, NULL);
 		return *ret_fd < 0 ? *ret_fd : 0;
 	}
 }

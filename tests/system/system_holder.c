@@ -207,7 +207,7 @@ static Hugepool__Reply *exchange(struct connection *connection, Hugepool__Reques
 	    frame_writer_flush(connection->writer, connection->socket_fd) != 0)
 		return NULL;
 	while ((r = frame_reader_next(connection->reader, &frame)) == FRAME_AGAIN) {
-		if (connection_wait(connection, POLLIN, NO_DEADLINE) <= 0 ||
+		if (connection_wait(connection, POLLIN, UINT64_MAX) <= 0 ||
 		    frame_reader_fill(connection->reader, connection->socket_fd) != 0)
 			return NULL;
 	}
@@ -221,7 +221,7 @@ static struct connection *connect_to(const struct dut *dut)
 {
 	struct connection *connection = NULL;
 
-	assert_int_equal(connection_open(dut->socket, NO_DEADLINE, &connection), 0);
+	assert_int_equal(connection_open(dut->socket, &connection), 0);
 	return connection;
 }
 
@@ -277,7 +277,7 @@ static int64_t try_stolen_token(int unused)
 	struct connection *connection = NULL;
 	Hugepool__Reply *reply;
 
-	if (connection_open(stolen.socket, NO_DEADLINE, &connection) < 0)
+	if (connection_open(stolen.socket, &connection) < 0)
 		return -1;
 	reply = say_hello(connection, stolen.session, stolen.token, sizeof(stolen.token));
 	return !reply ? -1 : reply->error ? (int64_t)reply->error->code : 0;

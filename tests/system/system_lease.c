@@ -155,7 +155,7 @@ static void lease_alignment_holds_in_file_and_memory(void **state)
 	for (uint64_t align = PAGE; align <= 2 * MIB; align *= 2) {
 		hp_lease *lease = alloc(client, 3 * PAGE, &(struct hp_alloc_options){.align_bytes = align});
 		uint64_t offset = 1;
-		int fd = hp_lease_dup_fd(lease, &offset);
+		int fd = hp_lease_dup_fd(lease, 0, &offset, NULL);
 
 		assert_true(fd >= 0);
 		assert_int_equal(offset % align, 0);
@@ -287,7 +287,7 @@ static void lease_ids_are_never_reused(void **state)
 		assert_int_equal(hp_alloc_batch(client, bytes, 64, NULL, leases), 0);
 		for (unsigned k = 0; k < 64; k++)
 			ids[i + k] = hp_lease_id(leases[k]);
-		assert_int_equal(hp_free_batch(leases, 64), 0);
+		assert_int_equal(hp_free_batch(leases, 64, 0), 0);
 		if (i % 1024 == 0) {
 			hp_close(client);
 			client = open_client(&dut);

@@ -16,6 +16,19 @@ TESTS          += tests/unit/test_client
 tests_unit_test_client_SOURCES = tests/unit/test_client.c
 tests_unit_test_client_LDADD   = libclient.la libproto.la $(TEST_LIBS)
 
+# The library against a peer that plays the daemon.
+PEER = tests/support/peer.h tests/support/peer.c
+
+check_PROGRAMS += tests/unit/test_client_lease
+TESTS          += tests/unit/test_client_lease
+tests_unit_test_client_lease_SOURCES = tests/unit/test_client_lease.c $(PEER)
+tests_unit_test_client_lease_LDADD   = libclient.la libproto.la $(TEST_LIBS) -lpthread
+
+check_PROGRAMS += tests/unit/test_client_loop
+TESTS          += tests/unit/test_client_loop
+tests_unit_test_client_loop_SOURCES = tests/unit/test_client_loop.c $(PEER)
+tests_unit_test_client_loop_LDADD   = libclient.la libproto.la $(TEST_LIBS) -lpthread
+
 check_PROGRAMS += tests/unit/test_config
 TESTS          += tests/unit/test_config
 tests_unit_test_config_SOURCES = tests/unit/test_config.c

@@ -137,13 +137,25 @@ static void calls_without_a_client_are_refused(void **state)
 	assert_int_equal(hp_free_id(NULL, 1), -EINVAL);
 	assert_int_equal(hp_free_name(NULL, "name"), -EINVAL);
 	assert_int_equal(hp_free(NULL), 0);
-	assert_int_equal(hp_free_batch(&lease, 1), 0);
-	assert_int_equal(hp_free_batch(NULL, 1), -EINVAL);
+	assert_int_equal(hp_free_batch(&lease, 1, 0), 0);
+	assert_int_equal(hp_free_batch(NULL, 1, 0), -EINVAL);
 	hp_lease_forget(NULL);
+	assert_int_equal(hp_lease_open(NULL, "name", 0, &lease), -EINVAL);
+	assert_int_equal(hp_lease_resize(NULL, 1, 0), -EINVAL);
+	assert_int_equal(hp_free_start(NULL, 0, NULL, NULL), -EINVAL);
+	assert_int_equal(hp_subscribe(NULL, 0, NULL, NULL), -EINVAL);
+	assert_int_equal(hp_fd(NULL), -EINVAL);
+	assert_int_equal(hp_dispatch(NULL), -EINVAL);
 	assert_null(hp_close(NULL));
 }
 
 /* ---- arenas ---- */
+
+static int list_arena(struct arena_table *table, uint64_t id, uint64_t n_pages, uint64_t page_bytes, int fd)
+{
+	return arena_table_consume_fd(
+		table, &(struct arena_info){.id = id, .n_pages = n_pages, .page_bytes = page_bytes}, fd);
+}
 
 static int file_new(uint64_t bytes)
 {
@@ -160,8 +172,7 @@ static void arena_table_of_many_finds_each_until_it_is_gone(void **state)
 
 	/* 3 has no common divisor with 100: every id once, in no order. */
 	for (uint64_t i = 0; i < 100; i++)
-		assert_int_equal(arena_table_consume_fd(&table, i * 3 % 100, i + 1, PAGE_BYTES, file_new(0)),
-				 0);
+		assert_int_equal(list_arena(&table, i * 3 % 100, i + 1, PAGE_BYTES, file_new(0)), 0);
 	for (uint64_t i = 0; i < 100; i++)
 		assert_int_equal(arena_table_find(&table, i * 3 % 100)->n_pages, i + 1);
 	for (uint64_t id = 0; id < 100; id += 2)
@@ -178,13 +189,51 @@ static void arena_shown_twice_stays_as_it_was(void **state)
 	struct arena *arena;
 	int second_fd;
 
-	assert_int_equal(arena_table_consume_fd(&table, 1, 2, PAGE_BYTES, file_new(2 * PAGE_BYTES)), 0);
+	assert_int_equal(list_arena(&table, 1, 2, PAGE_BYTES, file_new(2 * PAGE_BYTES)), 0);
 	arena = arena_table_find(&table, 1);
 	second_fd = file_new(2 * PAGE_BYTES);
-	assert_int_equal(arena_table_consume_fd(&table, 1, 2, PAGE_BYTES, second_fd), 0);
+	assert_int_equal(list_arena(&table, 1, 2, PAGE_BYTES, second_fd), 0);
 	assert_ptr_equal(arena_table_find(&table, 1), arena);
 	assert_int_equal(fcntl(second_fd, F_GETFD), -1);
 	arena_table_fini(&table, true);
+}
+
+/* The number stays, so that whoever is mapping the file just now does not mind. */
+static void arena_read_only_gets_the_better_descriptor(void **state)
+{
+	struct arena_info info = {.id = 1, .n_pages = 2, .page_bytes = PAGE_BYTES, .read_only = true};
+	struct arena_table table = {0};
+	int fd = file_new(2 * PAGE_BYTES), number;
+	struct arena *arena;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	assert_int_equal(arena_table_consume_fd(&table, &info, open(path, O_RDONLY | O_CLOEXEC)), 0);
+	arena = arena_table_find(&table, 1);
+	number = arena->fd;
+	assert_true(arena->read_only);
+	assert_int_equal(arena_take(arena, false), 0);
+	assert_null(arena->data);
+
+	info.read_only = false;
+	assert_int_equal(arena_table_consume_fd(&table, &info, fcntl(fd, F_DUPFD_CLOEXEC, 0)), 0);
+	assert_ptr_equal(arena_table_find(&table, 1), arena);
+	assert_false(arena->read_only);
+	assert_int_equal(arena->fd, number);
+	assert_int_equal(fcntl(number, F_GETFL) & O_ACCMODE, O_RDWR);
+	assert_int_equal(fcntl(number, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+	assert_int_equal(arena_take(arena, true), 0);
+	arena->data[0] = 1;
+
+	/* And keeps it. */
+	info.read_only = true;
+	assert_int_equal(arena_table_consume_fd(&table, &info, open(path, O_RDONLY | O_CLOEXEC)), 0);
+	assert_false(arena->read_only);
+	assert_int_equal(fcntl(number, F_GETFL) & O_ACCMODE, O_RDWR);
+	arena_put(arena, true);
+	arena_put(arena, true);
+	arena_table_fini(&table, true);
+	close(fd);
 }
 
 static void arena_mapping_is_aligned_and_outlives_gone_while_leased(void **state)
@@ -194,13 +243,13 @@ static void arena_mapping_is_aligned_and_outlives_gone_while_leased(void **state
 	struct arena *arena;
 	uint8_t *data;
 
-	assert_int_equal(arena_table_consume_fd(&table, 1, 2, PAGE_BYTES, file_new(2 * PAGE_BYTES)), 0);
+	assert_int_equal(list_arena(&table, 1, 2, PAGE_BYTES, file_new(2 * PAGE_BYTES)), 0);
 	arena = arena_table_find(&table, 1);
-	assert_int_equal(arena_take(arena), 0);
+	assert_int_equal(arena_take(arena, true), 0);
 	data = arena->data;
 	assert_int_equal((uintptr_t)data % (1u << 30), 0);
 	data[0] = data[2 * PAGE_BYTES - 1] = 1;
-	assert_int_equal(arena_take(arena), 0);
+	assert_int_equal(arena_take(arena, true), 0);
 	assert_ptr_equal(arena->data, data);
 
 	arena_table_gone(&table, 1);
@@ -216,20 +265,18 @@ static void arena_mapping_is_aligned_and_outlives_gone_while_leased(void **state
 static void arena_that_its_file_does_not_hold_is_refused(void **state)
 {
 	static const uint64_t sizes[][2] = {
-		{3, PAGE_BYTES},	  {0, PAGE_BYTES},	    {2, 1000}, {1, 6144}, {2, 0},
+		{3, PAGE_BYTES},          {0, PAGE_BYTES},          {2, 1000}, {1, 6144}, {2, 0},
 		{UINT64_MAX, PAGE_BYTES}, {1ull << 52, PAGE_BYTES},
 	};
 	struct arena_table table = {0};
 
 	for (uint64_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		assert_int_equal(
-			arena_table_consume_fd(&table, i, sizes[i][0], sizes[i][1], file_new(2 * PAGE_BYTES)),
-			0);
-		assert_int_equal(arena_take(arena_table_find(&table, i)), -EPROTO);
+		assert_int_equal(list_arena(&table, i, sizes[i][0], sizes[i][1], file_new(2 * PAGE_BYTES)),
+				 0);
+		assert_int_equal(arena_take(arena_table_find(&table, i), true), -EPROTO);
 	}
-	assert_int_equal(
-		arena_table_consume_fd(&table, 100, 1, PAGE_BYTES, open("/dev/zero", O_RDWR | O_CLOEXEC)), 0);
-	assert_int_equal(arena_take(arena_table_find(&table, 100)), -EPROTO);
+	assert_int_equal(list_arena(&table, 100, 1, PAGE_BYTES, open("/dev/zero", O_RDWR | O_CLOEXEC)), 0);
+	assert_int_equal(arena_take(arena_table_find(&table, 100), true), -EPROTO);
 	arena_table_fini(&table, true);
 }
 
@@ -246,6 +293,7 @@ int main(void)
 		cmocka_unit_test(calls_without_a_client_are_refused),
 		cmocka_unit_test(arena_table_of_many_finds_each_until_it_is_gone),
 		cmocka_unit_test(arena_shown_twice_stays_as_it_was),
+		cmocka_unit_test(arena_read_only_gets_the_better_descriptor),
 		cmocka_unit_test(arena_mapping_is_aligned_and_outlives_gone_while_leased),
 		cmocka_unit_test(arena_that_its_file_does_not_hold_is_refused),
 	};

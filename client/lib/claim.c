@@ -1,0 +1,263 @@
+/* claim.c - see claim.h. All of it runs under the client's lock, on whatever thread drives. */
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/lib/claim.h"
+
+#define RUN_MAX_BYTES (UINT64_C(1) << 46)
+
+#define NEEDS_ARENA 1
+
+/* Take over a run's place as the daemon says, its arena is not looked for yet. */
+static int read_run(struct arena_run *ret, const Hugepool__Run *run, uint64_t page_bytes)
+{
+	uint64_t max_pages = RUN_MAX_BYTES / page_bytes;
+
+	if (run->n_pages == 0 || run->n_pages > max_pages || run->first_page > max_pages)
+		return -EPROTO;
+	*ret = (struct arena_run){
+		.arena_id = run->arena,
+		.offset_bytes = run->first_page * page_bytes,
+		.bytes = run->n_pages * page_bytes,
+	};
+	return 0;
+}
+
+/* Take over what a grant says. -EPROTO: it is not what was asked for; -ENOMEM. The id is taken anyhow. */
+static int read_grant(hp_lease *lease, const Hugepool__Grant *grant)
+{
+	uint64_t bytes = 0;
+
+	lease->id = grant->lease;
+	if (grant->n_runs == 0 || grant->n_runs > LEASE_MAX_RUNS)
+		return -EPROTO;
+	if (grant->n_runs > 1) {
+		lease->runs = calloc(grant->n_runs, sizeof(*lease->runs));
+		if (!lease->runs) {
+			lease->runs = &lease->one_run;
+			return -ENOMEM;
+		}
+	}
+	for (; lease->n_runs < grant->n_runs; lease->n_runs++) {
+		int r = read_run(&lease->runs[lease->n_runs], grant->runs[lease->n_runs],
+				 lease->way.page_bytes);
+
+		if (r < 0)
+			return r;
+		bytes += lease->runs[lease->n_runs].bytes;
+	}
+	if (lease->bytes != 0 && lease->bytes != bytes)
+		return -EPROTO;
+	lease->bytes = bytes;
+	return 0;
+}
+
+/* The lease that was opened is of this pool. */
+static int read_opened(hp_lease *lease, const Hugepool__OpenReply *opened)
+{
+	const struct session_pool *pool = session_pool_number(lease->client, opened->pool);
+
+	if (!opened->grant)
+		return -EPROTO;
+	lease->id = opened->grant->lease;
+	if (!pool)
+		return -EPROTO;
+	lease->pool = *pool;
+	lease->way.page_bytes = pool->page_bytes;
+	return read_grant(lease, opened->grant);
+}
+
+static int read_reply(struct claim *claim, const Hugepool__Reply *reply)
+{
+	int r = 0;
+
+	switch (reply->result_case) {
+	case HUGEPOOL__REPLY__RESULT_OPEN:
+		return read_opened(claim->leases[0], reply->open);
+	case HUGEPOOL__REPLY__RESULT_RESIZE:
+		return reply->resize->grant ? read_grant(claim->leases[0], reply->resize->grant) : -EPROTO;
+	default:
+		for (unsigned i = 0; i < claim->n_leases && i < reply->alloc->n_grants; i++) {
+			int r_one = read_grant(claim->leases[i], reply->alloc->grants[i]);
+
+			if (r == 0)
+				r = r_one;
+		}
+		return reply->alloc->n_grants == claim->n_leases ? r : -EPROTO;
+	}
+}
+
+/* ---- arenas ---- */
+
+/* Find a run's arena and take a share. NEEDS_ARENA: it is not listed, or not for writing. */
+static int place_run(const hp_lease *lease, struct arena_run *run)
+{
+	struct arena *arena = arena_table_find(&lease->client->arenas, run->arena_id);
+	uint64_t page_bytes = lease->way.page_bytes, n_pages = run->bytes / page_bytes;
+	int r;
+
+	if (!arena || (arena->read_only && !(lease->way.flags & (HP_READ_ONLY | HP_PRIVATE))))
+		return NEEDS_ARENA;
+	if (arena->page_bytes != page_bytes || n_pages > arena->n_pages ||
+	    run->offset_bytes / page_bytes > arena->n_pages - n_pages)
+		return -EPROTO;
+	r = arena_take(arena, !lease_needs_view(lease));
+	if (r == 0)
+		run->arena = arena;
+	return r;
+}
+
+static void ask_for_arena(struct claim *claim, uint64_t id)
+{
+	claim->phase = CLAIM_MISSES_ARENA;
+	claim->asked_arena = id;
+	hugepool__request__init(&claim->follow_up);
+	hugepool__arena__init(&claim->message.arena);
+	claim->message.arena.arena = id;
+	claim->follow_up.method_case = HUGEPOOL__REQUEST__METHOD_ARENA;
+	claim->follow_up.arena = &claim->message.arena;
+	claim->call.request = &claim->follow_up;
+	claim->call.asks = false;
+}
+
+/* Place all runs that are not yet. NEEDS_ARENA: one was asked for. -EMFILE: its descriptor gets lost. */
+static int place_runs(struct claim *claim, hp_lease *lease)
+{
+	for (unsigned i = 0; i < lease->n_runs; i++) {
+		struct arena_run *run = &lease->runs[i];
+		int r = run->arena ? 0 : place_run(lease, run);
+
+		if (r == NEEDS_ARENA && claim->phase == CLAIM_MISSES_ARENA &&
+		    claim->asked_arena == run->arena_id)
+			return -EMFILE;
+		if (r == NEEDS_ARENA)
+			ask_for_arena(claim, run->arena_id);
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Place all leases. Those that are new and placed are the client's then. */
+static int place_leases(struct claim *claim)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < claim->n_leases && r == 0; i++)
+		r = place_runs(claim, claim->leases[i]);
+	for (unsigned i = 0; i < claim->n_leases && r == 0; i++) {
+		if (!lease_needs_view(claim->leases[i]))
+			r = lease_map(claim->leases[i]);
+		if (claim->back_to_pages == 0)
+			lease_link(claim->leases[i]);
+	}
+	return r;
+}
+
+/* ---- giving back ---- */
+
+static void keep_reason(struct error *reason, int error)
+{
+	switch (error) {
+	case -EPROTO:
+		error_keep(reason, error,
+			   "The daemon granted what was not asked for, or lies elsewhere than it says.");
+		break;
+	case -EMFILE:
+		error_keep(reason, error,
+			   "The memory's descriptor cannot be received: raise the limit of open files.");
+		break;
+	default:
+		error_keep(reason, error, "Cannot map the memory that was leased: %s.", strerror(-error));
+	}
+}
+
+static void ask_to_free(struct claim *claim)
+{
+	Hugepool__Free *message = &claim->message.free;
+
+	hugepool__free__init(message);
+	message->leases = claim->ids;
+	for (unsigned i = 0; i < claim->n_leases; i++)
+		if (claim->leases[i]->id)
+			claim->ids[message->n_leases++] = claim->leases[i]->id;
+	claim->follow_up.method_case = HUGEPOOL__REQUEST__METHOD_FREE;
+	claim->follow_up.free = message;
+}
+
+static void ask_to_resize_back(struct claim *claim)
+{
+	Hugepool__Resize *message = &claim->message.resize;
+
+	hugepool__resize__init(message);
+	message->lease = claim->leases[0]->id;
+	message->n_pages = claim->back_to_pages;
+	message->max_runs = LEASE_MAX_RUNS;
+	claim->follow_up.method_case = HUGEPOOL__REQUEST__METHOD_RESIZE;
+	claim->follow_up.resize = message;
+}
+
+/* For claim->reason. */
+static void give_back(struct claim *claim)
+{
+	claim->phase = CLAIM_GIVES_BACK;
+	hugepool__request__init(&claim->follow_up);
+	if (claim->back_to_pages)
+		ask_to_resize_back(claim);
+	else
+		ask_to_free(claim);
+	claim->call.request = &claim->follow_up;
+	claim->call.asks = false;
+}
+
+void claim_give_back(struct claim *claim, int error)
+{
+	keep_reason(&claim->reason, error);
+	give_back(claim);
+}
+
+/* ---- the call ---- */
+
+static bool take_answer(hp_client *client, struct call *call, const struct answer *answer)
+{
+	struct claim *claim = (struct claim *)call;
+	int r = 0;
+
+	if (claim->phase == CLAIM_GIVES_BACK) {
+		call->error = claim->reason; /* what giving back has said helps nobody */
+		return true;
+	}
+	if (call->error.code < 0) {
+		if (claim->phase == CLAIM_ASKED)
+			return true;
+		/* Another descriptor was on its way, and has come before this answer: ask once more. */
+		if (answer->reply->error->code == HUGEPOOL__CODE__TOO_MANY)
+			return false;
+		claim->reason = call->error;
+		give_back(claim);
+		return false;
+	}
+	if (claim->phase == CLAIM_ASKED)
+		r = read_reply(claim, answer->reply);
+	if (r == 0)
+		r = place_leases(claim);
+	if (r < 0)
+		claim_give_back(claim, r);
+	return r == 0;
+}
+
+void claim_init(struct claim *claim, Hugepool__Request *request, hp_lease **leases, unsigned n_leases,
+		uint64_t *ids)
+{
+	call_init(&claim->call, request, take_answer);
+	claim->call.asks = true;
+	claim->leases = leases;
+	claim->n_leases = n_leases;
+	claim->ids = ids;
+	claim->back_to_pages = 0;
+	claim->phase = CLAIM_ASKED;
+	claim->asked_arena = 0;
+}

@@ -1,0 +1,55 @@
+/* lease.h - struct hp_lease, a handle: what a lease is made of and where it is mapped.
+ *
+ * A handle is made before it is asked for (lease_new()), gets its runs with their shares from the grant
+ * (claim.c), then its memory (lease_map()).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "client/lib/session.h"
+#include "client/lib/view.h"
+
+#define LEASE_MAX_RUNS  64 /* that we ask for; more are not expected */
+#define LEASE_MAP_FLAGS (HP_READ_ONLY | HP_PRIVATE | HP_POPULATE | HP_LOCK | HP_GUARD)
+
+struct hp_lease {
+	/* Constant once it is granted. */
+	hp_client *client;
+	struct session_pool pool;
+	struct view_way way;
+	unsigned max_runs;
+	uint64_t id; /* 0: not granted */
+
+	/* Of the thread that uses it. */
+	uint8_t *data;
+	uint64_t bytes; /* before it is granted: asked for; 0: whatever it has */
+	struct arena_run *runs, one_run;
+	unsigned n_runs;
+	struct view view;
+
+	/* Guarded by the client's lock. */
+	TAILQ_ENTRY(hp_lease) link;
+	bool linked; /* in the client's list */
+};
+
+/* Whole pages of the pool, for that many bytes. -EINVAL with hp_error(): none, or more than there can be. */
+int lease_round_up(uint64_t *bytes, const struct session_pool *pool);
+/* A handle of nothing yet. NULL: no memory. */
+hp_lease *lease_new(hp_client *client, const struct session_pool *pool, uint64_t bytes, unsigned flags);
+/* With its mapping and its shares; the lock is held. NULL is fine; takes half-made ones. `mapped`: false in a
+ * forked child. Returns NULL. */
+hp_lease *lease_free(hp_lease *lease, bool mapped);
+/* It has to have a mapping of its own, for its flags or its runs. */
+bool lease_needs_view(const hp_lease *lease);
+/* Give it its memory, from the runs that it has; the lock need not be held unless it is a part of the arena's
+ * mapping. 0, or what view_map() says. */
+int lease_map(hp_lease *lease);
+/* Let go of a mapping of its own; the lock need not be held. */
+void lease_unmap(hp_lease *lease);
+/* Put it into its client's list; the lock is held. */
+void lease_link(hp_lease *lease);
+/* Exchange what two handles are made of, but for their mappings. */
+void lease_swap_runs(hp_lease *one, hp_lease *other);

@@ -10,8 +10,9 @@
 #include "daemon/rpc/grants.h"
 #include "daemon/rpc/outcome.h"
 
-#define TIME_MAX_MS (UINT64_C(1000) * 60 * 60 * 24 * 365) /* what waits or lives longer, does so for a year  \
-							   */
+#define TIME_MAX_MS                                                                                          \
+	(UINT64_C(1000) * 60 * 60 * 24 * 365) /* what waits or lives longer, does so for a year              \
+					       */
 
 static uint64_t bounded_ms(uint64_t ms)
 {
@@ -65,8 +66,6 @@ static const char *find_fault(const Hugepool__Alloc *asked, Hugepool__Code *ret_
 		return "at most 256 items in one Alloc";
 	if (asked->max_runs > RUN_LIST_MAX)
 		return "at most 64 runs in one lease";
-	if (asked->n_n_pages * (asked->max_runs ? asked->max_runs : 1) > LEASE_MAX_RUNS)
-		return "at most 1024 runs in all leases of one Alloc: fewer items, or a smaller max_runs";
 	if (asked->n_access > SHARE_ACCESS_MAX)
 		return "at most 16 access entries in one Alloc";
 	*ret_code = HUGEPOOL__CODE__BAD_REQUEST;
@@ -79,8 +78,8 @@ static const char *find_fault(const Hugepool__Alloc *asked, Hugepool__Code *ret_
 	return NULL;
 }
 
-_Static_assert(LEASE_MAX_BATCH == 256 && RUN_LIST_MAX == 64 && LEASE_MAX_RUNS == 1024 &&
-		       SHARE_ACCESS_MAX == 16 && SHARE_NAME_MAX == 255,
+_Static_assert(LEASE_MAX_BATCH == 256 && RUN_LIST_MAX == 64 && SHARE_ACCESS_MAX == 16 &&
+		       SHARE_NAME_MAX == 255,
 	       "the sentences say these numbers");
 
 #define MODE_DEFAULT 0600
@@ -99,6 +98,16 @@ static void read_terms(struct share_terms *terms, const Hugepool__Alloc *asked)
 		};
 }
 
+/* In a large batch fewer than asked, so that the reply fits its frame. */
+static unsigned max_runs_of(const Hugepool__Alloc *asked)
+{
+	const unsigned share = LEASE_MAX_RUNS / (unsigned)asked->n_n_pages;
+
+	if (asked->max_runs == 0)
+		return 1;
+	return asked->max_runs < share ? asked->max_runs : share;
+}
+
 /* Copy the request; the arrays are not cleared, they are large. */
 static void read_alloc(struct lease_alloc *alloc, struct session *session, uint64_t request_id,
 		       const Hugepool__Alloc *asked)
@@ -109,7 +118,7 @@ static void read_alloc(struct lease_alloc *alloc, struct session *session, uint6
 	alloc->n_items = (uint32_t)asked->n_n_pages;
 	alloc->want = (struct want){
 		.align_pages = asked->align_pages,
-		.max_runs = asked->max_runs ? asked->max_runs : 1,
+		.max_runs = max_runs_of(asked),
 		.node = asked->node ? (int)(asked->node - 1) : -1,
 		.no_zero = asked->no_zero,
 	};

@@ -85,6 +85,7 @@ struct session *session_free(struct session *session)
 		if (session->zones[i].zone)
 			pool_zone_unref(session->zones[i].zone);
 		free(session->zones[i].known);
+		free(session->zones[i].untold);
 	}
 	close(session->pid_fd);
 	seats_leave(shard->seats, session->peer.uid, SEAT_SESSION);
@@ -173,6 +174,21 @@ int session_get_zone(struct session *session, uint32_t index, struct session_zon
 	return 0;
 }
 
+/* Without memory the client is never told: it keeps a descriptor that is of no use. */
+static void keep_untold(struct session_zone *mine, uint64_t arena_id)
+{
+	if (mine->n_untold == mine->untold_room) {
+		uint32_t room = mine->untold_room ? 2 * mine->untold_room : 16;
+		uint64_t *untold = reallocarray(mine->untold, room, sizeof(*untold));
+
+		if (!untold)
+			return;
+		mine->untold = untold;
+		mine->untold_room = room;
+	}
+	mine->untold[mine->n_untold++] = arena_id;
+}
+
 int session_learn_arena(struct session_zone *mine, uint32_t slot, uint64_t arena_id, bool write)
 {
 	if (slot >= mine->known_room) {
@@ -185,8 +201,11 @@ int session_learn_arena(struct session_zone *mine, uint32_t slot, uint64_t arena
 		mine->known = known;
 		mine->known_room = room;
 	}
-	if (!session_knows_arena(mine, slot, arena_id, write))
-		mine->known[slot] = arena_id << 1 | write;
+	if (session_knows_arena(mine, slot, arena_id, write))
+		return 0;
+	if (mine->known[slot] != 0 && mine->known[slot] >> 1 != arena_id)
+		keep_untold(mine, mine->known[slot] >> 1);
+	mine->known[slot] = arena_id << 1 | write;
 	return 0;
 }
 
@@ -211,6 +230,8 @@ bool session_find_arena(const struct session *session, uint64_t arena_id, unsign
 static bool forget_gone(const struct pool *pool, struct session_zone *mine, uint64_t *ids, unsigned room,
 			unsigned *n)
 {
+	while (mine->n_untold > 0 && *n < room)
+		ids[(*n)++] = mine->untold[--mine->n_untold];
 	for (uint32_t slot = 0; slot < mine->known_room; slot++) {
 		const uint64_t id = mine->known[slot] >> 1;
 
@@ -221,7 +242,7 @@ static bool forget_gone(const struct pool *pool, struct session_zone *mine, uint
 		ids[(*n)++] = id;
 		mine->known[slot] = 0;
 	}
-	return true;
+	return mine->n_untold == 0;
 }
 
 unsigned session_forget_gone(struct session *session, uint64_t *ids, unsigned room)

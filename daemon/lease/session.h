@@ -49,6 +49,8 @@ struct session_zone {
 	uint64_t *known;   /* by arena slot: the arena whose descriptor the client has; see
 			      session_learn_arena() */
 	uint32_t known_room;
+	uint64_t *untold; /* arenas that the client knows and whose slots have been used again */
+	uint32_t n_untold, untold_room;
 	uint64_t n_gone_told; /* pool->n_gone when we last told the client */
 };
 

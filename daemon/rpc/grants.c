@@ -121,6 +121,8 @@ void grants_reply(struct connection *connection, uint64_t request_id, Hugepool__
 	size_t *n_infos;
 	int r = -1;
 
+	reply.n_gone_arenas = session_forget_gone(session, gone, GONE_MAX);
+	reply.gone_arenas = gone;
 	rows.n_runs = 0;
 	for (uint32_t i = 0; i < n; i++) {
 		struct session_zone *mine = &session->zones[records[i]->pool];
@@ -136,8 +138,6 @@ void grants_reply(struct connection *connection, uint64_t request_id, Hugepool__
 		}
 	}
 	reply.id = request_id;
-	reply.n_gone_arenas = session_forget_gone(session, gone, GONE_MAX);
-	reply.gone_arenas = gone;
 	n_infos = join(&reply, &rows, result, n, records[0]);
 	if (new_arena && connection_may_pass_fds(connection)) {
 		int fd = introduce(&rows.info, new_arena, write);

@@ -133,8 +133,9 @@ int hp_lease_open(hp_client *client, const char *name, unsigned flags, hp_lease 
 
 /* Make the lease `bytes` long: its tail is given back, or zeroed pages are appended; what it has stays.
  * Growing happens in place when the pages behind it are free or the addresses behind it are; else with
- * HP_MAY_MOVE the whole is mapped elsewhere, without it -ENOSPC. `flags`: HP_MAY_MOVE. -EBUSY: others have
- * opened it, or it was opened. On failure it is as long as it was. */
+ * HP_MAY_MOVE the whole is mapped elsewhere (but not a HP_PRIVATE one of several runs), without it -ENOSPC.
+ * `flags`: HP_MAY_MOVE. -EBUSY: others have opened it, or it was opened. On failure it is as long as it was.
+ */
 int hp_lease_resize(hp_lease *lease, uint64_t bytes, unsigned flags);
 
 /* End a lease and free the handle, whatever is returned (but -ECHILD): its memory must not be touched any
@@ -198,7 +199,8 @@ int hp_dispatch(hp_client *client);
 /* As hp_alloc(), hp_lease_open() and hp_free(), but they only begin: `done` is called from hp_dispatch() with
  * what the blocking one would have returned, and the lease (NULL on failure). Any number may be under way;
  * they wait here when the daemon takes no more. A negative errno: nothing has begun, and `done` is not
- * called. hp_close() calls what is left with -ECANCELED. `done` may be NULL for hp_free_start(). */
+ * called. hp_close() calls what is left with -ECANCELED (a detached lease may have been granted all the same,
+ * and lives on). `done` may be NULL for hp_free_start(). */
 typedef void hp_lease_done(void *arg, int result, hp_lease *lease);
 int hp_alloc_start(hp_client *client, uint64_t bytes, const struct hp_alloc_options *options,
 		   hp_lease_done *done, void *arg);

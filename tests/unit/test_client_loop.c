@@ -39,23 +39,29 @@ static struct {
 static struct peer peer;
 static hp_client *client;
 
+static void fill_info(Hugepool__ArenaInfo *info)
+{
+	hugepool__arena_info__init(info);
+	info->arena = 1;
+	info->n_pages = ARENA_PAGES;
+	info->page_bytes = PEER_PAGE;
+}
+
 static void answer_alloc(uint64_t id)
 {
 	Hugepool__Run run = HUGEPOOL__RUN__INIT, *run_ptr = &run;
 	Hugepool__Grant grant = HUGEPOOL__GRANT__INIT, *grant_ptr = &grant;
-	Hugepool__ArenaInfo info = HUGEPOOL__ARENA_INFO__INIT, *info_ptr = &info;
+	Hugepool__ArenaInfo info, *info_ptr = &info;
 	Hugepool__AllocReply alloc = HUGEPOOL__ALLOC_REPLY__INIT;
 	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
 
+	fill_info(&info);
 	run.arena = 1;
 	run.first_page = side.last_lease % ARENA_PAGES;
 	run.n_pages = 1;
 	grant.lease = ++side.last_lease;
 	grant.n_runs = 1;
 	grant.runs = &run_ptr;
-	info.arena = 1;
-	info.n_pages = ARENA_PAGES;
-	info.page_bytes = PEER_PAGE;
 	alloc.n_grants = 1;
 	alloc.grants = &grant_ptr;
 	alloc.n_new_arenas = side.shown ? 0 : 1;
@@ -65,6 +71,21 @@ static void answer_alloc(uint64_t id)
 	reply.alloc = &alloc;
 	peer_reply(&peer, &reply, &side.arena_fd, side.shown ? 0 : 1);
 	side.shown = true;
+}
+
+/* Its descriptor went with a connection that broke. */
+static void answer_arena(const Hugepool__Request *request)
+{
+	Hugepool__ArenaReply arena = HUGEPOOL__ARENA_REPLY__INIT;
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+	Hugepool__ArenaInfo info;
+
+	fill_info(&info);
+	arena.arena = &info;
+	reply.id = request->id;
+	reply.result_case = HUGEPOOL__REPLY__RESULT_ARENA;
+	reply.arena = &arena;
+	peer_reply(&peer, &reply, &side.arena_fd, 1);
 }
 
 static void answer_free(const Hugepool__Request *request)
@@ -93,6 +114,9 @@ static void answer(struct peer *unused, const Hugepool__Request *request)
 			side.held[side.n_held++ % MAX_HELD] = request->id;
 		else
 			answer_alloc(request->id);
+		break;
+	case HUGEPOOL__REQUEST__METHOD_ARENA:
+		answer_arena(request);
 		break;
 	case HUGEPOOL__REQUEST__METHOD_FREE:
 		answer_free(request);
@@ -135,6 +159,11 @@ static unsigned n_hellos(void)
 
 	peer_do(&peer, get_n_hellos, &n);
 	return n;
+}
+
+static void see_again(struct peer *unused, void *arg)
+{
+	*(bool *)arg = side.n_again > 0;
 }
 
 static void hang_up(struct peer *unused, void *arg)
@@ -396,12 +425,14 @@ static void loop_callbacks_call_what_they_like(void **state)
 static void loop_mends_a_broken_connection(void **state)
 {
 	int fd = hp_fd(client);
+	bool sent_again;
 
 	side.hang_up_at = 3;
 	start(10);
 	dispatch_until(10);
 	assert_int_equal(seen.n_failed, 0);
-	assert_true(side.n_again > 0);
+	peer_do(&peer, see_again, &sent_again);
+	assert_true(sent_again);
 	assert_int_equal(n_hellos(), 2);
 	assert_int_equal(hp_fd(client), fd);
 

@@ -254,7 +254,8 @@ unsigned session_forget_gone(struct session *session, uint64_t *ids, unsigned ro
 		const struct pool *pool = session->shard->pools[i];
 		uint64_t n_gone = mine->zone ? atomic_load_explicit(&pool->n_gone, memory_order_acquire) : 0;
 
-		if (mine->zone && n_gone != mine->n_gone_told && forget_gone(pool, mine, ids, room, &n))
+		if (mine->zone && (n_gone != mine->n_gone_told || mine->n_untold > 0) &&
+		    forget_gone(pool, mine, ids, room, &n))
 			mine->n_gone_told = n_gone;
 	}
 	return n;

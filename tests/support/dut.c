@@ -231,6 +231,48 @@ int dut_run(const char *program, uid_t uid, const char *const *arguments, char *
 	return run_program(program, uid, NULL, arguments, ret_out, ret_error);
 }
 
+void dut_expect(const char *program, uid_t uid, int status, const char *words, const char *const *arguments)
+{
+	char *out, *error, *copy = strdup(words), *save = NULL;
+	int got = dut_run(program, uid, arguments, &out, &error);
+
+	assert_non_null(copy);
+	if (got != status)
+		fail_msg("%s ended with %d, not %d: %s", program, got, status, error);
+	for (char *word = strtok_r(copy, "|", &save); word; word = strtok_r(NULL, "|", &save))
+		if (!strstr(status == 0 ? out : error, word))
+			fail_msg("%s has not said \"%s\": %s", program, word, status == 0 ? out : error);
+	assert_string_equal(status == 0 ? error : out, "");
+	free(copy);
+	free(out);
+	free(error);
+}
+
+static void place_fd(int fd, int place)
+{
+	if (fd > 0)
+		dup2(fd, place);
+	else if (fd < 0)
+		close(place);
+}
+
+pid_t dut_spawn(const struct dut_program *program)
+{
+	const char *const *word = program->environment;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		unsetenv("HUGEPOOL_SOCKET");
+		for (; word && *word; word++)
+			putenv((char *)(uintptr_t)*word);
+		place_fd(program->out_fd, STDOUT_FILENO);
+		place_fd(program->error_fd, STDERR_FILENO);
+		exec_program(program->name, program->uid, NULL, program->arguments);
+	}
+	dut_adopt(pid);
+	return pid;
+}
+
 /* Directories */
 
 /* Mounts that a killed daemon left under the directory. */
@@ -396,7 +438,7 @@ void dut_wait_notified(struct dut *dut, const char *word)
 	close(pid_fd);
 }
 
-static void make_directory(struct dut *dut, uid_t uid)
+void dut_prepare(struct dut *dut, uid_t uid)
 {
 	*dut = (struct dut){.directory = "/tmp/hugepool-dut-XXXXXX"};
 	assert_non_null(mkdtemp(dut->directory));
@@ -411,9 +453,15 @@ static void make_directory(struct dut *dut, uid_t uid)
 	started[n_started++].notify_fd = dut->notify_fd;
 }
 
+void dut_discard(struct dut *dut)
+{
+	assert_directory_empty(dut);
+	forget_started(dut->directory);
+}
+
 void dut_start_as(struct dut *dut, uid_t uid, const char *const *arguments)
 {
-	make_directory(dut, uid);
+	dut_prepare(dut, uid);
 	launch(dut, uid, arguments);
 	dut_wait_notified(dut, "READY=1");
 }
@@ -429,10 +477,9 @@ int dut_start_refused(const char *const *arguments, char **ret_error)
 	const char *head[] = {"--socket", dut.socket, NULL};
 	int status;
 
-	make_directory(&dut, 0);
+	dut_prepare(&dut, 0);
 	status = run_program("hugepoold", 0, head, arguments, NULL, ret_error);
-	assert_directory_empty(&dut);
-	forget_started(dut.directory);
+	dut_discard(&dut);
 	return status;
 }
 
@@ -448,8 +495,7 @@ void dut_wait_stopped(struct dut *dut)
 		show_log(dut);
 		fail_msg("hugepoold ended with wait status %#x", (unsigned)status);
 	}
-	assert_directory_empty(dut);
-	forget_started(dut->directory);
+	dut_discard(dut);
 	dut->pid = 0;
 }
 

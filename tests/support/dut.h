@@ -44,11 +44,29 @@ void dut_wait_stopped(struct dut *dut);
 /* kill -9, wait. The directory stays for another dut_restart(). */
 void dut_kill(struct dut *dut);
 void dut_restart(struct dut *dut, const char *const *arguments);
+/* A directory of its own and no daemon yet: dut_restart() starts one, dut_discard() removes what must then be
+ * empty as after dut_stop(). */
+void dut_prepare(struct dut *dut, uid_t uid);
+void dut_discard(struct dut *dut);
 /* In teardowns: kill what a failed test has left, remove directories. Returns 0. */
 int dut_kill_all(void **state);
 
+/* A program of the build, and in which world it runs. */
+struct dut_program {
+	const char *name; /* "hugepoold", "hugepoolctl" */
+	uid_t uid;        /* 0: as we are */
+	const char *const *arguments;
+	const char *const *environment; /* NULL, or NAME=VALUE on top of ours less HUGEPOOL_SOCKET */
+	int out_fd, error_fd;           /* its stdout and stderr; 0: ours, -1: closed */
+};
+
+/* Start it, and do not wait. Returns its pid; dut_wait_child() or dut_kill_all() ends that. */
+pid_t dut_spawn(const struct dut_program *program);
 /* Run any program of the build ("hugepoold", "hugepoolctl") to its end, as `uid`, HUGEPOOL_SOCKET unset. */
 int dut_run(const char *program, uid_t uid, const char *const *arguments, char **ret_out, char **ret_error);
+/* The same as one assertion: it ends with `status`, says all of `words` (parted by |) on stdout if that is 0,
+ * else on stderr, and nothing on the other one. */
+void dut_expect(const char *program, uid_t uid, int status, const char *words, const char *const *arguments);
 /* Run hugepoolctl --socket ... with these arguments (NULL at the end), as `uid` (0: ourselves). Returns its
  * exit status; *ret_out and *ret_error (may be NULL) are what it printed, malloc'ed. */
 int dut_ctl(const struct dut *dut, uid_t uid, const char *const *arguments, char **ret_out, char **ret_error);

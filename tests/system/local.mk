@@ -13,6 +13,16 @@ TESTS          += tests/system/system_holder
 tests_system_system_holder_SOURCES = tests/system/system_holder.c $(SYSTEM)
 tests_system_system_holder_LDADD   = $(SYSTEM_LIBS)
 
+check_PROGRAMS += tests/system/system_daemon
+TESTS          += tests/system/system_daemon
+tests_system_system_daemon_SOURCES = tests/system/system_daemon.c $(SYSTEM)
+tests_system_system_daemon_LDADD   = $(SYSTEM_LIBS)
+
+check_PROGRAMS += tests/system/system_flags
+TESTS          += tests/system/system_flags
+tests_system_system_flags_SOURCES = tests/system/system_flags.c $(SYSTEM)
+tests_system_system_flags_LDADD   = $(SYSTEM_LIBS)
+
 # Bad input: what clients send on purpose.
 HOSTILE = tests/support/dut.h tests/support/dut.c tests/support/raw.h tests/support/raw.c \
 	 tests/system/system_hostile_scene.h tests/system/system_hostile_scene.c

@@ -23,6 +23,16 @@ TESTS          += tests/system/system_flags
 tests_system_system_flags_SOURCES = tests/system/system_flags.c $(SYSTEM)
 tests_system_system_flags_LDADD   = $(SYSTEM_LIBS)
 
+check_PROGRAMS += tests/system/system_ctl
+TESTS          += tests/system/system_ctl
+tests_system_system_ctl_SOURCES = tests/system/system_ctl.c $(SYSTEM)
+tests_system_system_ctl_LDADD   = $(SYSTEM_LIBS)
+
+check_PROGRAMS += tests/system/system_ctl_show
+TESTS          += tests/system/system_ctl_show
+tests_system_system_ctl_show_SOURCES = tests/system/system_ctl_show.c $(SYSTEM)
+tests_system_system_ctl_show_LDADD   = $(SYSTEM_LIBS)
+
 # Bad input: what clients send on purpose.
 HOSTILE = tests/support/dut.h tests/support/dut.c tests/support/raw.h tests/support/raw.c \
 	 tests/system/system_hostile_scene.h tests/system/system_hostile_scene.c

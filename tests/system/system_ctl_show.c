@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -384,10 +383,8 @@ static void ctl_tables_show_sizes_as_words(void **state)
 static void ctl_shows_any_name(void **state)
 {
 	enum { NOT_UTF_8 = 2 };
-	static const char *const names[] = {"\x1b[31mred\a",
-					    "c1 \xc2\x9b"
-					    "2J",
-					    "not \xff utf-8", "two\nlines", " "};
+	static const char *const names[] = {"\x1b[31mred\a", "c1 \302\2332J", "not \xff utf-8", "two\nlines",
+					    " "};
 	struct dut dut;
 	char *out;
 

@@ -5,6 +5,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/io_uring.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -17,9 +20,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cmocka.h>
+
 #include "tests/support/hugetlb.h"
 
 #define LOCK_WAIT_S 60
+#define MIB         (UINT64_C(1) << 20)
+#define GIB         (UINT64_C(1) << 30)
 #define MAX_RAISED  4
 
 static int lock_fd = -1;
@@ -144,6 +151,31 @@ bool hugetlb_raise(uint64_t page_bytes, uint64_t n_pages)
 	raised[n_raised].page_bytes = page_bytes;
 	raised[n_raised++].n_pages = n_added;
 	return true;
+}
+
+bool hugetlb_has(uint64_t page_bytes)
+{
+	FILE *file = open_counter(page_bytes, "nr_hugepages", "re");
+
+	if (file)
+		fclose(file);
+	return file != NULL;
+}
+
+void hugetlb_need(uint64_t page_bytes, uint64_t n_pages)
+{
+	uint64_t unit_bytes = page_bytes % GIB == 0 ? GIB : MIB;
+
+	if (!hugetlb_has(page_bytes)) {
+		/* ./check knows this sentence. */
+		fprintf(stderr, "absent: the kernel has no pages of %" PRIu64 " %s\n",
+			page_bytes / unit_bytes, unit_bytes == GIB ? "GiB" : "MiB");
+		skip();
+	}
+	if (!hugetlb_lock() || (n_pages > 0 && !hugetlb_raise(page_bytes, n_pages))) {
+		fprintf(stderr, "SKIPPED: no hugepages here\n");
+		skip();
+	}
 }
 
 /* In the child. Returns when the leash is let go. */

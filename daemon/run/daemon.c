@@ -159,8 +159,8 @@ static void warn_missing(const struct pool *pool)
 
 static int fill_reserve(struct pool *pool, char **ret_error)
 {
+	const struct pool_config *config = &pool->config;
 	int r = pool_fill_reserve(pool);
-	char page[SIZE_WORD_MAX];
 
 	pool_refresh_missing(pool);
 	if (r == 0) {
@@ -168,15 +168,10 @@ static int fill_reserve(struct pool *pool, char **ret_error)
 		return 0;
 	}
 	if (r == BACKING_SHORT)
-		r = asprintf(ret_error,
-			     "pool %s: its reserve of %" PRIu64
-			     " pages of %s cannot be met, the kernel had %" PRIu64
-			     ": raise nr_hugepages, set grow, or lower the reserve",
-			     pool->config.name, pool->config.reserve_pages,
-			     size_format(pool->config.page_bytes, page), pool->backed_pages);
-	else
-		r = asprintf(ret_error, "pool %s: %s", pool->config.name, strerror(-r));
-	if (r < 0)
+		*ret_error =
+			backing_explain_reserve(config->name, config->page_bytes, config->reserve_pages,
+						config->reserve_pages - pool->backed_pages, config->grow);
+	else if (asprintf(ret_error, "pool %s: %s", config->name, strerror(-r)) < 0)
 		*ret_error = NULL;
 	return -ENOMEM;
 }

@@ -718,7 +718,7 @@ static void backing_own_mount_reserve_is_kept_and_grown(void **state)
 	config.reserve_pages = before.free - before.reserved + 2;
 
 	error = refusal(config, -ENOMEM);
-	assert_non_null(strstr(error, "nr_hugepages"));
+	assert_non_null(strstr(error, "lacks 2 of them: raise nr_hugepages by as many"));
 	free(error);
 
 	config.grow = true;

@@ -42,3 +42,17 @@ check_PROGRAMS += tests/system/system_hostile
 TESTS          += tests/system/system_hostile
 tests_system_system_hostile_SOURCES = tests/system/system_hostile.c $(HOSTILE)
 tests_system_system_hostile_LDADD   = $(HOSTILE_LIBS)
+
+# Real hugepages, by the kernel's counters.
+HUGETLB = $(SYSTEM) tests/support/raw.h tests/support/raw.c \
+	tests/system/system_hugetlb_scene.h tests/system/system_hugetlb_scene.c
+
+check_PROGRAMS += tests/system/system_hugetlb
+TESTS          += tests/system/system_hugetlb
+tests_system_system_hugetlb_SOURCES = tests/system/system_hugetlb.c $(HUGETLB)
+tests_system_system_hugetlb_LDADD   = $(SYSTEM_LIBS)
+
+check_PROGRAMS += tests/system/system_hugetlb_mount
+TESTS          += tests/system/system_hugetlb_mount
+tests_system_system_hugetlb_mount_SOURCES = tests/system/system_hugetlb_mount.c $(HUGETLB)
+tests_system_system_hugetlb_mount_LDADD   = $(SYSTEM_LIBS)

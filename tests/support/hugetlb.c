@@ -162,9 +162,16 @@ bool hugetlb_has(uint64_t page_bytes)
 	return file != NULL;
 }
 
+static void skip_for_want_of_pages(void)
+{
+	fprintf(stderr, "SKIPPED: no hugepages here\n");
+	skip();
+}
+
 void hugetlb_need(uint64_t page_bytes, uint64_t n_pages)
 {
-	uint64_t unit_bytes = page_bytes % GIB == 0 ? GIB : MIB;
+	uint64_t unit_bytes = page_bytes % GIB == 0 ? GIB : MIB, available;
+	struct hugetlb_counts counts;
 
 	if (!hugetlb_has(page_bytes)) {
 		/* ./check knows this sentence. */
@@ -172,10 +179,12 @@ void hugetlb_need(uint64_t page_bytes, uint64_t n_pages)
 			page_bytes / unit_bytes, unit_bytes == GIB ? "GiB" : "MiB");
 		skip();
 	}
-	if (!hugetlb_lock() || (n_pages > 0 && !hugetlb_raise(page_bytes, n_pages))) {
-		fprintf(stderr, "SKIPPED: no hugepages here\n");
-		skip();
-	}
+	if (!hugetlb_lock())
+		skip_for_want_of_pages();
+	counts = hugetlb_counts(page_bytes);
+	available = counts.free > counts.reserved ? counts.free - counts.reserved : 0;
+	if (n_pages > available && !hugetlb_raise(page_bytes, n_pages - available))
+		skip_for_want_of_pages();
 }
 
 /* In the child. Returns when the leash is let go. */

@@ -17,9 +17,10 @@ struct hugetlb_counts {
 	uint64_t total, free, reserved, surplus;
 };
 
-/* For cmocka tests: our turn, with `n_pages` more free pages than there were. Else the test is skipped, and
- * the line before says why: "absent: ..." where the kernel has no pages of that size at all, which neither
- * privilege nor memory would change. hugetlb_unlock() in the teardown. */
+/* For cmocka tests: our turn, with `n_pages` free pages at least: raised by what is lacking, since 1 GiB
+ * pages that somebody has found early are not found twice. Else the test is skipped, and the line before says
+ * why: "absent: ..." where the kernel has no pages of that size at all, which neither privilege nor memory
+ * would change. hugetlb_unlock() in the teardown. */
 void hugetlb_need(uint64_t page_bytes, uint64_t n_pages);
 
 /* Does the kernel have hugepages of that size? */

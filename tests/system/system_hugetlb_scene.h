@@ -17,7 +17,7 @@
 
 extern struct hugetlb_counts scene_start; /* when the turn began */
 
-/* Take our turn, with `n_pages` more free pages than there were; or skip the test. */
+/* Take our turn, with `n_pages` free pages at least; or skip the test. */
 void scene_begin(uint64_t page_bytes, uint64_t n_pages);
 /* In teardowns: kill and unmount what a failed test has left, end the turn. Returns 0. */
 int scene_end(void **state);

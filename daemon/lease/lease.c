@@ -212,7 +212,7 @@ static void supplied(struct supply *supply)
 	struct lease_alloc **link;
 
 	if (result == LEASE_OK) {
-		result = session->ending ? LEASE_NOT_ALLOWED : enter(alloc, supply->run);
+		result = session->ending ? LEASE_SESSION_ENDED : enter(alloc, supply->run);
 		if (result != LEASE_OK)
 			zone_put_clean(supply->zone, supply->worker, supply->run);
 	}

@@ -28,6 +28,7 @@ enum lease_result {
 	LEASE_NO_MEMORY,
 	LEASE_NEVER, /* there never was such a lease */
 	LEASE_NOT_HOLDER,
+	LEASE_SESSION_ENDED, /* Bye was said, or the holder died, while it waited */
 };
 
 /* One Alloc on its way: all items are leased, or none. Made by the caller, whose it stays. */
@@ -58,7 +59,7 @@ struct lease_alloc {
  * on with lease_alloc_wait(), with the struct at an address where it can stay. */
 enum lease_result lease_alloc_start(struct lease_alloc *alloc);
 /* Wait for the rest in the stocker's queue, then call done(). When the session has ended meanwhile, the
- * result is LEASE_NOT_ALLOWED and nothing is leased. */
+ * result is LEASE_SESSION_ENDED and nothing is leased. */
 void lease_alloc_wait(struct lease_alloc *alloc);
 
 /* Instead of waiting: give back what was leased already. */

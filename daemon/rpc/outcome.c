@@ -21,6 +21,7 @@ static Hugepool__Code code_of(enum lease_result result)
 		[LEASE_NO_MEMORY] = HUGEPOOL__CODE__NO_MEMORY,
 		[LEASE_NEVER] = HUGEPOOL__CODE__NO_LEASE,
 		[LEASE_NOT_HOLDER] = HUGEPOOL__CODE__NOT_HOLDER,
+		[LEASE_SESSION_ENDED] = HUGEPOOL__CODE__NO_SESSION,
 	};
 
 	return codes[result];
@@ -72,6 +73,9 @@ static void explain_alloc(char *message, size_t room, const struct lease_alloc *
 		return;
 	case LEASE_NAME_TAKEN:
 		snprintf(message, room, "a lease named \"%.100s\" exists", alloc->name);
+		return;
+	case LEASE_SESSION_ENDED:
+		snprintf(message, room, "Bye has been said");
 		return;
 	case LEASE_NO_MEMORY:
 	default:

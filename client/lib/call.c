@@ -249,11 +249,12 @@ static int unstick(hp_client *client, uint64_t deadline_ns)
 
 /* ---- the next connection ---- */
 
-/* Nobody was there, or no longer: another daemon may be soon. */
+/* Nobody was there, or no longer: another daemon may be soon. Or it has no room for us at the moment, perhaps
+ * because our old connection has not left it yet. */
 static bool may_come_back(int error)
 {
 	return error == -ECONNREFUSED || error == -ENOENT || error == -ECONNRESET || error == -EPIPE ||
-	       error == -ETIMEDOUT;
+	       error == -ETIMEDOUT || error == -EOVERFLOW || error == -ENOMEM;
 }
 
 /* Try until somebody answers, with growing pauses. -ECONNRESET: nobody has; otherwise as session_connect().

@@ -137,7 +137,8 @@ int connection_exchange(struct connection *connection, const Hugepool__Request *
 
 	if (r == 0)
 		r = frame_writer_flush(connection->writer, connection->socket_fd);
-	if (r != 0)
+	/* A daemon that turns us away says why, and does not wait for what we say. */
+	if (r != 0 && r != -EPIPE && r != -ECONNRESET)
 		return r < 0 ? r : -EPROTO; /* a first request that does not fit an empty socket */
 
 	while ((r = frame_reader_next(connection->reader, &frame)) == FRAME_AGAIN) {
@@ -154,7 +155,7 @@ int connection_exchange(struct connection *connection, const Hugepool__Request *
 
 	frame_close_fds(&frame);
 	reply = hugepool__reply__unpack(NULL, frame.length, frame.message);
-	if (!reply || reply->id != request->id || frame.n_fds > 0) {
+	if (!reply || (reply->id != request->id && !(reply->id == 0 && reply->error)) || frame.n_fds > 0) {
 		hugepool__reply__free_unpacked(reply, NULL);
 		return -EPROTO;
 	}

@@ -33,6 +33,7 @@ int connection_queue(struct connection *connection, const Hugepool__Request *req
 /* Wait for any of `events`, as poll has them. Returns what happened, -ETIMEDOUT, or a negative errno. */
 int connection_wait(const struct connection *connection, short events, uint64_t deadline_ns);
 /* Send a request and wait for its reply, on a connection that nobody else uses and where no other reply is
- * due. The reply is the caller's. -ECONNRESET and the like; -ETIMEDOUT; -EPROTO: not a reply to this. */
+ * due.  The reply is the caller's; an error with the id 0, by which the daemon turns
+ * us away, is one. -ECONNRESET and the like; -ETIMEDOUT; -EPROTO: not a reply to this. */
 int connection_exchange(struct connection *connection, const Hugepool__Request *request, uint64_t deadline_ns,
 			Hugepool__Reply **ret_reply);

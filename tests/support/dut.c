@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -58,6 +59,7 @@ static struct {
 	int notify_fd;
 } started[MAX_STARTED];
 static unsigned n_started;
+static unsigned max_fds; /* of the next daemon; 0: as we have it */
 
 unsigned dut_ops(unsigned n)
 {
@@ -321,6 +323,7 @@ static void forget_started(const char *directory)
 
 int dut_kill_all(void **state)
 {
+	max_fds = 0;
 	kill_children();
 	while (n_started > 0) {
 		unmount_under(started[n_started - 1].directory);
@@ -379,6 +382,11 @@ static void name_notify_socket(int fd, char *ret_word, size_t size)
 	snprintf(ret_word, size, "@%.*s", (int)(length - sizeof(sa_family_t) - 1), address.sun_path + 1);
 }
 
+void dut_limit_fds(unsigned n)
+{
+	max_fds = n;
+}
+
 static void launch(struct dut *dut, uid_t uid, const char *const *arguments)
 {
 	const char *head[] = {"--socket", dut->socket, NULL};
@@ -393,6 +401,8 @@ static void launch(struct dut *dut, uid_t uid, const char *const *arguments)
 		dup2(log_fd, STDERR_FILENO);
 		setenv("NOTIFY_SOCKET", word, 1);
 		unsetenv("HUGEPOOL_SOCKET");
+		if (max_fds > 0)
+			setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = max_fds, .rlim_max = max_fds});
 		exec_program("hugepoold", uid, head, arguments);
 	}
 	dut_adopt(dut->pid);

@@ -43,6 +43,16 @@ TESTS          += tests/system/system_hostile
 tests_system_system_hostile_SOURCES = tests/system/system_hostile.c $(HOSTILE)
 tests_system_system_hostile_LDADD   = $(HOSTILE_LIBS)
 
+check_PROGRAMS += tests/system/system_flood
+TESTS          += tests/system/system_flood
+tests_system_system_flood_SOURCES = tests/system/system_flood.c $(HOSTILE)
+tests_system_system_flood_LDADD   = $(HOSTILE_LIBS)
+
+check_PROGRAMS += tests/system/system_flood_fds
+TESTS          += tests/system/system_flood_fds
+tests_system_system_flood_fds_SOURCES = tests/system/system_flood_fds.c $(HOSTILE)
+tests_system_system_flood_fds_LDADD   = $(HOSTILE_LIBS)
+
 # Real hugepages, by the kernel's counters.
 HUGETLB = $(SYSTEM) tests/support/raw.h tests/support/raw.c \
 	tests/system/system_hugetlb_scene.h tests/system/system_hugetlb_scene.c

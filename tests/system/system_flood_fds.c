@@ -201,7 +201,7 @@ static void daemon_without_descriptors_serves_those_it_has(struct scene *scene)
 	scene_expect_service(scene, true);
 }
 
-#define FEW_DESCRIPTORS 96
+#define FEW_DESCRIPTORS 72
 
 static void connect_too_often(void *arg)
 {

@@ -60,12 +60,13 @@ static void strike_out(struct shard *shard, struct lease_record *record)
 	ledger_put(shard->ledger, shard->index, record);
 }
 
-/* Enter the lease of the next item, whose pages are `run`. */
-static enum lease_result enter(struct lease_alloc *alloc, struct run run)
+/* Enter the lease of an item, whose run was taken. */
+static enum lease_result enter(struct lease_alloc *alloc, uint32_t item)
 {
 	struct session *session = alloc->session;
 	struct shard *shard = session->shard;
 	struct lease_record *record = ledger_take(shard->ledger, shard->index);
+	struct run run = alloc->runs[item];
 
 	if (!record)
 		return LEASE_NO_MEMORY;
@@ -74,7 +75,7 @@ static enum lease_result enter(struct lease_alloc *alloc, struct run run)
 	record->n_pages = run.n_pages;
 	record->arena = pool_arena(alloc->zone->zone->pool, run_slot(run))->id;
 	record->request_id = alloc->request_id;
-	record->request_item = (uint16_t)alloc->n_done;
+	record->request_item = (uint16_t)item;
 	record->granted_ns = session->shard->now_ns;
 	record->tenant = alloc->zone->zone->tenant;
 	record->uid = session->peer.uid;
@@ -96,49 +97,59 @@ static enum lease_result enter(struct lease_alloc *alloc, struct run run)
 		atomic_fetch_add(&alloc->zone->zone->workers[shard->index].orphaned_pages, record->n_pages);
 	atomic_fetch_add_explicit(&alloc->zone->zone->workers[shard->index].n_leases, 1,
 				  memory_order_relaxed);
-	alloc->records[alloc->n_done++] = record;
+	alloc->records[item] = record;
 	return LEASE_OK;
 }
 
-/* An item failed: take back those that were leased. No client saw them. */
-void lease_alloc_unwind(struct lease_alloc *alloc)
+/* Strike out the lease of an item that no client saw; its run stays taken. */
+static void withdraw(struct lease_alloc *alloc, uint32_t item)
 {
-	struct session *session = alloc->session;
-	struct shard *shard = session->shard;
+	struct shard *shard = alloc->session->shard;
 
-	alloc->failed_pages = alloc->n_pages[alloc->n_done];
-	while (alloc->n_done > 0) {
-		struct lease_record *record = alloc->records[--alloc->n_done];
-		struct zone *zone = alloc->zone->zone;
-		struct run run = run_of(record);
-
-		unlink_record(session, record);
-		atomic_fetch_sub_explicit(&zone->workers[shard->index].n_leases, 1, memory_order_relaxed);
-		strike_out(shard, record);
-		zone_put_clean(zone, shard->index, run);
-	}
+	unlink_record(alloc->session, alloc->records[item]);
+	atomic_fetch_sub_explicit(&alloc->zone->zone->workers[shard->index].n_leases, 1,
+				  memory_order_relaxed);
+	strike_out(shard, alloc->records[item]);
 }
 
-/* Lease item by item until one has to wait. */
+void lease_alloc_unwind(struct lease_alloc *alloc)
+{
+	while (alloc->n_runs > 0)
+		zone_put_clean(alloc->zone->zone, alloc->session->shard->index, alloc->runs[--alloc->n_runs]);
+}
+
+/* Every item has its pages. */
+static enum lease_result enter_all(struct lease_alloc *alloc)
+{
+	for (uint32_t item = 0; item < alloc->n_items; item++) {
+		enum lease_result result = enter(alloc, item);
+
+		if (result == LEASE_OK)
+			continue;
+		alloc->failed_pages = alloc->n_pages[item];
+		while (item > 0)
+			withdraw(alloc, --item);
+		lease_alloc_unwind(alloc);
+		return result;
+	}
+	return LEASE_OK;
+}
+
+/* Take pages item by item until one has to wait. */
 static enum lease_result go_on(struct lease_alloc *alloc)
 {
 	struct zone *zone = alloc->zone->zone;
 	unsigned worker = alloc->session->shard->index;
 
-	while (alloc->n_done < alloc->n_items) {
-		enum lease_result result;
-		struct run run;
+	for (; alloc->n_runs < alloc->n_items; alloc->n_runs++) {
+		uint64_t n_pages = alloc->n_pages[alloc->n_runs];
 
-		if (zone_take(zone, worker, alloc->n_pages[alloc->n_done], alloc->align_pages, &run) != 0)
+		if (zone_take(zone, worker, n_pages, alloc->align_pages, &alloc->runs[alloc->n_runs]) != 0) {
+			alloc->failed_pages = n_pages;
 			return LEASE_WAIT;
-		result = enter(alloc, run);
-		if (result != LEASE_OK) {
-			zone_put_clean(zone, worker, run);
-			lease_alloc_unwind(alloc);
-			return result;
 		}
 	}
-	return LEASE_OK;
+	return enter_all(alloc);
 }
 
 enum lease_result lease_alloc_start(struct lease_alloc *alloc)
@@ -147,7 +158,7 @@ enum lease_result lease_alloc_start(struct lease_alloc *alloc)
 	enum lease_result result;
 	uint64_t max_pages;
 
-	alloc->n_done = 0;
+	alloc->n_runs = 0;
 	alloc->failed_pages = alloc->n_pages[0];
 	result = session_get_zone(session, alloc->pool, &alloc->zone);
 	if (result != LEASE_OK)
@@ -174,7 +185,7 @@ static void wait_for_next(struct lease_alloc *alloc)
 	alloc->supply = (struct supply){
 		.zone = alloc->zone->zone,
 		.worker = alloc->session->shard->index,
-		.n_pages = alloc->n_pages[alloc->n_done],
+		.n_pages = alloc->n_pages[alloc->n_runs],
 		.align_pages = alloc->align_pages,
 		.done = supplied,
 	};
@@ -212,9 +223,9 @@ static void supplied(struct supply *supply)
 	struct lease_alloc **link;
 
 	if (result == LEASE_OK) {
-		result = session->ending ? LEASE_SESSION_ENDED : enter(alloc, supply->run);
-		if (result != LEASE_OK)
-			zone_put_clean(supply->zone, supply->worker, supply->run);
+		alloc->runs[alloc->n_runs++] = supply->run;
+		if (session->ending)
+			result = LEASE_SESSION_ENDED;
 	}
 	if (result == LEASE_OK) {
 		result = go_on(alloc);

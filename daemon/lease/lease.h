@@ -31,7 +31,8 @@ enum lease_result {
 	LEASE_SESSION_ENDED, /* Bye was said, or the holder died, while it waited */
 };
 
-/* One Alloc on its way: all items are leased, or none. Made by the caller, whose it stays. */
+/* One Alloc on its way: all items are leased, or none. Made by the caller, whose it stays. There is no
+ * record, and so nothing that could be freed or end with its holder, before every item has its pages. */
 struct lease_alloc {
 	/* the request */
 	struct session *session;
@@ -45,13 +46,14 @@ struct lease_alloc {
 
 	/* the result */
 	struct lease_record *records[LEASE_MAX_BATCH];
-	uint64_t failed_pages; /* of the item that failed */
+	uint64_t failed_pages; /* of the item that failed, or waits */
 
 	/* while it waits */
 	void (*done)(struct lease_alloc *alloc, enum lease_result result); /* on the session's worker */
 	struct lease_alloc *next;
-	uint32_t n_done;
 	struct session_zone *zone;
+	struct run runs[LEASE_MAX_BATCH];
+	uint32_t n_runs; /* taken; the item behind them is next */
 	struct supply supply;
 };
 
@@ -62,7 +64,7 @@ enum lease_result lease_alloc_start(struct lease_alloc *alloc);
  * result is LEASE_SESSION_ENDED and nothing is leased. */
 void lease_alloc_wait(struct lease_alloc *alloc);
 
-/* Instead of waiting: give back what was leased already. */
+/* Instead of waiting: give back what was taken already. */
 void lease_alloc_unwind(struct lease_alloc *alloc);
 
 /* The items of this request if it was granted before (its reply got lost with the connection): fills

@@ -546,6 +546,20 @@ static void balance_copies_dropped_by_truncation_are_no_return(void **state)
 	assert_int_equal(limbo.returned_pages, 1);
 }
 
+/* A client that unmapped a file while it was truncated lets go of its pages while the next one is. */
+static void balance_return_during_a_truncation_is_a_return(void **state)
+{
+	struct balance balance = {0};
+	struct limbo limbo;
+
+	balance_add(&balance, &limbo);
+	balance_gain(&balance, 7);
+	assert_int_equal(balance_lose_watched(&balance, &limbo, 3, 12, 12), 3); /* 5 foreign */
+	assert_int_equal(balance_lose_watched(&balance, &limbo, 4, 12, 5), 0);
+	assert_int_equal(limbo.returned_pages, 3);
+	assert_int_equal(balance.limbo_pages, 0);
+}
+
 /* When pages are short */
 
 static void backing_kernel_short_takes_nothing(void **state)
@@ -1066,6 +1080,7 @@ int main(void)
 		TEST(balance_foreign_pages_come_and_go_nothing_returns),
 		TEST(balance_return_goes_to_oldest_first),
 		TEST(balance_copies_dropped_by_truncation_are_no_return),
+		TEST(balance_return_during_a_truncation_is_a_return),
 		TEST(backing_kernel_short_takes_nothing),
 		TEST(backing_grow_raises_and_gives_back),
 		TEST(backing_grow_beyond_memory_changes_nothing),

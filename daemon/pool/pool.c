@@ -400,13 +400,14 @@ unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty
 	return n;
 }
 
-/* The kernel's counters do not say whose pages came back: the zones' limbo shrinks in their order. */
-uint64_t pool_settle_limbo(struct pool *pool)
+/* The kernel's counters do not say whose pages came back: the zones' limbo shrinks in their order. Pages can
+ * be back before arena_released() has put them into a zone's limbo: they are kept for the next time. */
+void pool_settle_limbo(struct pool *pool)
 {
-	uint64_t returned_pages = backing_limbo_returned(pool->backing), left = returned_pages;
+	uint64_t left = pool->returned_pages + backing_limbo_returned(pool->backing);
 
-	if (returned_pages == 0)
-		return 0;
+	if (left == 0)
+		return;
 	lock_take(&pool->lock);
 	for (struct zone *zone = pool->zones; zone && left > 0; zone = zone->next) {
 		uint64_t n;
@@ -421,7 +422,7 @@ uint64_t pool_settle_limbo(struct pool *pool)
 		left -= n;
 	}
 	lock_drop(&pool->lock);
-	return returned_pages;
+	pool->returned_pages = left;
 }
 
 void pool_free_idle_zones(struct pool *pool)

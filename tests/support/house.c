@@ -14,12 +14,18 @@
 void house_init(struct house *house, uint64_t max_pages, uint64_t arena_pages, uint64_t reserve_pages,
 		uint64_t quota_pages)
 {
+	house_init_sized(house, 4096, max_pages, arena_pages, reserve_pages, quota_pages);
+}
+
+void house_init_sized(struct house *house, uint64_t page_bytes, uint64_t max_pages, uint64_t arena_pages,
+		      uint64_t reserve_pages, uint64_t quota_pages)
+{
 	char *error;
 
 	memset(house, 0, sizeof(*house));
 	house->config = (struct pool_config){
 		.name = "house",
-		.page_bytes = 4096,
+		.page_bytes = page_bytes,
 		.max_pages = max_pages,
 		.reserve_pages = reserve_pages,
 		.arena_pages = arena_pages,
@@ -41,7 +47,8 @@ void house_init(struct house *house, uint64_t max_pages, uint64_t arena_pages, u
 		.workers = house->worker_ptrs,
 		.n_workers = HOUSE_WORKERS,
 	};
-	hp_assert(pool_new(&house->config, 0, &house->threads, "/nonexistent", &house->pools[0], &error) == 0);
+	hp_assert(pool_new(&house->config, 0, &house->threads, "/nonexistent", &house->pools[0], &error) ==
+		  0);
 	hp_assert(pool_fill_reserve(house->pools[0]) == 0);
 	house->stocker.n_pools = 1;
 	house->stocker.next_tick_ns = clock_now_ns() + 1000 * NS_PER_S; /* house_tick() makes the ticks */
@@ -143,7 +150,8 @@ static void arrived(struct lease_alloc *alloc, enum lease_result result)
 	((struct waiting *)alloc)->result = result;
 }
 
-enum lease_result house_alloc(struct house *house, struct session *session, uint64_t n_pages, uint64_t *ret_id)
+enum lease_result house_alloc(struct house *house, struct session *session, uint64_t n_pages,
+			      uint64_t *ret_id)
 {
 	static uint64_t last_request;
 	struct waiting *waiting = calloc(1, sizeof(*waiting));

@@ -332,8 +332,7 @@ int dut_kill_all(void **state)
 	return 0;
 }
 
-/* The daemon's log goes to our stderr: a failed test shows it. */
-static void show_log(const struct dut *dut)
+void dut_show_log(const struct dut *dut)
 {
 	FILE *log = fopen(dut->log, "re");
 	char line[512];
@@ -440,7 +439,7 @@ void dut_wait_notified(struct dut *dut, const char *word)
 			continue;
 		}
 		if (fds[1].revents || now >= deadline) {
-			show_log(dut);
+			dut_show_log(dut);
 			close(pid_fd);
 			fail_msg("hugepoold has not said %s", word);
 		}
@@ -498,11 +497,11 @@ void dut_wait_stopped(struct dut *dut)
 	int status = -1;
 
 	if (!wait_child(dut->pid, STOP_MS, &status)) {
-		show_log(dut);
+		dut_show_log(dut);
 		fail_msg("hugepoold does not stop");
 	}
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-		show_log(dut);
+		dut_show_log(dut);
 		fail_msg("hugepoold ended with wait status %#x", (unsigned)status);
 	}
 	dut_discard(dut);
@@ -553,7 +552,7 @@ json_t *dut_json(const struct dut *dut, const char *command)
 	for (char *word = strtok_r(words, " ", &save); word && n < 7; word = strtok_r(NULL, " ", &save))
 		arguments[n++] = word;
 	if (dut_ctl(dut, 0, arguments, &out, &error) != 0) {
-		show_log(dut);
+		dut_show_log(dut);
 		fail_msg("hugepoolctl %s: %s", command, error);
 	}
 	object = json_loads(out, 0, &where);
@@ -573,28 +572,36 @@ static int64_t number(const json_t *object, const char *key)
 	return json_integer_value(value);
 }
 
-int64_t dut_pool(const struct dut *dut, const char *pool, const char *key)
+/* The pool's object in `status`. */
+static const json_t *find_pool(const json_t *status, const char *pool)
 {
-	static const char *const parts[] = {"pages_leased", "pages_orphaned", "pages_clean", "pages_dirty",
-					    "pages_cached", "pages_stock",    "pages_limbo"};
-	json_t *status = dut_json(dut, "status"), *object = NULL, *each;
-	int64_t sum = 0, value;
+	json_t *each;
 	size_t i;
 
 	json_array_foreach (json_object_get(status, "pools"), i, each) {
 		const char *name = json_string_value(json_object_get(each, "name"));
 
 		if (name && strcmp(name, pool) == 0)
-			object = each;
+			return each;
 	}
-	if (!object)
-		fail_msg("there is no pool %s", pool);
-	for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+	fail_msg("there is no pool %s", pool);
+	return NULL;
+}
+
+int64_t dut_pool(const struct dut *dut, const char *pool, const char *key)
+{
+	static const char *const parts[] = {"pages_leased", "pages_orphaned", "pages_clean", "pages_dirty",
+					    "pages_cached", "pages_stock",    "pages_limbo"};
+	json_t *status = dut_json(dut, "status");
+	const json_t *object = find_pool(status, pool);
+	int64_t sum = 0, value;
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 		sum += number(object, parts[i]);
 	if (sum != number(object, "pages_backed")) {
 		char *text = json_dumps(object, 0);
 
-		show_log(dut);
+		dut_show_log(dut);
 		fail_msg("the pool's sums do not add up: %s", text);
 	}
 	value = number(object, key);
@@ -610,11 +617,10 @@ void dut_wait_pool(const struct dut *dut, const char *pool, const char *key, int
 	while ((got = dut_pool(dut, pool, key)) != value) {
 		if (dut_now_ms() > deadline) {
 			json_t *status = dut_json(dut, "status");
-			char *text = json_dumps(status, 0);
+			char *text = json_dumps(find_pool(status, pool), 0);
 
-			show_log(dut);
-			fail_msg("%s of pool %s is %" PRId64 " and never %" PRId64 ": %s", key, pool, got,
-				 value, text);
+			dut_show_log(dut);
+			fail_msg("%s is %" PRId64 " and never %" PRId64 ": %s", key, got, value, text);
 		}
 		dut_pause();
 	}
@@ -657,7 +663,7 @@ pid_t dut_hold(const struct dut *dut, uid_t uid, const char *const *arguments, u
 	dut_adopt(pid);
 	close(out[1]);
 	if (!read_line(out[0], line, sizeof(line), RUN_MS)) {
-		show_log(dut);
+		dut_show_log(dut);
 		fail_msg("hugepoolctl alloc got no lease");
 	}
 	close(out[0]);

@@ -51,6 +51,8 @@ void dut_restart(struct dut *dut, const char *const *arguments);
  * empty as after dut_stop(). */
 void dut_prepare(struct dut *dut, uid_t uid);
 void dut_discard(struct dut *dut);
+/* The daemon's log goes to our stderr: what failed may be told there. */
+void dut_show_log(const struct dut *dut);
 /* In teardowns: kill what a failed test has left, remove directories. Returns 0. */
 int dut_kill_all(void **state);
 

@@ -24,7 +24,7 @@
 
 #include "tests/support/hugetlb.h"
 
-#define LOCK_WAIT_S 60
+#define LOCK_WAIT_S 300 /* a soak has the lock for long */
 #define MIB         (UINT64_C(1) << 20)
 #define GIB         (UINT64_C(1) << 30)
 #define MAX_RAISED  4
@@ -92,7 +92,8 @@ bool hugetlb_lock(void)
 	}
 	while (flock(lock_fd, LOCK_EX | LOCK_NB) < 0) {
 		if (time(NULL) > deadline) {
-			fprintf(stderr, "%s: another test has held it for a minute\n", HUGETLB_LOCK_PATH);
+			fprintf(stderr, "%s: another test has held it for %d s\n", HUGETLB_LOCK_PATH,
+				LOCK_WAIT_S);
 			hugetlb_unlock();
 			return false;
 		}

@@ -26,7 +26,7 @@ void hugetlb_need(uint64_t page_bytes, uint64_t n_pages);
 /* Does the kernel have hugepages of that size? */
 bool hugetlb_has(uint64_t page_bytes);
 
-/* Wait for our turn; false after a minute. */
+/* Wait for our turn; false after five minutes. */
 bool hugetlb_lock(void);
 /* Undoes every hugetlb_raise() and lets the next one in. Fine without the lock. */
 void hugetlb_unlock(void);

@@ -69,6 +69,7 @@ size_t frame_reader_pending(const struct frame_reader *reader);
 /* A descriptor that should not have come: returns it (the caller's now) or -1. There are some only after
  * frame_reader_fill() returned -EPROTO, and only where descriptors are not accepted. */
 int frame_reader_take_stray_fd(struct frame_reader *reader);
+bool frame_reader_has_stray_fd(const struct frame_reader *reader);
 
 /* ---- sending: frame_writer.c ---- */
 

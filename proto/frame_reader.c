@@ -259,9 +259,14 @@ void frame_close_fds(struct frame *frame)
 		}
 }
 
+bool frame_reader_has_stray_fd(const struct frame_reader *reader)
+{
+	return !reader->accept_fds && reader->n_fds > 0;
+}
+
 int frame_reader_take_stray_fd(struct frame_reader *reader)
 {
-	if (reader->accept_fds || reader->n_fds == 0)
+	if (!frame_reader_has_stray_fd(reader))
 		return -1;
 	return reader->fds[--reader->n_fds];
 }

@@ -10,8 +10,7 @@
 #include "client/ctl/json.h"
 #include "daemon/base/cleanup.h"
 
-/* A client chooses some texts (its name, its leases' names), so not every one is UTF-8. */
-static json_t *text_to_json(const char *text)
+json_t *ctl_json_from_text(const char *text)
 {
 	json_t *json = json_string(text);
 	_cleanup_free_ char *ascii = NULL;
@@ -72,7 +71,8 @@ static json_t *value_to_json(const ProtobufCFieldDescriptor *field, const void *
 	case PROTOBUF_C_TYPE_ENUM:
 		return enum_to_json(field->descriptor, *(const int *)at);
 	case PROTOBUF_C_TYPE_STRING:
-		return *(const char *const *)at ? text_to_json(*(const char *const *)at) : json_string("");
+		return *(const char *const *)at ? ctl_json_from_text(*(const char *const *)at)
+						: json_string("");
 	case PROTOBUF_C_TYPE_BYTES:
 		return bytes_to_json(at);
 	case PROTOBUF_C_TYPE_MESSAGE:

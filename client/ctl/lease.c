@@ -34,9 +34,9 @@ static enum ctl_status print_lease(const struct ctl *ctl, const hp_lease *lease)
 	if (!runs)
 		return ctl_no_memory();
 	if (ctl->json)
-		return ctl_print_json(json_pack("{sI ss ss sI sO}", "lease", (json_int_t)hp_lease_id(lease),
-						"name", ctl->name ? ctl->name : "", "pool",
-						client_lease_pool(lease), "bytes",
+		return ctl_print_json(json_pack("{sI so ss sI sO}", "lease", (json_int_t)hp_lease_id(lease),
+						"name", ctl_json_from_text(ctl->name ? ctl->name : ""),
+						"pool", client_lease_pool(lease), "bytes",
 						(json_int_t)hp_lease_bytes(lease), "runs", runs));
 	n_runs = json_array_size(runs);
 	printf("lease %" PRIu64 ": %s of pool %s in %zu run%s, %s\n", hp_lease_id(lease),
@@ -136,7 +136,7 @@ enum ctl_status ctl_free_run(struct ctl *ctl)
 			ctl_complain("%s: %s", ctl->args[i], hp_error());
 			status = CTL_FAILED;
 		}
-		json_array_append_new(ended ? freed : failed, json_string(ctl->args[i]));
+		json_array_append_new(ended ? freed : failed, ctl_json_from_text(ctl->args[i]));
 	}
 	if (ctl->json && ctl_print_json(json_pack("{sO sO}", "freed", freed, "failed", failed)) != CTL_DONE)
 		status = CTL_FAILED;

@@ -14,14 +14,16 @@
 #define MEND_PAUSE_MIN_NS NS_PER_MS
 #define MEND_PAUSE_MAX_NS (250 * NS_PER_MS)
 
-/* Nobody was there, or no longer: another daemon may be soon. The first time, only one that has no time just
- * now is waited for. */
+/* Nobody was there, or no longer: another daemon may be soon. Or it has no room for us at the moment, perhaps
+ * because our old connection has not left it yet. The first time, only one that has no time just now is
+ * waited for. */
 static bool may_come_back(const hp_client *client, int error)
 {
 	if (error == -EAGAIN)
 		return true;
-	return client->session && (error == -ECONNREFUSED || error == -ENOENT || error == -ECONNRESET ||
-				   error == -EPIPE || error == -ETIMEDOUT);
+	return client->session &&
+	       (error == -ECONNREFUSED || error == -ENOENT || error == -ECONNRESET || error == -EPIPE ||
+		error == -ETIMEDOUT || error == -EOVERFLOW || error == -ENOMEM);
 }
 
 static int queue_hello(hp_client *client)
@@ -58,7 +60,8 @@ static int greet(hp_client *client)
 	r = queue_hello(client);
 	if (r == 0)
 		r = frame_writer_flush(mend->greeting->writer, mend->greeting->socket_fd);
-	if (r != 0)
+	/* A daemon that turns us away says why, and does not wait for what we say. */
+	if (r != 0 && r != -EPIPE && r != -ECONNRESET)
 		return not_answering(client, r < 0 ? r : -EPROTO); /* Hello fits an empty socket */
 	watch_socket(&client->watch, mend->greeting->socket_fd, false);
 	return 0;
@@ -106,7 +109,7 @@ static int listen_to_it(hp_client *client)
 	frame_close_fds(&frame);
 	bump_reset(&client->bump);
 	reply = hugepool__reply__unpack(&client->bump.allocator, frame.length, frame.message);
-	if (!reply || reply->id != mend->hello_id || frame.n_fds > 0)
+	if (!reply || (reply->id != mend->hello_id && !(reply->id == 0 && reply->error)) || frame.n_fds > 0)
 		return not_answering(client, -EPROTO);
 	return take_welcome(client, reply);
 }

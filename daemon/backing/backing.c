@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -429,6 +430,22 @@ uint64_t backing_page_bytes(const struct backing *backing)
 {
 	hp_assert_alive(backing, BACKING_MAGIC);
 	return backing->page_bytes;
+}
+
+char *backing_explain_reserve(const char *pool, uint64_t page_bytes, uint64_t reserve_pages,
+			      uint64_t missing_pages, bool grow)
+{
+	bool can_raise = !grow && page_bytes != base_page_bytes();
+	char word[SIZE_WORD_MAX], *sentence;
+
+	if (asprintf(&sentence,
+		     "pool %s: its reserve of %" PRIu64
+		     " pages of %s cannot be met, the kernel lacks %" PRIu64
+		     " of them: %s, or lower the reserve",
+		     pool, reserve_pages, size_format(page_bytes, word), missing_pages,
+		     can_raise ? "raise nr_hugepages by as many, set grow" : "free memory") < 0)
+		return NULL;
+	return sentence;
 }
 
 int backing_kernel_counts(uint64_t page_bytes, struct backing_kernel_counts *ret)

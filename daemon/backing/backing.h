@@ -99,6 +99,11 @@ uint64_t backing_limbo_returned(struct backing *backing);
 
 uint64_t backing_page_bytes(const struct backing *backing);
 
+/* The sentence for a pool's reserve of which the kernel lacks `missing_pages`: how many, and what to do. To
+ * be freed; NULL: no memory for it. */
+char *backing_explain_reserve(const char *pool, uint64_t page_bytes, uint64_t reserve_pages,
+			      uint64_t missing_pages, bool grow);
+
 /* What the kernel says of one page size; all zero for the base page size. */
 struct backing_kernel_counts {
 	uint64_t total_pages, free_pages, reserved_pages, surplus_pages;

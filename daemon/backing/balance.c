@@ -81,7 +81,8 @@ uint64_t balance_lose_watched(struct balance *balance, struct limbo *limbo, uint
 	missing = min_pages(n_pages, minus_or_zero(excess_after, excess_before));
 	limbo->pages += missing;
 	balance->limbo_pages += missing;
-	/* An excess that fell was clients' copies: the floor follows it, and nothing counts as returned. */
-	balance->floor_pages = min_pages(balance->floor_pages + missing, excess_after);
+	balance->floor_pages += missing;
+	/* Copies that the truncation dropped make the excess fall; below the floor it is a return. */
+	balance_settle(balance, used_after);
 	return missing;
 }

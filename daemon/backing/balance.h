@@ -11,9 +11,11 @@
  * time delays the news of a return until it has given it back; and what it had before and gives up looks like
  * a return. All three are errors of accounting that mend themselves: no page is used again because of them.
  * A client's private copies of pages of the file are dropped by the truncation too. That hides as many pages
- * in limbo.
+ * in limbo; if the copies are older than what is in limbo, it looks like a return of that. The other way
+ * round would not mend itself: pages often return in a truncation, because a client that unmaps at the same
+ * time has the previous file's for a moment longer; taken for copies, they would stay in limbo for ever.
  *
- * Invariant: limbo_pages is the sum of `pages` over the list.
+ * Invariant: limbo_pages is the sum of `pages` over the list, and not more than floor_pages.
  */
 #pragma once
 

@@ -91,8 +91,10 @@ static int setup_given(struct backing *backing, const char *path, char **ret_err
 	return 0;
 }
 
-/* Mount, and have the kernel find the pages of min_size if it lacks some and we may ask. */
-static int mount_with_reserve(struct backing *backing, const struct backing_config *config)
+/* Mount, and have the kernel find the pages of min_size if it lacks some and we may ask. -ENOMEM with
+ * *ret_missing_pages set if it has not got them. */
+static int mount_with_reserve(struct backing *backing, const struct backing_config *config,
+			      uint64_t *ret_missing_pages)
 {
 	struct hugemount_config mount_config = {
 		.path = backing->place.mounted_at,
@@ -101,29 +103,30 @@ static int mount_with_reserve(struct backing *backing, const struct backing_conf
 		.min_size_bytes = config->reserve_pages * config->page_bytes,
 	};
 	struct kernelpool *kernelpool = backing->kernelpool;
-	struct backing_kernel_counts counts;
-	uint64_t unreserved, raised;
+	struct backing_kernel_counts counts = {0};
+	uint64_t unreserved, missing = 0, raised;
 	int r;
 
 	lock_take(&kernelpool->lock);
 	r = hugemount_new(&mount_config, &backing->place.directory_fd);
-	if (r == -ENOMEM && config->grow && kernelpool_read(kernelpool, &counts) == 0) {
+	if (r == -ENOMEM && kernelpool_read(kernelpool, &counts) == 0) {
 		unreserved = counts.free_pages - counts.reserved_pages;
-		if (config->reserve_pages > unreserved &&
-		    kernelpool_raise(kernelpool, config->reserve_pages - unreserved, &raised) == 0) {
-			r = hugemount_new(&mount_config, &backing->place.directory_fd);
-			if (r < 0)
-				kernelpool_lower(kernelpool, raised);
-		}
+		missing = config->reserve_pages > unreserved ? config->reserve_pages - unreserved : 0;
+	}
+	if (missing > 0 && config->grow && kernelpool_raise(kernelpool, missing, &raised) == 0) {
+		r = hugemount_new(&mount_config, &backing->place.directory_fd);
+		if (r < 0)
+			kernelpool_lower(kernelpool, raised);
 	}
 	lock_drop(&kernelpool->lock);
+	*ret_missing_pages = missing;
 	return r;
 }
 
 static int setup_own(struct backing *backing, const struct backing_config *config, char **ret_error)
 {
 	struct hugetlbfs_place *place = &backing->place;
-	char word[SIZE_WORD_MAX];
+	uint64_t missing;
 	int r;
 
 	if (asprintf(&place->mounted_at, "%s/%s", config->mount_parent, backing->name) < 0) {
@@ -131,13 +134,12 @@ static int setup_own(struct backing *backing, const struct backing_config *confi
 		return -ENOMEM;
 	}
 	hugemount_clear_stale(place->mounted_at);
-	r = mount_with_reserve(backing, config);
-	if (r == -ENOMEM)
-		return backing_refuse(
-			ret_error, r,
-			"pool %s: the kernel has not the %" PRIu64 " free pages of %s that are to be "
-			"reserved; raise nr_hugepages, lower the pool's reserve, or let it grow",
-			backing->name, config->reserve_pages, size_format(backing->page_bytes, word));
+	r = mount_with_reserve(backing, config, &missing);
+	if (r == -ENOMEM) {
+		*ret_error = backing_explain_reserve(backing->name, backing->page_bytes,
+						     config->reserve_pages, missing, config->grow);
+		return r;
+	}
 	if (r < 0)
 		return backing_refuse(
 			ret_error, r,

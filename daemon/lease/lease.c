@@ -10,7 +10,7 @@
 #include "daemon/lease/lease_state.h"
 
 #define OPENED_MAX  4096 /* leases that one tenant may have opened, where the pool has no quota of leases */
-#define MODE_OTHERS 077 /* the bits of a mode that are for others than the owner */
+#define MODE_OTHERS 077  /* the bits of a mode that are for others than the owner */
 
 /* ---- the session's list of records, newest first ---- */
 
@@ -78,8 +78,8 @@ static bool charge_one(_Atomic uint64_t *n, uint64_t quota)
 /* What kind of lease is counted. */
 enum kind { KIND_PLAIN, KIND_NAMED, KIND_OPENED };
 
-/* Workers have a counter in common only where there is a limit. A lease that was opened has no pages of its own to limit
- * it. */
+/* Workers have a counter in common only where there is a limit. A lease that was opened has no pages of its
+ * own to limit it. */
 static uint64_t limit_of(const struct zone *zone, enum kind kind)
 {
 	const uint64_t quota = zone->pool->config.quota_leases;

@@ -34,7 +34,8 @@ enum lease_result {
 	LEASE_TIMED_OUT, /* no pages until the deadline */
 	LEASE_DRAINING,
 	LEASE_NOT_REVOCABLE,
-	LEASE_TOO_MANY, /* the tenant's quota of leases or names */
+	LEASE_TOO_MANY,      /* the tenant's quota of leases or names */
+	LEASE_SESSION_ENDED, /* Bye was said, or the holder died, while it waited */
 };
 
 /* Where a lease's pages are. */

@@ -4,6 +4,7 @@
 #include "daemon/lease/request.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "daemon/base/assert.h"
 #include "daemon/base/clock.h"
@@ -47,7 +48,7 @@ static enum lease_result result_of(enum supply_result result)
 		[SUPPLY_GRANTED] = LEASE_OK,          [SUPPLY_OVER_QUOTA] = LEASE_OVER_QUOTA,
 		[SUPPLY_POOL_FULL] = LEASE_POOL_FULL, [SUPPLY_KERNEL_SHORT] = LEASE_KERNEL_SHORT,
 		[SUPPLY_NO_MEMORY] = LEASE_NO_MEMORY, [SUPPLY_TIMED_OUT] = LEASE_TIMED_OUT,
-		[SUPPLY_DRAINING] = LEASE_DRAINING,   [SUPPLY_CANCELLED] = LEASE_NOT_ALLOWED,
+		[SUPPLY_DRAINING] = LEASE_DRAINING,   [SUPPLY_CANCELLED] = LEASE_SESSION_ENDED,
 	};
 
 	return results[result];
@@ -60,7 +61,7 @@ static void supplied(struct supply *supply)
 	enum lease_result result = result_of(supply->result);
 
 	if (result == LEASE_OK && request->session->ending)
-		result = LEASE_NOT_ALLOWED;
+		result = LEASE_SESSION_ENDED;
 	/* An eviction that was under way has not seen these. */
 	else if (result == LEASE_OK && !zone_is_granting(supply->zone, &supply->runs)) {
 		lease_put_back(supply->zone, supply->worker, supply->want.sole, &supply->runs);
@@ -104,54 +105,87 @@ static int take(const struct lease_request *request, const struct want *want, st
 
 /* ---- alloc ---- */
 
-static enum lease_result enter(struct lease_alloc *alloc, const struct run_list *runs)
+/* The next item has its pages. */
+static void keep(struct lease_alloc *alloc, const struct run_list *runs)
 {
-	struct session *session = alloc->request.session;
+	hp_assert(alloc->n_runs + runs->n <= LEASE_MAX_RUNS);
+	memcpy(&alloc->runs[alloc->n_runs], runs->runs, runs->n * sizeof(runs->runs[0]));
+	alloc->n_runs += runs->n;
+	alloc->item_runs[alloc->n_taken++] = (uint16_t)runs->n;
+}
+
+/* The pages of the item taken last are nobody's any more. */
+static void drop_last(struct lease_alloc *alloc, struct run_list *ret_runs)
+{
+	ret_runs->n = alloc->item_runs[--alloc->n_taken];
+	alloc->n_runs -= ret_runs->n;
+	memcpy(ret_runs->runs, &alloc->runs[alloc->n_runs], ret_runs->n * sizeof(ret_runs->runs[0]));
+}
+
+void lease_alloc_unwind(struct lease_alloc *alloc)
+{
+	struct run_list runs;
+
+	while (alloc->n_taken > 0) {
+		drop_last(alloc, &runs);
+		lease_put_back(alloc->request.zone->zone, alloc->request.session->shard->index,
+			       alloc->want.sole, &runs);
+	}
+}
+
+static enum lease_result enter(struct lease_alloc *alloc, uint32_t item, const struct run_list *runs)
+{
 	const struct lease_birth birth = {
 		.request_id = alloc->request.request_id,
-		.request_item = (uint16_t)alloc->n_done,
+		.request_item = (uint16_t)item,
 		.pool = (uint16_t)alloc->pool,
-		.deadline_ns = deadline_of(session, alloc->lifetime_ms),
+		.deadline_ns = deadline_of(alloc->request.session, alloc->lifetime_ms),
 		.detached = alloc->detached,
 		.sole = alloc->want.sole,
 		.name = alloc->name,
 		.terms = &alloc->terms,
 	};
-	enum lease_result result = lease_enter(session, &birth, runs, &alloc->records[alloc->n_done]);
 
-	if (result == LEASE_OK)
-		alloc->n_done++;
-	else
-		lease_put_back(alloc->request.zone->zone, session->shard->index, alloc->want.sole, runs);
-	return result;
+	return lease_enter(alloc->request.session, &birth, runs, &alloc->records[item]);
 }
 
-/* An item failed: take back those that were leased. No client saw them. */
-void lease_alloc_unwind(struct lease_alloc *alloc)
+/* Every item has its pages: the last first, as they are kept. */
+static enum lease_result enter_all(struct lease_alloc *alloc)
 {
-	alloc->failed_pages = alloc->n_pages[alloc->n_done];
-	while (alloc->n_done > 0)
-		lease_unenter(alloc->request.session, alloc->records[--alloc->n_done]);
+	struct run_list runs;
+
+	while (alloc->n_taken > 0) {
+		enum lease_result result;
+
+		drop_last(alloc, &runs);
+		result = enter(alloc, alloc->n_taken, &runs);
+		if (result == LEASE_OK)
+			continue;
+		alloc->failed_pages = alloc->n_pages[alloc->n_taken];
+		lease_put_back(alloc->request.zone->zone, alloc->request.session->shard->index,
+			       alloc->want.sole, &runs);
+		for (uint32_t item = alloc->n_taken + 1; item < alloc->n_items; item++)
+			lease_unenter(alloc->request.session, alloc->records[item]);
+		lease_alloc_unwind(alloc);
+		return result;
+	}
+	return LEASE_OK;
 }
 
-/* Lease item by item until one has to wait. */
+/* Take pages item by item until one has to wait. */
 static enum lease_result go_on(struct lease_alloc *alloc)
 {
 	struct run_list runs;
 
-	while (alloc->n_done < alloc->n_items) {
-		enum lease_result result;
-
-		alloc->want.n_pages = alloc->n_pages[alloc->n_done];
-		if (take(&alloc->request, &alloc->want, &runs) != 0)
+	while (alloc->n_taken < alloc->n_items) {
+		alloc->want.n_pages = alloc->n_pages[alloc->n_taken];
+		if (take(&alloc->request, &alloc->want, &runs) != 0) {
+			alloc->failed_pages = alloc->want.n_pages;
 			return LEASE_WAIT;
-		result = enter(alloc, &runs);
-		if (result != LEASE_OK) {
-			lease_alloc_unwind(alloc);
-			return result;
 		}
+		keep(alloc, &runs);
 	}
-	return LEASE_OK;
+	return enter_all(alloc);
 }
 
 static enum lease_result check(struct lease_alloc *alloc, const struct pool *pool)
@@ -178,7 +212,7 @@ enum lease_result lease_alloc_start(struct lease_alloc *alloc)
 	enum lease_result result;
 	const struct pool *pool;
 
-	alloc->n_done = 0;
+	alloc->n_taken = alloc->n_runs = 0;
 	alloc->failed_pages = alloc->n_pages[0];
 	result = (enum lease_result)session_get_zone(session, alloc->pool, &alloc->request.zone);
 	if (result != LEASE_OK)
@@ -204,9 +238,8 @@ static void alloc_supplied(struct lease_request *request, enum lease_result resu
 {
 	struct lease_alloc *alloc = container_of(request, struct lease_alloc, request);
 
-	if (result == LEASE_OK)
-		result = enter(alloc, &request->supply.runs);
 	if (result == LEASE_OK) {
+		keep(alloc, &request->supply.runs);
 		result = go_on(alloc);
 		if (result == LEASE_WAIT) {
 			post(request, &alloc->want, alloc->deadline_ns);

@@ -28,7 +28,8 @@ bool lease_request_is_waiting(const struct session *session, uint64_t request_id
 /* The session ends: what waits is called off, and done() soon. */
 void lease_requests_cancel(struct session *session);
 
-/* ---- new leases: all items, or none ---- */
+/* ---- new leases: all items, or none. There is no record, and so nothing that could be freed or end with its
+ * holder, before every item has its pages ---- */
 
 struct lease_alloc {
 	struct lease_request request; /* session and request_id are the caller's to set */
@@ -46,10 +47,14 @@ struct lease_alloc {
 
 	/* the result */
 	struct lease_record *records[LEASE_MAX_BATCH];
-	uint64_t failed_pages; /* of the item that failed */
+	uint64_t failed_pages; /* of the item that failed, or waits */
 
-	uint32_t n_done;
+	/* what was taken so far */
 	uint64_t deadline_ns; /* of waiting */
+	uint32_t n_taken;     /* items; the one behind them is next */
+	uint32_t n_runs;
+	uint16_t item_runs[LEASE_MAX_BATCH]; /* of each item */
+	struct run runs[LEASE_MAX_RUNS];
 };
 
 /* Lease what can be had at once. The arrays need not be cleared beforehand. LEASE_WAIT: nothing is lost, go
@@ -58,7 +63,7 @@ enum lease_result lease_alloc_start(struct lease_alloc *alloc);
 /* Wait for the rest in the stocker's queue, then call done(). When the session has ended meanwhile, the
  * result is LEASE_NOT_ALLOWED and nothing is leased. */
 void lease_alloc_wait(struct lease_alloc *alloc);
-/* Instead of waiting: give back what was leased already. */
+/* Instead of waiting: give back what was taken already. */
 void lease_alloc_unwind(struct lease_alloc *alloc);
 /* The items of this request if it was granted before (its reply got lost with the connection): fills
  * alloc->records and returns true. */

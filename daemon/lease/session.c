@@ -261,6 +261,20 @@ unsigned session_forget_gone(struct session *session, uint64_t *ids, unsigned ro
 	return n;
 }
 
+void session_remember(struct session *session, uint64_t request_id, uint64_t lease)
+{
+	session->recalls[session->n_recalls++ % SESSION_RECALLS] =
+		(struct session_recall){.request_id = request_id, .lease = lease};
+}
+
+uint64_t session_recall(const struct session *session, uint64_t request_id)
+{
+	for (unsigned i = 0; i < SESSION_RECALLS; i++)
+		if (session->recalls[i].lease != 0 && session->recalls[i].request_id == request_id)
+			return session->recalls[i].lease;
+	return 0;
+}
+
 static void flush_zone(void *arg, struct zone *zone)
 {
 	const struct shard *shard = arg;

@@ -21,6 +21,7 @@
 #define SESSION_MAGIC       0x5e551000u
 #define SESSION_TOKEN_BYTES 16
 #define SESSION_CLIENT_MAX  32 /* bytes of the client's own name */
+#define SESSION_RECALLS     16 /* names of which a session remembers what it freed by them */
 #define SHARD_MAX           64 /* workers: a session's id ends with its worker's index */
 
 struct lease_request;
@@ -74,10 +75,14 @@ struct session {
 	uint32_t first_lease; /* slot of the newest; LEDGER_NIL */
 	uint64_t n_leases, n_pages, n_requests;
 	struct lease_request *requests; /* waiting */
-	uint32_t events;                /* rpc's: which kinds it wants to be told of */
-	uint64_t kept_pressure;         /* rpc's: pools, a bit each, of which it is still to be told */
-	bool missed_events;             /* rpc's: of others it was not told */
-	struct session_zone zones[];    /* by pool index */
+	struct session_recall {
+		uint64_t request_id, lease;
+	} recalls[SESSION_RECALLS]; /* a ring */
+	unsigned n_recalls;
+	uint32_t events;             /* rpc's: which kinds it wants to be told of */
+	uint64_t kept_pressure;      /* rpc's: pools, a bit each, of which it is still to be told */
+	bool missed_events;          /* rpc's: of others it was not told */
+	struct session_zone zones[]; /* by pool index */
 };
 
 /* Takes over the seat, the groups and the pidfd on success. `client` is cut and cleaned of control
@@ -122,6 +127,11 @@ bool session_find_arena(const struct session *session, uint64_t arena_id, unsign
 			uint32_t *ret_slot, bool *ret_write);
 /* Arenas that the client knows and that are gone: each is told once. Returns how many ids were written. */
 unsigned session_forget_gone(struct session *session, uint64_t *ret_arena_ids, unsigned room);
+
+/* A request named a lease: should it come again because its answer got lost, it means the same one, whoever
+ * has the name by then. Only of the last SESSION_RECALLS such requests; 0: not known (any more). */
+void session_remember(struct session *session, uint64_t request_id, uint64_t lease);
+uint64_t session_recall(const struct session *session, uint64_t request_id);
 
 /* Runs that clients freed and that still lie in this worker's caches go to the scrubber. */
 void shard_flush_freed(struct shard *shard);

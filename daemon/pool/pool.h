@@ -71,6 +71,8 @@ struct pool {
 	/* the stocker's thread only */
 	uint64_t retry_reserve_ns;
 	uint64_t blocked_round, blocked_pages; /* stocker.c: who waits for room, in this round */
+	uint64_t returned_pages; /* of limbo, and no zone has them in its limbo: their arena is about to be
+				    told released */
 
 	_Atomic uint64_t n_gone; /* arenas that left; sessions compare it with what they told their clients */
 	_Atomic unsigned n_waiting;     /* supplies queued */
@@ -171,8 +173,8 @@ int pool_fill_reserve(struct pool *pool);
  * `below_reserve` is for pages that shall serve another zone at once. Returns how many. */
 unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty_since_ns,
 			    bool below_reserve);
-/* Ask the kernel which pages in limbo are back. Returns how many. */
-uint64_t pool_settle_limbo(struct pool *pool);
+/* Ask the kernel which pages in limbo are back. */
+void pool_settle_limbo(struct pool *pool);
 /* Free zones that nobody uses and that have nothing. */
 void pool_free_idle_zones(struct pool *pool);
 /* missing_pages, as the kernel's counters are now, or as a failed attempt has shown. */

@@ -265,13 +265,14 @@ void pool_signal_pressure(const struct pool *pool)
 	send_signal(pool, POOL_PRESSURE, 0);
 }
 
-/* The kernel's counters do not say whose pages came back: the zones' limbo shrinks in their order. */
-uint64_t pool_settle_limbo(struct pool *pool)
+/* The kernel's counters do not say whose pages came back: the zones' limbo shrinks in their order. Pages can
+ * be back before arena_released() has put them into a zone's limbo: they are kept for the next time. */
+void pool_settle_limbo(struct pool *pool)
 {
-	uint64_t returned_pages = backing_limbo_returned(pool->backing), left = returned_pages;
+	uint64_t left = pool->returned_pages + backing_limbo_returned(pool->backing);
 
-	if (returned_pages == 0)
-		return 0;
+	if (left == 0)
+		return;
 	lock_take(&pool->lock);
 	for (struct zone *zone = pool->zones; zone && left > 0; zone = zone->next) {
 		uint64_t n;
@@ -286,5 +287,5 @@ uint64_t pool_settle_limbo(struct pool *pool)
 		left -= n;
 	}
 	lock_drop(&pool->lock);
-	return returned_pages;
+	pool->returned_pages = left;
 }

@@ -113,6 +113,31 @@ int connection_accept(int socket_fd, const struct peer *peer, int pid_fd, struct
 	return 0;
 }
 
+void connection_refuse(int fd, const struct service *service, Hugepool__Code code, const char *sentence)
+{
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+	Hugepool__Error error = HUGEPOOL__ERROR__INIT;
+	struct frame_writer *writer;
+	uint8_t *message;
+
+	error.code = code;
+	error.message = (char *)(uintptr_t)sentence;
+	reply.error = &error;
+	if (frame_writer_new(&writer) == 0) {
+		size_t length = hugepool__reply__get_packed_size(&reply);
+
+		message = frame_writer_reserve(writer, length);
+		if (message) {
+			hugepool__reply__pack(&reply, message);
+			frame_writer_commit(writer, length, NULL, 0);
+			/* An empty socket takes it, or the client has gone. */
+			(void)frame_writer_flush(writer, fd);
+		}
+		frame_writer_free(writer);
+	}
+	linger_close_socket(service, fd);
+}
+
 void connection_move(struct connection *connection, struct server *to)
 {
 	unlink_connection(connection);

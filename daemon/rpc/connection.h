@@ -2,7 +2,8 @@
  *
  * Backpressure: while more than CONNECTION_OUT_SOFT bytes of replies wait, or CONNECTION_MAX_WAITING
  * requests, nothing more is read; a client that takes nothing for CONNECTION_STALL_S, or says no Hello in
- * CONNECTION_HELLO_S, is closed. Closing is the janitor's work: it can block on what the client sent. A
+ * CONNECTION_HELLO_S, is closed. Closing is
+ * the work of others (linger.h): it can block on what the client sent. A
  * socket with descriptors in flight that the client has not read is kept, and its seat, until they are read
  * or dropped: that bounds them over all.
  */
@@ -52,6 +53,10 @@ struct connection {
 /* On the listener's thread: wrap an accepted socket, which has a seat, and post it to a server. Takes over
  * all. On failure (negative errno) nothing was taken. */
 int connection_accept(int socket_fd, const struct peer *peer, int pid_fd, struct server *server);
+
+/* On the listener's thread: tell the client why it cannot come in, in an error with the id 0, and close. */
+void connection_refuse(int consume_fd, const struct service *service, Hugepool__Code code,
+		       const char *sentence);
 
 /* On the server's thread. The session, if any, is orphaned unless it is ending. The struct is the janitor's
  * then. */

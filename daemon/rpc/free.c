@@ -118,6 +118,19 @@ static void send_errand(struct connection *connection, uint64_t request_id, cons
 
 /* ---- the request ---- */
 
+/* The id of the lease of that name, or 0. Asked again it is the one that it was, which may have ended. */
+static uint64_t find_name(struct session *session, const Hugepool__Request *request)
+{
+	uint64_t id = request->again ? session_recall(session, request->id) : 0;
+
+	if (id != 0)
+		return id;
+	id = shares_find(ledger_shares(session->shard->ledger), request->free->name);
+	if (id != 0)
+		session_remember(session, request->id, id);
+	return id;
+}
+
 /* A name becomes an id. Returns false when the request was answered with an error. */
 static bool read_ids(struct connection *connection, const Hugepool__Request *request, uint64_t *name_id,
 		     const uint64_t **ret_ids, size_t *ret_n)
@@ -137,7 +150,7 @@ static bool read_ids(struct connection *connection, const Hugepool__Request *req
 		return false;
 	}
 	if (asked->name[0]) {
-		*name_id = shares_find(ledger_shares(connection->server->shard.ledger), asked->name);
+		*name_id = find_name(connection->session, request);
 		*ret_ids = name_id;
 		*ret_n = 1;
 		if (*name_id == 0) {

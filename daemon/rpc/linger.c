@@ -15,6 +15,33 @@
 
 static struct connection *lingering;
 
+/* A socket without a connection, on its way to the closer. */
+struct stranger {
+	struct letter letter;
+	int fd;
+};
+
+static struct connection *connection_of(struct letter *letter)
+{
+	return (struct connection *)((char *)letter - offsetof(struct connection, letter));
+}
+
+/* Is there something that was sent to us and not read? More cannot come from now on. */
+static bool has_unread_input(int fd)
+{
+	int bytes = 0;
+
+	shutdown(fd, SHUT_RDWR);
+	return ioctl(fd, SIOCINQ, &bytes) != 0 || bytes > 0;
+}
+
+static bool has_unread_output(const struct connection *connection)
+{
+	int bytes = 0;
+
+	return ioctl(connection->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0;
+}
+
 static void close_strays(struct frame_reader *reader)
 {
 	int fd;
@@ -23,7 +50,7 @@ static void close_strays(struct frame_reader *reader)
 		close(fd);
 }
 
-static void finish(struct connection *connection)
+static void close_and_free(struct connection *connection)
 {
 	lock_assert_none();
 	close_strays(connection->reader);
@@ -38,19 +65,26 @@ static void finish(struct connection *connection)
 	free(connection);
 }
 
-static bool has_unread(const struct connection *connection)
+static void arrive_at_closer(struct letter *letter)
 {
-	int bytes = 0;
+	close_and_free(connection_of(letter));
+}
 
-	return ioctl(connection->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0;
+static void finish(struct connection *connection)
+{
+	if (has_unread_input(connection->fd) || frame_reader_has_stray_fd(connection->reader)) {
+		connection->letter.deliver = arrive_at_closer;
+		mailbox_post(connection->server->service->closer, &connection->letter);
+		return;
+	}
+	close_and_free(connection);
 }
 
 static void arrive(struct letter *letter)
 {
-	struct connection *connection =
-		(struct connection *)((char *)letter - offsetof(struct connection, letter));
+	struct connection *connection = connection_of(letter);
 
-	if (frame_writer_unacknowledged(connection->writer) && has_unread(connection)) {
+	if (frame_writer_unacknowledged(connection->writer) && has_unread_output(connection)) {
 		shutdown(connection->fd, SHUT_RDWR);
 		connection->next = lingering;
 		lingering = connection;
@@ -65,6 +99,29 @@ void linger_post(struct connection *connection)
 	mailbox_post(connection->server->service->janitor, &connection->letter);
 }
 
+static void close_stranger(struct letter *letter)
+{
+	struct stranger *stranger = (struct stranger *)((char *)letter - offsetof(struct stranger, letter));
+
+	lock_assert_none();
+	close(stranger->fd);
+	free(stranger);
+}
+
+void linger_close_socket(const struct service *service, int fd)
+{
+	struct stranger *stranger = has_unread_input(fd) ? malloc(sizeof(*stranger)) : NULL;
+
+	/* Nothing to be dropped; or no memory, and then it is better to wait than to keep it. */
+	if (!stranger) {
+		close(fd);
+		return;
+	}
+	stranger->fd = fd;
+	stranger->letter.deliver = close_stranger;
+	mailbox_post(service->closer, &stranger->letter);
+}
+
 unsigned linger_check(int all)
 {
 	unsigned n = 0;
@@ -72,7 +129,7 @@ unsigned linger_check(int all)
 	for (struct connection **link = &lingering; *link;) {
 		struct connection *connection = *link;
 
-		if (!all && has_unread(connection)) {
+		if (!all && has_unread_output(connection)) {
 			link = &connection->next;
 			n++;
 			continue;

@@ -27,6 +27,7 @@ static Hugepool__Code code_of(enum lease_result result)
 		[LEASE_TIMED_OUT] = HUGEPOOL__CODE__TIMED_OUT,
 		[LEASE_DRAINING] = HUGEPOOL__CODE__DRAINING,
 		[LEASE_TOO_MANY] = HUGEPOOL__CODE__OVER_QUOTA,
+		[LEASE_SESSION_ENDED] = HUGEPOOL__CODE__NO_SESSION,
 	};
 
 	return codes[result];
@@ -139,6 +140,9 @@ static void explain_others(char *message, size_t room, const struct asked *asked
 		snprintf(message, room,
 			 "lease %" PRIu64 " has other holders, or is one that you opened: its size stays",
 			 asked->lease);
+		return;
+	case LEASE_SESSION_ENDED:
+		snprintf(message, room, "Bye has been said");
 		return;
 	default:
 		snprintf(message, room, "the daemon has no memory or descriptors left for another lease");

@@ -137,8 +137,13 @@ static void on_death(evutil_socket_t fd, short what, void *arg)
 int server_add_session(struct server *server, struct session *session)
 {
 	session->watch = event_new(server->base, session->pid_fd, EV_READ | EV_PERSIST, on_death, session);
-	if (!session->watch || event_add(session->watch, NULL) != 0)
+	if (!session->watch)
 		return -ENOMEM;
+	if (event_add(session->watch, NULL) != 0) {
+		event_free(session->watch);
+		session->watch = NULL;
+		return -ENOMEM;
+	}
 	atomic_fetch_add(&server->n_sessions, 1);
 	return 0;
 }

@@ -24,7 +24,7 @@ struct service {
 	unsigned n_pools;
 	struct ledger *ledger;
 	struct seats *seats;
-	struct mailbox *janitor;
+	struct mailbox *janitor, *closer;
 	const gid_t *admin_gids;
 	unsigned n_admin_gids;
 	uint64_t started_ns;

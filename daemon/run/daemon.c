@@ -123,12 +123,13 @@ static rlim_t raise_descriptor_limit(void)
 	return limit.rlim_cur;
 }
 
-/* A connection and a session each take a seat, and at most two descriptors. */
+/* A connection and a session each take a seat, and at most two descriptors. Where there are few descriptors,
+ * half of them are ours. */
 static unsigned n_seats(const struct config *config)
 {
 	rlim_t n_descriptors = raise_descriptor_limit();
-	unsigned n =
-		n_descriptors > 2 * DESCRIPTORS_OURS ? (unsigned)(n_descriptors - DESCRIPTORS_OURS) / 2 : 64;
+	rlim_t n_ours = n_descriptors > 2 * DESCRIPTORS_OURS ? DESCRIPTORS_OURS : n_descriptors / 2;
+	unsigned n = (unsigned)(n_descriptors - n_ours) / 2;
 
 	return config->max_sessions && 2 * config->max_sessions < n ? 2 * config->max_sessions : n;
 }
@@ -162,8 +163,8 @@ static void warn_missing(const struct pool *pool)
 
 static int fill_reserve(struct pool *pool, char **ret_error)
 {
+	const struct pool_config *config = &pool->config;
 	int r = pool_fill_reserve(pool);
-	char page[SIZE_WORD_MAX];
 
 	pool_refresh_missing(pool);
 	if (r == 0) {
@@ -171,15 +172,10 @@ static int fill_reserve(struct pool *pool, char **ret_error)
 		return 0;
 	}
 	if (r == BACKING_SHORT)
-		r = asprintf(ret_error,
-			     "pool %s: its reserve of %" PRIu64
-			     " pages of %s cannot be met, the kernel had %" PRIu64
-			     ": raise nr_hugepages, set grow, or lower the reserve",
-			     pool->config.name, pool->config.reserve_pages,
-			     size_format(pool->config.page_bytes, page), pool->backed_pages);
-	else
-		r = asprintf(ret_error, "pool %s: %s", pool->config.name, strerror(-r));
-	if (r < 0)
+		*ret_error =
+			backing_explain_reserve(config->name, config->page_bytes, config->reserve_pages,
+						config->reserve_pages - pool->backed_pages, config->grow);
+	else if (asprintf(ret_error, "pool %s: %s", config->name, strerror(-r)) < 0)
 		*ret_error = NULL;
 	return -ENOMEM;
 }
@@ -229,6 +225,8 @@ static int start_threads(struct daemon *daemon)
 		r = helper_start(&daemon->scrubber, "scrubber");
 	if (r == 0)
 		r = helper_start(&daemon->janitor, "janitor");
+	if (r == 0)
+		r = helper_start(&daemon->closer, "closer");
 	for (unsigned i = 0; r == 0 && i < daemon->n_workers; i++) {
 		struct worker *worker = &daemon->workers[i];
 		char name[24];
@@ -256,7 +254,7 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 	*daemon = (struct daemon){.config = config};
 	daemon->janitor.between = check_lingering;
 	if (stocker_init(&daemon->stocker, NULL) < 0 || mailbox_init(&daemon->scrubber.mailbox) < 0 ||
-	    mailbox_init(&daemon->janitor.mailbox) < 0)
+	    mailbox_init(&daemon->janitor.mailbox) < 0 || mailbox_init(&daemon->closer.mailbox) < 0)
 		return -EMFILE;
 	daemon->servers = calloc(n, sizeof(daemon->servers[0]));
 	daemon->worker_mailboxes = calloc(n, sizeof(daemon->worker_mailboxes[0]));
@@ -286,6 +284,7 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 		.ledger = daemon->ledger,
 		.seats = daemon->seats,
 		.janitor = &daemon->janitor.mailbox,
+		.closer = &daemon->closer.mailbox,
 		.admin_gids = config->admin_gids,
 		.n_admin_gids = config->n_admin_gids,
 		.started_ns = clock_now_ns(),
@@ -301,7 +300,7 @@ static void deliver_rest(struct daemon *daemon)
 
 	do {
 		n = mailbox_deliver(&daemon->stocker.mailbox) + mailbox_deliver(&daemon->scrubber.mailbox) +
-		    mailbox_deliver(&daemon->janitor.mailbox);
+		    mailbox_deliver(&daemon->janitor.mailbox) + mailbox_deliver(&daemon->closer.mailbox);
 		for (unsigned i = 0; i < daemon->n_workers; i++)
 			n += mailbox_deliver(daemon->worker_mailboxes[i]);
 	} while (n > 0);
@@ -323,6 +322,7 @@ static void stop_threads(struct daemon *daemon)
 	}
 	helper_join(&daemon->scrubber);
 	helper_join(&daemon->janitor);
+	helper_join(&daemon->closer);
 }
 
 static void empty_caches(void *arg, struct zone *zone)
@@ -353,6 +353,7 @@ void daemon_fini(struct daemon *daemon)
 		stocker_fini(&daemon->stocker);
 		mailbox_fini(&daemon->scrubber.mailbox);
 		mailbox_fini(&daemon->janitor.mailbox);
+		mailbox_fini(&daemon->closer.mailbox);
 	}
 	ledger_free(daemon->ledger);
 	seats_free(daemon->seats);

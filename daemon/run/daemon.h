@@ -37,7 +37,7 @@ struct daemon {
 	pthread_t stocker_thread;
 	bool stocker_running, stocker_stopping;
 	struct letter stocker_stop_letter;
-	struct helper scrubber, janitor;
+	struct helper scrubber, janitor, closer;
 	struct pool_threads pool_threads;
 	struct service service;
 };

@@ -115,11 +115,23 @@ static struct server *choose_server(struct listener *listener)
 	return listener->service->servers[listener->next_server++ % listener->service->n_servers];
 }
 
-/* A socket that turns out to be of no use: nothing was read from it yet, so closing it does not block. */
-static void turn_away(int fd, const char *why)
+static void turn_away(const struct listener *listener, int fd, Hugepool__Code code, const char *why)
 {
 	log_limited(LOG_LEVEL_WARNING, "a client was turned away: %s", why);
-	close(fd);
+	connection_refuse(fd, listener->service, code, why);
+}
+
+/* For want of memory or descriptors, or its process is not one whose death could be proven. */
+static void turn_away_errno(const struct listener *listener, int fd, int error)
+{
+	if (error == -ESRCH)
+		turn_away(listener, fd, HUGEPOOL__CODE__NOT_ALLOWED,
+			  "the client's process is gone, or of another pid namespace");
+	else if (error == -EMFILE || error == -ENFILE)
+		turn_away(listener, fd, HUGEPOOL__CODE__NO_MEMORY,
+			  "the daemon has no descriptors left: try again later");
+	else
+		turn_away(listener, fd, HUGEPOOL__CODE__NO_MEMORY, strerror(-error));
 }
 
 static void let_in(struct listener *listener, int fd)
@@ -131,8 +143,7 @@ static void let_in(struct listener *listener, int fd)
 	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &(int){0}, sizeof(int));
 	r = peer_of_socket(fd, &peer, &pid_fd);
 	if (r < 0) {
-		turn_away(fd,
-			  r == -ESRCH ? "its process is gone, or of another pid namespace" : strerror(-r));
+		turn_away_errno(listener, fd, r);
 		return;
 	}
 	peer.socket = listener->index;
@@ -145,9 +156,14 @@ static void let_in(struct listener *listener, int fd)
 	}
 	free((void *)peer.groups);
 	close(pid_fd);
-	turn_away(fd, r == SEATS_FULL        ? "as many connections as descriptors allow"
-		      : r == SEATS_USER_FULL ? "its user has as many connections as it may"
-					     : strerror(-r));
+	if (r == SEATS_FULL)
+		turn_away(listener, fd, HUGEPOOL__CODE__TOO_MANY,
+			  "the daemon has as many connections as its descriptors allow: try again later");
+	else if (r == SEATS_USER_FULL)
+		turn_away(listener, fd, HUGEPOOL__CODE__TOO_MANY,
+			  "this user has as many connections as it may: close some");
+	else
+		turn_away_errno(listener, fd, r);
 }
 
 static void on_resume(evutil_socket_t unused, short what, void *arg)

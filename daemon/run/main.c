@@ -43,6 +43,15 @@ static void print_help(void)
 	config_print_pool_keys(stdout);
 }
 
+/* Exit status of having printed what was asked for. */
+static int finish_answer(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return EXIT_DONE;
+	fputs("hugepoold: cannot write the answer to standard output\n", stderr);
+	return EXIT_FAILED;
+}
+
 enum {
 	OPTION_CONFIG = 256,
 	OPTION_CHECK,
@@ -88,10 +97,10 @@ static int read_flags(int argc, char **argv, struct config *config, bool *ret_ch
 		switch (option) {
 		case OPTION_HELP:
 			print_help();
-			return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+			return finish_answer();
 		case OPTION_VERSION:
 			puts("hugepoold " PACKAGE_VERSION);
-			return fflush(stdout) == 0 ? EXIT_DONE : EXIT_FAILED;
+			return finish_answer();
 		case OPTION_CHECK:
 			*ret_check_only = true;
 			break;
@@ -168,6 +177,14 @@ static int find_socket(const struct config *config, char path[SOCKET_PATH_MAX])
 	return r;
 }
 
+/* Where pools' mounts are unless the configuration says; NULL: no memory. */
+static char *directory_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
+}
+
 static void on_signal(evutil_socket_t number, short what, void *arg)
 {
 	log_info("stopping: signal %s", strsignal((int)number));
@@ -211,60 +228,84 @@ static int sockets_start(struct sockets *sockets, struct event_base *base, const
 	return r;
 }
 
+static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
+#define N_STOP_SIGNALS (sizeof(stop_signals) / sizeof(stop_signals[0]))
+
+/* From here on they end the loop, also the one that has not begun. */
+static int catch_signals(struct event_base *base, struct event *events[N_STOP_SIGNALS])
+{
+	for (unsigned i = 0; i < N_STOP_SIGNALS; i++) {
+		events[i] = evsignal_new(base, stop_signals[i], on_signal, base);
+		if (!events[i] || event_add(events[i], NULL) != 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void release_signals(struct event *events[N_STOP_SIGNALS])
+{
+	for (unsigned i = 0; i < N_STOP_SIGNALS; i++)
+		if (events[i])
+			event_free(events[i]);
+}
+
 /* Accept, tell systemd, and wait for a signal to stop. */
 static int serve(struct daemon *daemon, struct sockets *sockets, struct event_base *base)
 {
-	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
 	const char *path = sockets->listeners[0].path;
-	struct event *events[3] = {NULL, NULL, NULL};
 	int r = sockets_start(sockets, base, &daemon->service);
 
-	for (unsigned i = 0; i < 3 && r == 0; i++) {
-		events[i] = evsignal_new(base, numbers[i], on_signal, base);
-		r = events[i] && event_add(events[i], NULL) == 0 ? 0 : -ENOMEM;
-	}
-	if (r == 0) {
-		log_info("ready: %s, %u pools, %u workers", path, daemon->n_pools, daemon->n_workers);
-		sd_notifyf(0, "READY=1\nSTATUS=%u pools, socket %s\nMAINPID=%d", daemon->n_pools, path,
-			   (int)getpid());
-		event_base_loop(base, EVLOOP_NO_EXIT_ON_EMPTY);
-		sd_notify(0, "STOPPING=1");
-	}
-	for (unsigned i = 0; i < 3; i++)
-		if (events[i])
-			event_free(events[i]);
+	if (r < 0)
+		return r;
+	log_info("ready: %s, %u pools, %u workers", path, daemon->n_pools, daemon->n_workers);
+	sd_notifyf(0, "READY=1\nSTATUS=%u pools, socket %s\nMAINPID=%d", daemon->n_pools, path,
+		   (int)getpid());
+	event_base_loop(base, EVLOOP_NO_EXIT_ON_EMPTY);
+	sd_notify(0, "STOPPING=1");
+	return 0;
+}
+
+static int run_on(struct event_base *base, const struct config *config, const char *path, char **ret_error)
+{
+	_cleanup_free_ char *mount_parent =
+		config->state_dir ? strdup(config->state_dir) : directory_of(path);
+	struct sockets sockets;
+	struct daemon daemon;
+	int r;
+
+	if (!mount_parent)
+		return -ENOMEM;
+	r = sockets_init(&sockets, path, config, ret_error);
+	if (r < 0)
+		return r;
+	r = daemon_init(&daemon, config, mount_parent, ret_error);
+	if (r == 0)
+		r = serve(&daemon, &sockets, base);
+	sockets_fini(&sockets);
+	daemon_fini(&daemon);
 	return r;
 }
 
 static int run(const struct config *config)
 {
-	_cleanup_free_ char *error = NULL, *mount_parent = NULL;
+	struct event *events[N_STOP_SIGNALS] = {NULL};
+	_cleanup_free_ char *error = NULL;
 	char path[SOCKET_PATH_MAX];
 	struct event_base *base;
-	struct sockets sockets;
-	struct daemon daemon;
 	int r;
 
 	if (find_socket(config, path) < 0)
 		return EXIT_FAILED;
-	mount_parent = config->state_dir ? strdup(config->state_dir)
-					 : strndup(path, (size_t)(strrchr(path, '/') - path));
 	base = event_base_new();
-	if (!base || !mount_parent) {
-		log_error("out of memory");
-		return EXIT_FAILED;
-	}
-	r = sockets_init(&sockets, path, config, &error);
-	if (r == 0) {
-		r = daemon_init(&daemon, config, mount_parent, &error);
-		if (r == 0)
-			r = serve(&daemon, &sockets, base);
-		sockets_fini(&sockets);
-		daemon_fini(&daemon);
-	}
+	/* First of all: what a signal comes upon is then undone, not left behind. */
+	r = base ? catch_signals(base, events) : -ENOMEM;
+	if (r == 0)
+		r = run_on(base, config, path, &error);
 	if (r < 0)
 		log_error("%s", error ? error : strerror(-r));
-	event_base_free(base);
+	release_signals(events);
+	if (base)
+		event_base_free(base);
 	return r < 0 ? EXIT_FAILED : EXIT_DONE;
 }
 
@@ -281,7 +322,7 @@ int main(int argc, char **argv)
 		signal(SIGPIPE, SIG_IGN);
 		if (check_only)
 			puts("the configuration is fine");
-		status = check_only ? EXIT_DONE : run(&config);
+		status = check_only ? finish_answer() : run(&config);
 	}
 	config_fini(&config);
 	return status;

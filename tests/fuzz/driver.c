@@ -1,15 +1,17 @@
 /* driver.c - runs a fuzz target without libFuzzer: on files as they are, then on random mutations of them.
  *
- *     fuzz_TARGET [-n MUTATIONS] [-s SEED] FILE|DIRECTORY...
+ *     fuzz_TARGET [-n MUTATIONS] [-s SEED] [FILE|DIRECTORY...]
  *
- * Prints its seed; with the same seed and files a run does the same again. Learns nothing from coverage: this
- * is the smoke test, the real search is libFuzzer's with the same target.
+ * Without files it is the smoke test of `make check`: the target's corpus under $HP_SOURCE, always the same
+ * seed. Prints its seed; with the same seed and files a run does the same again. Learns nothing from
+ * coverage: the real search is libFuzzer's with the same target.
  */
 #include <config.h>
 
 #include <dirent.h>
 #include <err.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +20,8 @@
 #include <unistd.h>
 
 #define INPUT_MAX_BYTES (128u << 10)
-#define INPUTS_MAX	1000
+#define INPUTS_MAX      1000
+#define SMOKE_SEED      1
 
 struct input {
 	uint8_t *bytes;
@@ -87,6 +90,17 @@ static void read_directory_or_file(const char *path)
 	free(entries);
 }
 
+/* Of a program fuzz_TARGET. */
+static void read_corpus(const char *program)
+{
+	const char *source = getenv("HP_SOURCE"), *target = strrchr(program, '_');
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/tests/fuzz/corpus/%s", source ? source : ".",
+		 target ? target + 1 : "");
+	read_directory_or_file(path);
+}
+
 /* Put `n` bytes of `from` into the input at `position`, as far as it has room. */
 static void insert(struct input *input, size_t position, const uint8_t *from, size_t n)
 {
@@ -145,7 +159,8 @@ static void run(const struct input *input)
 int main(int argc, char **argv)
 {
 	static uint8_t bytes[INPUT_MAX_BYTES];
-	uint64_t seed = (uint64_t)time(NULL) << 16 ^ (uint64_t)getpid(), n_mutations = 10000;
+	uint64_t seed = SMOKE_SEED, n_mutations = 10000;
+	bool seeded = false;
 	int option;
 
 	while ((option = getopt(argc, argv, "n:s:")) != -1) {
@@ -154,8 +169,13 @@ int main(int argc, char **argv)
 		else if (option == 's')
 			seed = strtoull(optarg, NULL, 0);
 		else
-			errx(2, "usage: %s [-n MUTATIONS] [-s SEED] FILE|DIRECTORY...", argv[0]);
+			errx(2, "usage: %s [-n MUTATIONS] [-s SEED] [FILE|DIRECTORY...]", argv[0]);
+		seeded |= option == 's';
 	}
+	if (optind == argc)
+		read_corpus(argv[0]);
+	else if (!seeded)
+		seed = (uint64_t)time(NULL) << 16 ^ (uint64_t)getpid();
 	for (; optind < argc; optind++)
 		read_directory_or_file(argv[optind]);
 	if (n_inputs == 0)

@@ -1,0 +1,18 @@
+# Each target on its corpus and on mutations of it, the same ones every time: a smoke test (driver.c).
+EXTRA_DIST += tests/fuzz/corpus
+FUZZ_DRIVER = tests/fuzz/driver.c
+
+check_PROGRAMS += tests/fuzz/fuzz_config
+TESTS          += tests/fuzz/fuzz_config
+tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c $(FUZZ_DRIVER)
+tests_fuzz_fuzz_config_LDADD   = libconfig.la
+
+check_PROGRAMS += tests/fuzz/fuzz_frame
+TESTS          += tests/fuzz/fuzz_frame
+tests_fuzz_fuzz_frame_SOURCES = tests/fuzz/fuzz_frame.c $(FUZZ_DRIVER)
+tests_fuzz_fuzz_frame_LDADD   = libproto.la
+
+check_PROGRAMS += tests/fuzz/fuzz_reply
+TESTS          += tests/fuzz/fuzz_reply
+tests_fuzz_fuzz_reply_SOURCES = tests/fuzz/fuzz_reply.c $(FUZZ_DRIVER)
+tests_fuzz_fuzz_reply_LDADD   = libclient.la libproto.la

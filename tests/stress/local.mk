@@ -1,0 +1,8 @@
+# Many clients, for long: prints its seed, and takes one.
+check_PROGRAMS += tests/stress/soak
+TESTS          += tests/stress/soak
+tests_stress_soak_SOURCES = tests/stress/soak.c tests/stress/soak_client.h tests/stress/soak_client.c \
+	tests/stress/soak_stamp.h tests/stress/soak_stamp.c \
+	tests/support/dut.h tests/support/dut.c tests/support/hugetlb.h tests/support/hugetlb.c \
+	tests/support/raw.h tests/support/raw.c
+tests_stress_soak_LDADD   = libclient.la libproto.la $(JANSSON_LIBS) $(TEST_LIBS)

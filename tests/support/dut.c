@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -58,6 +59,7 @@ static struct {
 	int notify_fd;
 } started[MAX_STARTED];
 static unsigned n_started;
+static unsigned max_fds; /* of the next daemon; 0: as we have it */
 
 unsigned dut_ops(unsigned n)
 {
@@ -231,6 +233,48 @@ int dut_run(const char *program, uid_t uid, const char *const *arguments, char *
 	return run_program(program, uid, NULL, arguments, ret_out, ret_error);
 }
 
+void dut_expect(const char *program, uid_t uid, int status, const char *words, const char *const *arguments)
+{
+	char *out, *error, *copy = strdup(words), *save = NULL;
+	int got = dut_run(program, uid, arguments, &out, &error);
+
+	assert_non_null(copy);
+	if (got != status)
+		fail_msg("%s ended with %d, not %d: %s", program, got, status, error);
+	for (char *word = strtok_r(copy, "|", &save); word; word = strtok_r(NULL, "|", &save))
+		if (!strstr(status == 0 ? out : error, word))
+			fail_msg("%s has not said \"%s\": %s", program, word, status == 0 ? out : error);
+	assert_string_equal(status == 0 ? error : out, "");
+	free(copy);
+	free(out);
+	free(error);
+}
+
+static void place_fd(int fd, int place)
+{
+	if (fd > 0)
+		dup2(fd, place);
+	else if (fd < 0)
+		close(place);
+}
+
+pid_t dut_spawn(const struct dut_program *program)
+{
+	const char *const *word = program->environment;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		unsetenv("HUGEPOOL_SOCKET");
+		for (; word && *word; word++)
+			putenv((char *)(uintptr_t)*word);
+		place_fd(program->out_fd, STDOUT_FILENO);
+		place_fd(program->error_fd, STDERR_FILENO);
+		exec_program(program->name, program->uid, NULL, program->arguments);
+	}
+	dut_adopt(pid);
+	return pid;
+}
+
 /* Directories */
 
 /* Mounts that a killed daemon left under the directory. */
@@ -279,6 +323,7 @@ static void forget_started(const char *directory)
 
 int dut_kill_all(void **state)
 {
+	max_fds = 0;
 	kill_children();
 	while (n_started > 0) {
 		unmount_under(started[n_started - 1].directory);
@@ -287,8 +332,7 @@ int dut_kill_all(void **state)
 	return 0;
 }
 
-/* The daemon's log goes to our stderr: a failed test shows it. */
-static void show_log(const struct dut *dut)
+void dut_show_log(const struct dut *dut)
 {
 	FILE *log = fopen(dut->log, "re");
 	char line[512];
@@ -337,6 +381,11 @@ static void name_notify_socket(int fd, char *ret_word, size_t size)
 	snprintf(ret_word, size, "@%.*s", (int)(length - sizeof(sa_family_t) - 1), address.sun_path + 1);
 }
 
+void dut_limit_fds(unsigned n)
+{
+	max_fds = n;
+}
+
 static void launch(struct dut *dut, uid_t uid, const char *const *arguments)
 {
 	const char *head[] = {"--socket", dut->socket, NULL};
@@ -351,6 +400,8 @@ static void launch(struct dut *dut, uid_t uid, const char *const *arguments)
 		dup2(log_fd, STDERR_FILENO);
 		setenv("NOTIFY_SOCKET", word, 1);
 		unsetenv("HUGEPOOL_SOCKET");
+		if (max_fds > 0)
+			setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = max_fds, .rlim_max = max_fds});
 		exec_program("hugepoold", uid, head, arguments);
 	}
 	dut_adopt(dut->pid);
@@ -388,7 +439,7 @@ void dut_wait_notified(struct dut *dut, const char *word)
 			continue;
 		}
 		if (fds[1].revents || now >= deadline) {
-			show_log(dut);
+			dut_show_log(dut);
 			close(pid_fd);
 			fail_msg("hugepoold has not said %s", word);
 		}
@@ -396,7 +447,7 @@ void dut_wait_notified(struct dut *dut, const char *word)
 	close(pid_fd);
 }
 
-static void make_directory(struct dut *dut, uid_t uid)
+void dut_prepare(struct dut *dut, uid_t uid)
 {
 	*dut = (struct dut){.directory = "/tmp/hugepool-dut-XXXXXX"};
 	assert_non_null(mkdtemp(dut->directory));
@@ -411,9 +462,15 @@ static void make_directory(struct dut *dut, uid_t uid)
 	started[n_started++].notify_fd = dut->notify_fd;
 }
 
+void dut_discard(struct dut *dut)
+{
+	assert_directory_empty(dut);
+	forget_started(dut->directory);
+}
+
 void dut_start_as(struct dut *dut, uid_t uid, const char *const *arguments)
 {
-	make_directory(dut, uid);
+	dut_prepare(dut, uid);
 	launch(dut, uid, arguments);
 	dut_wait_notified(dut, "READY=1");
 }
@@ -429,10 +486,9 @@ int dut_start_refused(const char *const *arguments, char **ret_error)
 	const char *head[] = {"--socket", dut.socket, NULL};
 	int status;
 
-	make_directory(&dut, 0);
+	dut_prepare(&dut, 0);
 	status = run_program("hugepoold", 0, head, arguments, NULL, ret_error);
-	assert_directory_empty(&dut);
-	forget_started(dut.directory);
+	dut_discard(&dut);
 	return status;
 }
 
@@ -441,15 +497,14 @@ void dut_wait_stopped(struct dut *dut)
 	int status = -1;
 
 	if (!wait_child(dut->pid, STOP_MS, &status)) {
-		show_log(dut);
+		dut_show_log(dut);
 		fail_msg("hugepoold does not stop");
 	}
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-		show_log(dut);
+		dut_show_log(dut);
 		fail_msg("hugepoold ended with wait status %#x", (unsigned)status);
 	}
-	assert_directory_empty(dut);
-	forget_started(dut->directory);
+	dut_discard(dut);
 	dut->pid = 0;
 }
 
@@ -497,7 +552,7 @@ json_t *dut_json(const struct dut *dut, const char *command)
 	for (char *word = strtok_r(words, " ", &save); word && n < 7; word = strtok_r(NULL, " ", &save))
 		arguments[n++] = word;
 	if (dut_ctl(dut, 0, arguments, &out, &error) != 0) {
-		show_log(dut);
+		dut_show_log(dut);
 		fail_msg("hugepoolctl %s: %s", command, error);
 	}
 	object = json_loads(out, 0, &where);
@@ -517,28 +572,36 @@ static int64_t number(const json_t *object, const char *key)
 	return json_integer_value(value);
 }
 
-int64_t dut_pool(const struct dut *dut, const char *pool, const char *key)
+/* The pool's object in `status`. */
+static const json_t *find_pool(const json_t *status, const char *pool)
 {
-	static const char *const parts[] = {"pages_leased", "pages_orphaned", "pages_clean", "pages_dirty",
-					    "pages_cached", "pages_stock",    "pages_limbo"};
-	json_t *status = dut_json(dut, "status"), *object = NULL, *each;
-	int64_t sum = 0, value;
+	json_t *each;
 	size_t i;
 
 	json_array_foreach (json_object_get(status, "pools"), i, each) {
 		const char *name = json_string_value(json_object_get(each, "name"));
 
 		if (name && strcmp(name, pool) == 0)
-			object = each;
+			return each;
 	}
-	if (!object)
-		fail_msg("there is no pool %s", pool);
-	for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+	fail_msg("there is no pool %s", pool);
+	return NULL;
+}
+
+int64_t dut_pool(const struct dut *dut, const char *pool, const char *key)
+{
+	static const char *const parts[] = {"pages_leased", "pages_orphaned", "pages_clean", "pages_dirty",
+					    "pages_cached", "pages_stock",    "pages_limbo"};
+	json_t *status = dut_json(dut, "status");
+	const json_t *object = find_pool(status, pool);
+	int64_t sum = 0, value;
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 		sum += number(object, parts[i]);
 	if (sum != number(object, "pages_backed")) {
 		char *text = json_dumps(object, 0);
 
-		show_log(dut);
+		dut_show_log(dut);
 		fail_msg("the pool's sums do not add up: %s", text);
 	}
 	value = number(object, key);
@@ -554,11 +617,10 @@ void dut_wait_pool(const struct dut *dut, const char *pool, const char *key, int
 	while ((got = dut_pool(dut, pool, key)) != value) {
 		if (dut_now_ms() > deadline) {
 			json_t *status = dut_json(dut, "status");
-			char *text = json_dumps(status, 0);
+			char *text = json_dumps(find_pool(status, pool), 0);
 
-			show_log(dut);
-			fail_msg("%s of pool %s is %" PRId64 " and never %" PRId64 ": %s", key, pool, got,
-				 value, text);
+			dut_show_log(dut);
+			fail_msg("%s is %" PRId64 " and never %" PRId64 ": %s", key, got, value, text);
 		}
 		dut_pause();
 	}
@@ -601,7 +663,7 @@ pid_t dut_hold(const struct dut *dut, uid_t uid, const char *const *arguments, u
 	dut_adopt(pid);
 	close(out[1]);
 	if (!read_line(out[0], line, sizeof(line), RUN_MS)) {
-		show_log(dut);
+		dut_show_log(dut);
 		fail_msg("hugepoolctl alloc got no lease");
 	}
 	close(out[0]);

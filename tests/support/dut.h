@@ -33,6 +33,9 @@ void dut_pause(void);
 void dut_start(struct dut *dut, const char *const *arguments);
 /* The same as another user, to whom its directory then belongs. */
 void dut_start_as(struct dut *dut, uid_t uid, const char *const *arguments);
+/* Daemons started from now on can have so many descriptors at most, and cannot raise that without privilege.
+ * 0: as many as we can, again. */
+void dut_limit_fds(unsigned n);
 /* Wait until it has said this to NOTIFY_SOCKET, such as "READY=1" (done by dut_start()) or "STOPPING=1". */
 void dut_wait_notified(struct dut *dut, const char *word);
 /* Start one that must refuse: returns its exit status, *ret_error is what it said (malloc'ed). */
@@ -44,11 +47,31 @@ void dut_wait_stopped(struct dut *dut);
 /* kill -9, wait. The directory stays for another dut_restart(). */
 void dut_kill(struct dut *dut);
 void dut_restart(struct dut *dut, const char *const *arguments);
+/* A directory of its own and no daemon yet: dut_restart() starts one, dut_discard() removes what must then be
+ * empty as after dut_stop(). */
+void dut_prepare(struct dut *dut, uid_t uid);
+void dut_discard(struct dut *dut);
+/* The daemon's log goes to our stderr: what failed may be told there. */
+void dut_show_log(const struct dut *dut);
 /* In teardowns: kill what a failed test has left, remove directories. Returns 0. */
 int dut_kill_all(void **state);
 
+/* A program of the build, and in which world it runs. */
+struct dut_program {
+	const char *name; /* "hugepoold", "hugepoolctl" */
+	uid_t uid;        /* 0: as we are */
+	const char *const *arguments;
+	const char *const *environment; /* NULL, or NAME=VALUE on top of ours less HUGEPOOL_SOCKET */
+	int out_fd, error_fd;           /* its stdout and stderr; 0: ours, -1: closed */
+};
+
+/* Start it, and do not wait. Returns its pid; dut_wait_child() or dut_kill_all() ends that. */
+pid_t dut_spawn(const struct dut_program *program);
 /* Run any program of the build ("hugepoold", "hugepoolctl") to its end, as `uid`, HUGEPOOL_SOCKET unset. */
 int dut_run(const char *program, uid_t uid, const char *const *arguments, char **ret_out, char **ret_error);
+/* The same as one assertion: it ends with `status`, says all of `words` (parted by |) on stdout if that is 0,
+ * else on stderr, and nothing on the other one. */
+void dut_expect(const char *program, uid_t uid, int status, const char *words, const char *const *arguments);
 /* Run hugepoolctl --socket ... with these arguments (NULL at the end), as `uid` (0: ourselves). Returns its
  * exit status; *ret_out and *ret_error (may be NULL) are what it printed, malloc'ed. */
 int dut_ctl(const struct dut *dut, uid_t uid, const char *const *arguments, char **ret_out, char **ret_error);

@@ -14,12 +14,18 @@
 void house_init(struct house *house, uint64_t max_pages, uint64_t arena_pages, uint64_t reserve_pages,
 		uint64_t quota_pages)
 {
+	house_init_sized(house, 4096, max_pages, arena_pages, reserve_pages, quota_pages);
+}
+
+void house_init_sized(struct house *house, uint64_t page_bytes, uint64_t max_pages, uint64_t arena_pages,
+		      uint64_t reserve_pages, uint64_t quota_pages)
+{
 	char *error;
 
 	memset(house, 0, sizeof(*house));
 	house->config = (struct pool_config){
 		.name = "house",
-		.page_bytes = 4096,
+		.page_bytes = page_bytes,
 		.max_pages = max_pages,
 		.reserve_pages = reserve_pages,
 		.arena_pages = arena_pages,

@@ -1,5 +1,5 @@
 /* house.h - pools, ledger and shards in one thread: every mailbox is delivered by house_settle(), so a test
- * decides what happens when. Real memfds of 4 KiB pages; no sockets.
+ * decides what happens when. Real memfds; no sockets.
  */
 #pragma once
 
@@ -21,9 +21,12 @@ struct house {
 	struct shard shards[HOUSE_WORKERS];
 };
 
-/* A pool of `max_pages` in arenas of `arena_pages`; everybody is admitted. */
+/* A pool of `max_pages` of 4 KiB in arenas of `arena_pages`; everybody is admitted. */
 void house_init(struct house *house, uint64_t max_pages, uint64_t arena_pages, uint64_t reserve_pages,
 		uint64_t quota_pages);
+/* The same with pages of another size. */
+void house_init_sized(struct house *house, uint64_t page_bytes, uint64_t max_pages, uint64_t arena_pages,
+		      uint64_t reserve_pages, uint64_t quota_pages);
 /* All sessions must be gone; detached leases end here. Asserts that nothing is left. */
 void house_fini(struct house *house);
 

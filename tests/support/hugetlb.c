@@ -5,6 +5,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/io_uring.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -17,9 +20,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cmocka.h>
+
 #include "tests/support/hugetlb.h"
 
-#define LOCK_WAIT_S 60
+#define LOCK_WAIT_S 300 /* a soak has the lock for long */
+#define MIB         (UINT64_C(1) << 20)
+#define GIB         (UINT64_C(1) << 30)
 #define MAX_RAISED  4
 
 static int lock_fd = -1;
@@ -85,7 +92,8 @@ bool hugetlb_lock(void)
 	}
 	while (flock(lock_fd, LOCK_EX | LOCK_NB) < 0) {
 		if (time(NULL) > deadline) {
-			fprintf(stderr, "%s: another test has held it for a minute\n", HUGETLB_LOCK_PATH);
+			fprintf(stderr, "%s: another test has held it for %d s\n", HUGETLB_LOCK_PATH,
+				LOCK_WAIT_S);
 			hugetlb_unlock();
 			return false;
 		}
@@ -144,6 +152,40 @@ bool hugetlb_raise(uint64_t page_bytes, uint64_t n_pages)
 	raised[n_raised].page_bytes = page_bytes;
 	raised[n_raised++].n_pages = n_added;
 	return true;
+}
+
+bool hugetlb_has(uint64_t page_bytes)
+{
+	FILE *file = open_counter(page_bytes, "nr_hugepages", "re");
+
+	if (file)
+		fclose(file);
+	return file != NULL;
+}
+
+static void skip_for_want_of_pages(void)
+{
+	fprintf(stderr, "SKIPPED: no hugepages here\n");
+	skip();
+}
+
+void hugetlb_need(uint64_t page_bytes, uint64_t n_pages)
+{
+	uint64_t unit_bytes = page_bytes % GIB == 0 ? GIB : MIB, available;
+	struct hugetlb_counts counts;
+
+	if (!hugetlb_has(page_bytes)) {
+		/* ./check knows this sentence. */
+		fprintf(stderr, "absent: the kernel has no pages of %" PRIu64 " %s\n",
+			page_bytes / unit_bytes, unit_bytes == GIB ? "GiB" : "MiB");
+		skip();
+	}
+	if (!hugetlb_lock())
+		skip_for_want_of_pages();
+	counts = hugetlb_counts(page_bytes);
+	available = counts.free > counts.reserved ? counts.free - counts.reserved : 0;
+	if (n_pages > available && !hugetlb_raise(page_bytes, n_pages - available))
+		skip_for_want_of_pages();
 }
 
 /* In the child. Returns when the leash is let go. */

@@ -1,9 +1,9 @@
 /* hugetlb.h - the host's hugepages for tests: taking turns, raising nr_hugepages, reading the kernel's
  * counters.
  *
- * A test that asserts on the counters, or that needs pages to be there, holds the lock meanwhile: other test
- * programs on this host do the same. It reads /sys by itself, so that it proves what the daemon's own code
- * says. One thread; the lock is the process's, and goes with it.
+ * A test that asserts on the counters, or that needs pages to be there, holds the lock meanwhile, most simply
+ * by hugetlb_need(): other test programs on this host do the same. It reads /sys by itself, so that it proves
+ * what the daemon's own code says. One thread; the lock is the process's, and goes with it.
  */
 #pragma once
 
@@ -17,7 +17,16 @@ struct hugetlb_counts {
 	uint64_t total, free, reserved, surplus;
 };
 
-/* Wait for our turn; false after a minute. */
+/* For cmocka tests: our turn, with `n_pages` free pages at least: raised by what is lacking, since 1 GiB
+ * pages that somebody has found early are not found twice. Else the test is skipped, and the line before says
+ * why: "absent: ..." where the kernel has no pages of that size at all, which neither privilege nor memory
+ * would change. hugetlb_unlock() in the teardown. */
+void hugetlb_need(uint64_t page_bytes, uint64_t n_pages);
+
+/* Does the kernel have hugepages of that size? */
+bool hugetlb_has(uint64_t page_bytes);
+
+/* Wait for our turn; false after five minutes. */
 bool hugetlb_lock(void);
 /* Undoes every hugetlb_raise() and lets the next one in. Fine without the lock. */
 void hugetlb_unlock(void);

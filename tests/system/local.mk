@@ -13,6 +13,26 @@ TESTS          += tests/system/system_holder
 tests_system_system_holder_SOURCES = tests/system/system_holder.c $(SYSTEM)
 tests_system_system_holder_LDADD   = $(SYSTEM_LIBS)
 
+check_PROGRAMS += tests/system/system_daemon
+TESTS          += tests/system/system_daemon
+tests_system_system_daemon_SOURCES = tests/system/system_daemon.c $(SYSTEM)
+tests_system_system_daemon_LDADD   = $(SYSTEM_LIBS)
+
+check_PROGRAMS += tests/system/system_flags
+TESTS          += tests/system/system_flags
+tests_system_system_flags_SOURCES = tests/system/system_flags.c $(SYSTEM)
+tests_system_system_flags_LDADD   = $(SYSTEM_LIBS)
+
+check_PROGRAMS += tests/system/system_ctl
+TESTS          += tests/system/system_ctl
+tests_system_system_ctl_SOURCES = tests/system/system_ctl.c $(SYSTEM)
+tests_system_system_ctl_LDADD   = $(SYSTEM_LIBS)
+
+check_PROGRAMS += tests/system/system_ctl_show
+TESTS          += tests/system/system_ctl_show
+tests_system_system_ctl_show_SOURCES = tests/system/system_ctl_show.c $(SYSTEM)
+tests_system_system_ctl_show_LDADD   = $(SYSTEM_LIBS)
+
 # Bad input: what clients send on purpose.
 HOSTILE = tests/support/dut.h tests/support/dut.c tests/support/raw.h tests/support/raw.c \
 	 tests/system/system_hostile_scene.h tests/system/system_hostile_scene.c
@@ -22,3 +42,27 @@ check_PROGRAMS += tests/system/system_hostile
 TESTS          += tests/system/system_hostile
 tests_system_system_hostile_SOURCES = tests/system/system_hostile.c $(HOSTILE)
 tests_system_system_hostile_LDADD   = $(HOSTILE_LIBS)
+
+check_PROGRAMS += tests/system/system_flood
+TESTS          += tests/system/system_flood
+tests_system_system_flood_SOURCES = tests/system/system_flood.c $(HOSTILE)
+tests_system_system_flood_LDADD   = $(HOSTILE_LIBS)
+
+check_PROGRAMS += tests/system/system_flood_fds
+TESTS          += tests/system/system_flood_fds
+tests_system_system_flood_fds_SOURCES = tests/system/system_flood_fds.c $(HOSTILE)
+tests_system_system_flood_fds_LDADD   = $(HOSTILE_LIBS)
+
+# Real hugepages, by the kernel's counters.
+HUGETLB = $(SYSTEM) tests/support/raw.h tests/support/raw.c \
+	tests/system/system_hugetlb_scene.h tests/system/system_hugetlb_scene.c
+
+check_PROGRAMS += tests/system/system_hugetlb
+TESTS          += tests/system/system_hugetlb
+tests_system_system_hugetlb_SOURCES = tests/system/system_hugetlb.c $(HUGETLB)
+tests_system_system_hugetlb_LDADD   = $(SYSTEM_LIBS)
+
+check_PROGRAMS += tests/system/system_hugetlb_mount
+TESTS          += tests/system/system_hugetlb_mount
+tests_system_system_hugetlb_mount_SOURCES = tests/system/system_hugetlb_mount.c $(HUGETLB)
+tests_system_system_hugetlb_mount_LDADD   = $(SYSTEM_LIBS)

@@ -255,6 +255,42 @@ static Hugepool__Reply *ask_alloc(struct connection *connection, uint64_t id, bo
 	return exchange(connection, &request);
 }
 
+static void expect_done(Hugepool__Reply *reply)
+{
+	assert_null(reply->error);
+	if (reply->result_case == HUGEPOOL__REPLY__RESULT_FREE)
+		assert_int_equal(reply->free->n_failures, 0);
+	hugepool__reply__free_unpacked(reply, NULL);
+}
+
+static Hugepool__Reply *ask_alloc_name(struct connection *connection, uint64_t id, char *name)
+{
+	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
+	Hugepool__Alloc alloc = HUGEPOOL__ALLOC__INIT;
+	uint64_t n_pages = 1;
+
+	alloc.n_n_pages = 1;
+	alloc.n_pages = &n_pages;
+	alloc.name = name;
+	request.id = id;
+	request.method_case = HUGEPOOL__REQUEST__METHOD_ALLOC;
+	request.alloc = &alloc;
+	return exchange(connection, &request);
+}
+
+static Hugepool__Reply *ask_free_name(struct connection *connection, uint64_t id, bool again, char *name)
+{
+	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
+	Hugepool__Free free = HUGEPOOL__FREE__INIT;
+
+	free.name = name;
+	request.id = id;
+	request.again = again;
+	request.method_case = HUGEPOOL__REQUEST__METHOD_FREE;
+	request.free = &free;
+	return exchange(connection, &request);
+}
+
 static Hugepool__Code hello_code(const struct dut *dut, uint64_t session, uint8_t *token, size_t token_bytes)
 {
 	struct connection *connection = connect_to(dut);
@@ -375,6 +411,37 @@ static void holder_that_asks_again_gets_the_same_lease(void **state)
 	dut_stop(&dut);
 }
 
+/* Free by name as well: that one lease is meant, and not who has the name by then. */
+static void holder_that_frees_a_name_again_frees_one_lease(void **state)
+{
+	struct connection *connection;
+	Hugepool__Reply *reply;
+	uint64_t session;
+	uint8_t token[16];
+	struct dut dut;
+
+	dut_start(&dut, POOL);
+	connection = connect_to(&dut);
+	reply = say_hello(connection, 0, NULL, 0);
+	assert_null(reply->error);
+	session = reply->hello->session;
+	memcpy(token, reply->hello->token.data, sizeof(token));
+	hugepool__reply__free_unpacked(reply, NULL);
+	for (unsigned i = 0; i < 2; i++) {
+		/* The first time, "n" is a lease; then it is none, and at last another one. */
+		expect_done(ask_alloc_name(connection, 1000 + i, "n"));
+		expect_done(ask_free_name(connection, 2000, i > 0, "n"));
+		assert_int_equal(dut_pool(&dut, "p", "leases"), i);
+		connection_unref(connection);
+		connection = connect_to(&dut);
+		expect_done(say_hello(connection, session, token, sizeof(token)));
+		expect_done(ask_free_name(connection, 2000, true, "n"));
+		assert_int_equal(dut_pool(&dut, "p", "leases"), i);
+	}
+	connection_unref(connection);
+	dut_stop(&dut);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, dut_kill_all)
@@ -387,6 +454,7 @@ int main(void)
 		TEST(holder_orphaned_is_listed_as_such),
 		TEST(holder_token_is_for_its_process_only),
 		TEST(holder_that_asks_again_gets_the_same_lease),
+		TEST(holder_that_frees_a_name_again_frees_one_lease),
 	};
 
 	return cmocka_run_group_tests_name("system_holder", tests, NULL, NULL);

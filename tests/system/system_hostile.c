@@ -1,5 +1,5 @@
 /* system_hostile.c - requests that make no sense, one at a time: each gets its error and its sentence, and
- * changes nothing for anybody. Floods, stalls and exhaustion are in system_hostile_limits.c.
+ * changes nothing for anybody. Floods, stalls and exhaustion are in system_flood.c.
  */
 #include <config.h>
 

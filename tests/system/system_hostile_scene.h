@@ -49,7 +49,7 @@ void scene_set_step(struct scene *scene, int step);
 void scene_expect_service(struct scene *scene, bool newcomers);
 /* Sessions beside that of hugepoolctl, which asks. */
 void scene_wait_sessions(struct scene *scene, int64_t n);
-/* Anonymous memory that the daemon has taken since the beginning. */
+/* Anonymous memory that the daemon has taken since the beginning, without what a sanitizer adds. */
 uint64_t scene_grown_bytes(const struct scene *scene);
 
 /* For cmocka's tables: runs `test` between a begin and an end, in the scene of `scene_arguments`. */

@@ -46,7 +46,7 @@ tests_unit_test_ledger_LDADD   = libledger.la libbase.la $(TEST_LIBS)
 
 check_PROGRAMS += tests/unit/test_pool
 TESTS          += tests/unit/test_pool
-tests_unit_test_pool_SOURCES = tests/unit/test_pool.c $(HOUSE)
+tests_unit_test_pool_SOURCES = tests/unit/test_pool.c $(HOUSE) tests/support/hugetlb.h tests/support/hugetlb.c
 tests_unit_test_pool_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
 
 check_PROGRAMS += tests/unit/test_seats
@@ -58,6 +58,11 @@ check_PROGRAMS += tests/unit/test_lease
 TESTS          += tests/unit/test_lease
 tests_unit_test_lease_SOURCES = tests/unit/test_lease.c $(HOUSE)
 tests_unit_test_lease_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_lease_batch
+TESTS          += tests/unit/test_lease_batch
+tests_unit_test_lease_batch_SOURCES = tests/unit/test_lease_batch.c $(HOUSE)
+tests_unit_test_lease_batch_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
 
 check_PROGRAMS += tests/unit/test_buddy
 TESTS          += tests/unit/test_buddy

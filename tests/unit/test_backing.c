@@ -37,7 +37,7 @@
 #define MIB2 (UINT64_C(2) << 20)
 #define GIB1 (UINT64_C(1) << 30)
 
-#define NOBODY	    65534
+#define NOBODY      65534
 #define DEADLINE_NS (10 * NS_PER_S)
 
 static char scratch[] = "/tmp/hugepool-test-XXXXXX"; /* a private directory, for all tests */
@@ -56,13 +56,6 @@ static void need_root(void)
 		skip_because("only root can mount and change its uid");
 }
 
-/* Our turn with the host's hugepages, and `n_pages` more free ones than there were. */
-static void need_pages(uint64_t page_bytes, uint64_t n_pages)
-{
-	if (!hugetlb_lock() || (n_pages > 0 && !hugetlb_raise(page_bytes, n_pages)))
-		skip_because("no hugepages here");
-}
-
 static int teardown(void **state)
 {
 	backing_give_back_raised();
@@ -77,7 +70,8 @@ static uint64_t free_pages(void)
 
 static struct backing_config memfd_config(uint64_t page_bytes)
 {
-	return (struct backing_config){.kind = BACKING_MEMFD, .node = -1, .name = "test", .page_bytes = page_bytes};
+	return (struct backing_config){
+		.kind = BACKING_MEMFD, .node = -1, .name = "test", .page_bytes = page_bytes};
 }
 
 /* A mount of its own at SCRATCH/test. */
@@ -253,7 +247,7 @@ static void backing_plain_memfd_client_cannot_grow_or_seal(void **state)
 
 static void backing_huge_memfd_client_cannot_grow_or_seal(void **state)
 {
-	need_pages(MIB2, 2);
+	hugetlb_need(MIB2, 2);
 	client_attacks_seals(MIB2);
 }
 
@@ -297,7 +291,7 @@ static void backing_own_mount_file_belongs_to_owner(void **state)
 	char path[128];
 
 	need_root();
-	need_pages(MIB2, 2);
+	hugetlb_need(MIB2, 2);
 	config.owner_uid = NOBODY;
 	backing = new_backing(config);
 	file = new_file(backing, 2);
@@ -333,20 +327,20 @@ static void pages_come_and_go(struct backing_config config, uint64_t n_pages)
 
 static void backing_memfd_2m_pages_come_and_go(void **state)
 {
-	need_pages(MIB2, 8);
+	hugetlb_need(MIB2, 8);
 	pages_come_and_go(memfd_config(MIB2), 8);
 }
 
 static void backing_memfd_1g_page_comes_and_goes(void **state)
 {
-	need_pages(GIB1, 1);
+	hugetlb_need(GIB1, 1);
 	pages_come_and_go(memfd_config(GIB1), 1);
 }
 
 static void backing_own_mount_pages_come_and_go(void **state)
 {
 	need_root();
-	need_pages(MIB2, 8);
+	hugetlb_need(MIB2, 8);
 	pages_come_and_go(mount_config(8), 8);
 }
 
@@ -358,7 +352,7 @@ static void backing_unlink_while_mapped_frees_nothing_truncate_does(void **state
 	uint64_t before, taken;
 
 	need_root();
-	need_pages(MIB2, 4);
+	hugetlb_need(MIB2, 4);
 	before = free_pages();
 	backing = new_backing(mount_config(4));
 	file = new_file(backing, 4);
@@ -384,7 +378,7 @@ static void backing_private_copies_return_at_unmap(void **state)
 	uint64_t before;
 	char *client;
 
-	need_pages(MIB2, 4);
+	hugetlb_need(MIB2, 4);
 	backing = new_backing(memfd_config(MIB2));
 	file = new_file(backing, 2);
 	before = free_pages();
@@ -445,14 +439,14 @@ static void pin_and_release(struct backing_config config)
 
 static void backing_memfd_pinned_page_is_in_limbo_until_it_goes(void **state)
 {
-	need_pages(MIB2, 8);
+	hugetlb_need(MIB2, 8);
 	pin_and_release(memfd_config(MIB2));
 }
 
 static void backing_own_mount_pinned_page_is_in_limbo_until_it_goes(void **state)
 {
 	need_root();
-	need_pages(MIB2, 8);
+	hugetlb_need(MIB2, 8);
 	pin_and_release(mount_config(8));
 }
 
@@ -464,7 +458,7 @@ static void backing_own_mount_limbo_ignores_other_programs(void **state)
 	char *foreign;
 
 	need_root();
-	need_pages(MIB2, 8);
+	hugetlb_need(MIB2, 8);
 	foreign = map(-1, 2 * MIB2, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE);
 	backing = new_backing(mount_config(4));
 	file = new_file(backing, 2);
@@ -484,7 +478,7 @@ static void backing_unexposed_file_is_not_watched(void **state)
 	struct backing_file *file;
 	struct backing *backing;
 
-	need_pages(MIB2, 2);
+	hugetlb_need(MIB2, 2);
 	before = free_pages();
 	backing = new_backing(memfd_config(MIB2));
 	file = new_file(backing, 2);
@@ -552,6 +546,20 @@ static void balance_copies_dropped_by_truncation_are_no_return(void **state)
 	assert_int_equal(limbo.returned_pages, 1);
 }
 
+/* A client that unmapped a file while it was truncated lets go of its pages while the next one is. */
+static void balance_return_during_a_truncation_is_a_return(void **state)
+{
+	struct balance balance = {0};
+	struct limbo limbo;
+
+	balance_add(&balance, &limbo);
+	balance_gain(&balance, 7);
+	assert_int_equal(balance_lose_watched(&balance, &limbo, 3, 12, 12), 3); /* 5 foreign */
+	assert_int_equal(balance_lose_watched(&balance, &limbo, 4, 12, 5), 0);
+	assert_int_equal(limbo.returned_pages, 3);
+	assert_int_equal(balance.limbo_pages, 0);
+}
+
 /* When pages are short */
 
 static void backing_kernel_short_takes_nothing(void **state)
@@ -561,7 +569,7 @@ static void backing_kernel_short_takes_nothing(void **state)
 	struct hugetlb_counts before, after;
 	uint64_t missing = 0;
 
-	need_pages(MIB2, 4);
+	hugetlb_need(MIB2, 4);
 	backing = new_backing(memfd_config(MIB2));
 	before = hugetlb_counts(MIB2);
 	assert_int_equal(backing_file_new(backing, before.free + 3, -1, &file, &missing), BACKING_SHORT);
@@ -579,7 +587,7 @@ static void backing_grow_raises_and_gives_back(void **state)
 	struct backing *backing;
 	struct backing_file *file;
 
-	need_pages(MIB2, 4);
+	hugetlb_need(MIB2, 4);
 	config.grow = true;
 	backing = new_backing(config);
 	before = hugetlb_counts(MIB2);
@@ -607,7 +615,7 @@ static void backing_grow_beyond_memory_changes_nothing(void **state)
 	struct backing *backing;
 	uint64_t missing = 0;
 
-	need_pages(MIB2, 1);
+	hugetlb_need(MIB2, 1);
 	config.grow = true;
 	backing = new_backing(config);
 	before = hugetlb_counts(MIB2);
@@ -627,7 +635,7 @@ static void backing_grow_that_does_not_help_is_given_back(void **state)
 	uint64_t missing = 0;
 
 	need_root();
-	need_pages(MIB2, 4);
+	hugetlb_need(MIB2, 4);
 	config.grow = true;
 	backing = new_backing(config);
 	before = hugetlb_counts(MIB2);
@@ -655,7 +663,7 @@ static void backing_grow_without_privilege_is_short(void **state)
 	struct backing *backing;
 
 	need_root();
-	need_pages(MIB2, 1);
+	hugetlb_need(MIB2, 1);
 	config.grow = true;
 	backing = new_backing(config);
 	assert_played(grow_as_nobody, backing);
@@ -677,7 +685,7 @@ static void backing_give_back_is_relative_to_what_others_set(void **state)
 	struct hugetlb_counts before;
 	struct backing *backing;
 
-	need_pages(MIB2, 2);
+	hugetlb_need(MIB2, 2);
 	config.grow = true;
 	backing = new_backing(config);
 	before = hugetlb_counts(MIB2);
@@ -696,7 +704,7 @@ static void backing_give_back_leaves_pages_in_use_as_surplus(void **state)
 	struct backing_file *file;
 	struct backing *backing;
 
-	need_pages(MIB2, 2);
+	hugetlb_need(MIB2, 2);
 	config.grow = true;
 	backing = new_backing(config);
 	before = hugetlb_counts(MIB2);
@@ -718,13 +726,13 @@ static void backing_own_mount_reserve_is_kept_and_grown(void **state)
 	char *error;
 
 	need_root();
-	need_pages(MIB2, 2);
+	hugetlb_need(MIB2, 2);
 	before = hugetlb_counts(MIB2);
 	config = mount_config(before.free + 4);
 	config.reserve_pages = before.free - before.reserved + 2;
 
 	error = refusal(config, -ENOMEM);
-	assert_non_null(strstr(error, "nr_hugepages"));
+	assert_non_null(strstr(error, "lacks 2 of them: raise nr_hugepages by as many"));
 	free(error);
 
 	config.grow = true;
@@ -769,7 +777,7 @@ static int mount_as_nobody(void *argument)
 static void backing_own_mount_without_privilege_is_refused(void **state)
 {
 	need_root();
-	need_pages(MIB2, 0);
+	hugetlb_need(MIB2, 0);
 	assert_int_equal(chmod(scratch, 0777), 0);
 	assert_played(mount_as_nobody, NULL);
 	assert_int_equal(chmod(scratch, 0700), 0);
@@ -819,7 +827,7 @@ static void backing_given_directory_clears_dead_daemons_files_only(void **state)
 	int fd;
 
 	need_root();
-	need_pages(MIB2, 8);
+	hugetlb_need(MIB2, 8);
 	snprintf(path, sizeof(path), "%s/given", scratch);
 	snprintf(foreign, sizeof(foreign), "%s/hugepool-1-1.not", path);
 	mount_given(path);
@@ -848,22 +856,27 @@ static void backing_given_directory_clears_dead_daemons_files_only(void **state)
 
 static void backing_given_directory_of_wrong_kind_is_refused_by_name(void **state)
 {
+	char *error;
+
+	hugetlb_need(MIB2, 0);
+	error = refusal(given_config(scratch), -EINVAL);
+	assert_non_null(strstr(error, "not on a hugetlbfs"));
+	free(error);
+}
+
+static void backing_given_directory_of_wrong_page_size_is_refused_by_name(void **state)
+{
 	struct backing_config config;
 	char path[128], *error;
 
 	need_root();
-	error = refusal(given_config(scratch), -EINVAL);
-	assert_non_null(strstr(error, "not on a hugetlbfs"));
-	free(error);
-
-	need_pages(GIB1, 0);
+	hugetlb_need(GIB1, 0);
 	snprintf(path, sizeof(path), "%s/given", scratch);
 	mount_given(path);
 	config = given_config(path);
 	config.page_bytes = GIB1;
 	error = refusal(config, -EINVAL);
-	assert_non_null(strstr(error, "2M"));
-	assert_non_null(strstr(error, "1G"));
+	assert_non_null(strstr(error, "has pages of 2M and the pool wants pages of 1G"));
 	free(error);
 	unmount_given(path);
 }
@@ -876,7 +889,7 @@ static void backing_stale_mount_is_detached_and_its_pages_return(void **state)
 	char path[128];
 
 	need_root();
-	need_pages(MIB2, 4);
+	hugetlb_need(MIB2, 4);
 	before = free_pages();
 	assert_played(leave_file_behind, &config);
 	assert_int_equal(free_pages(), before - 2);
@@ -897,7 +910,7 @@ static void backing_stale_mount_client_keeps_its_file_only(void **state)
 	int fd;
 
 	need_root();
-	need_pages(MIB2, 4);
+	hugetlb_need(MIB2, 4);
 	before = free_pages();
 	assert_played(leave_file_behind, &config);
 	snprintf(path, sizeof(path), "%s/test/a1", scratch);
@@ -951,7 +964,7 @@ static void backing_plain_file_damage_is_detected(void **state)
 
 static void backing_huge_file_damage_is_detected(void **state)
 {
-	need_pages(MIB2, 4);
+	hugetlb_need(MIB2, 4);
 	damage_is_detected(MIB2);
 }
 
@@ -1067,6 +1080,7 @@ int main(void)
 		TEST(balance_foreign_pages_come_and_go_nothing_returns),
 		TEST(balance_return_goes_to_oldest_first),
 		TEST(balance_copies_dropped_by_truncation_are_no_return),
+		TEST(balance_return_during_a_truncation_is_a_return),
 		TEST(backing_kernel_short_takes_nothing),
 		TEST(backing_grow_raises_and_gives_back),
 		TEST(backing_grow_beyond_memory_changes_nothing),
@@ -1079,6 +1093,7 @@ int main(void)
 		TEST(backing_own_mount_without_privilege_is_refused),
 		TEST(backing_given_directory_clears_dead_daemons_files_only),
 		TEST(backing_given_directory_of_wrong_kind_is_refused_by_name),
+		TEST(backing_given_directory_of_wrong_page_size_is_refused_by_name),
 		TEST(backing_stale_mount_is_detached_and_its_pages_return),
 		TEST(backing_stale_mount_client_keeps_its_file_only),
 		TEST(backing_plain_file_damage_is_detected),

@@ -439,7 +439,7 @@ static void lease_waiting_is_called_off_with_its_session(void **state)
 			 LEASE_OK);
 	start_waiting(scene, waiter, third, 1);
 	house_end_session(&scene->house, third);
-	assert_int_equal(waiter->result, LEASE_NOT_ALLOWED);
+	assert_int_equal(waiter->result, LEASE_SESSION_ENDED);
 	free(waiter);
 }
 

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,9 +13,12 @@
 
 #include "daemon/lease/audit.h"
 #include "tests/support/house.h"
+#include "tests/support/hugetlb.h"
 
 #define MAX_PAGES   1024
 #define ARENA_PAGES 256
+#define HUGE_BYTES  (UINT64_C(2) << 20)
+#define N_HUGE      2
 
 static struct pool_figures figures_of(struct house *house)
 {
@@ -63,7 +67,8 @@ static void stamp(struct house *house, const struct lease_record *record)
 	uint64_t first = (uint32_t)record->address;
 
 	for (uint64_t page = first; page < first + record->n_pages; page++)
-		assert_int_equal(pwrite(backing_file_fd(arena->file), "dirt", 4, (off_t)(page * 4096 + 8)), 4);
+		assert_int_equal(pwrite(backing_file_fd(arena->file), "dirt", 4, (off_t)(page * 4096 + 8)),
+				 4);
 }
 
 static bool is_zero(struct house *house, const struct lease_record *record)
@@ -263,6 +268,53 @@ static void pool_orphaned_pages_are_counted_and_not_reused(void **state)
 	house_end_session(house, two);
 }
 
+/* The janitor has truncated an arena of which a client pins a page, and the stocker does not know yet: the
+ * page comes back, and the stocker asks for what is back, before it hears of the arena. */
+static void pool_limbo_that_returns_at_once_is_not_forgotten(void **state)
+{
+	static struct house house;
+	struct session *session;
+	struct hugetlb_pinner pinner;
+	struct hugetlb_counts before;
+	struct arena *arena;
+	uint64_t id;
+
+	if (!hugetlb_lock() || !hugetlb_raise(HUGE_BYTES, N_HUGE)) {
+		fprintf(stderr, "SKIPPED: no hugepages of 2 MiB\n");
+		skip();
+	}
+	before = hugetlb_counts(HUGE_BYTES);
+	house_init_sized(&house, HUGE_BYTES, N_HUGE, N_HUGE, 0, N_HUGE);
+	session = house_session(&house, 0, 1000);
+	assert_int_equal(house_alloc(&house, session, 1, &id), LEASE_OK);
+	arena = pool_arena(house.pools[0], (uint32_t)(house_record(&house, id)->address >> 32));
+	atomic_store(&arena->exposed, true);
+	assert_true(hugetlb_pin(backing_file_fd(arena->file), HUGE_BYTES, &pinner));
+	assert_int_equal(lease_free(session, id), LEASE_OK);
+	shard_flush_freed(&house.shards[0]);
+	house_settle(&house);
+	assert_int_equal(pool_release_empty(house.pools[0], session->zones[0].zone, UINT64_MAX, true), 1);
+	mailbox_deliver(&house.janitor);
+	assert_int_equal(hugetlb_counts(HUGE_BYTES).free, before.free - 1);
+	hugetlb_unpin(&pinner);
+	for (unsigned i = 0; i < 10000 && hugetlb_counts(HUGE_BYTES).free < before.free; i++)
+		usleep(1000);
+	pool_settle_limbo(house.pools[0]);
+	house_settle(&house);
+	assert_int_equal(figures_of(&house).zones.limbo, 1);
+	pool_settle_limbo(house.pools[0]);
+	assert_int_equal(figures_of(&house).zones.limbo, 0);
+	assert_int_equal(figures_of(&house).backed, 0);
+	house_end_session(&house, session);
+	house_fini(&house);
+}
+
+static int unlock(void **state)
+{
+	hugetlb_unlock();
+	return 0;
+}
+
 int main(void)
 {
 #define POOL_TEST(name) cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
@@ -276,9 +328,11 @@ int main(void)
 		POOL_TEST(pool_empty_arena_is_given_back_after_decay),
 		cmocka_unit_test_setup_teardown(pool_reserve_is_backed_from_the_start_and_kept, reserve_setup,
 						pool_teardown),
-		cmocka_unit_test_setup_teardown(pool_quota_counts_only_what_is_held, quota_setup, pool_teardown),
+		cmocka_unit_test_setup_teardown(pool_quota_counts_only_what_is_held, quota_setup,
+						pool_teardown),
 		POOL_TEST(pool_arena_that_a_client_truncated_is_condemned),
 		POOL_TEST(pool_orphaned_pages_are_counted_and_not_reused),
+		cmocka_unit_test_teardown(pool_limbo_that_returns_at_once_is_not_forgotten, unlock),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

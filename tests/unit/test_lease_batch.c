@@ -1,0 +1,131 @@
+/* test_lease_batch.c - Allocs that have to wait, in one thread: the test says what happens meanwhile. */
+#include <config.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support/house.h"
+
+#define MAX_PAGES   1024
+#define ARENA_PAGES 256
+
+static enum lease_result result;
+
+static int lease_setup(void **state)
+{
+	static struct house house;
+
+	house_init(&house, MAX_PAGES, ARENA_PAGES, 0, MAX_PAGES);
+	*state = &house;
+	return 0;
+}
+
+static int lease_teardown(void **state)
+{
+	house_fini(*state);
+	return 0;
+}
+
+static void arrived(struct lease_alloc *alloc, enum lease_result how)
+{
+	result = how;
+}
+
+/* Start a batch whose first item is there, in pages that a lease had before, and whose second one has to
+ * wait. */
+static void start_batch(struct house *house, struct session *session, struct lease_alloc *alloc)
+{
+	uint64_t id;
+
+	assert_int_equal(house_alloc(house, session, 8, &id), LEASE_OK);
+	assert_int_equal(lease_free(session, id, true), LEASE_OK);
+	shard_flush_freed(session->shard);
+	house_settle(house);
+	*alloc = (struct lease_alloc){
+		.request = {.session = session, .request_id = UINT32_MAX},
+		.want = {.max_runs = 1, .node = -1},
+		.n_items = 2,
+		.n_pages = {8, ARENA_PAGES},
+		.done = arrived,
+	};
+	result = LEASE_WAIT;
+	assert_int_equal(lease_alloc_start(alloc), LEASE_WAIT);
+	assert_int_equal(alloc->failed_pages, ARENA_PAGES);
+	lease_alloc_wait(alloc);
+}
+
+static void lease_batch_is_leased_when_all_of_it_is_there(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000);
+	struct lease_alloc alloc;
+
+	start_batch(house, session, &alloc);
+	assert_int_equal(session->n_leases, 0);
+	house_settle(house);
+	assert_int_equal(result, LEASE_OK);
+	assert_int_equal(session->n_leases, 2);
+	assert_int_equal(session->n_pages, 8 + ARENA_PAGES);
+	house_end_session(house, session);
+}
+
+static void lease_batch_that_waits_ends_with_its_holder(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000), *other = house_session(house, 0, 1000);
+	struct lease_alloc alloc;
+	struct pool_figures figures;
+	uint64_t id;
+
+	start_batch(house, session, &alloc);
+	session_set_connection(session, NULL);
+	assert_false(session_end(session, 100));
+	/* Where the batch's records would have been. */
+	assert_int_equal(house_alloc(house, other, 8, &id), LEASE_OK);
+	house_settle(house);
+	assert_int_equal(result, LEASE_SESSION_ENDED);
+	assert_true(session_end(session, 100));
+	session_free(session);
+	assert_int_equal(other->n_leases, 1);
+	pool_get_figures(house->pools[0], &figures);
+	assert_int_equal(figures.zones.leased, 8);
+	house_end_session(house, other);
+}
+
+static void lease_batch_that_is_refused_leaves_nothing(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000), *other = house_session(house, 0, 2000);
+	struct lease_alloc alloc;
+	struct pool_figures figures;
+	uint64_t id;
+
+	for (unsigned i = 0; i < MAX_PAGES / ARENA_PAGES - 1; i++)
+		assert_int_equal(house_alloc(house, other, ARENA_PAGES, &id), LEASE_OK);
+	start_batch(house, session, &alloc);
+	house_settle(house);
+	assert_int_equal(result, LEASE_POOL_FULL);
+	assert_int_equal(alloc.failed_pages, ARENA_PAGES);
+	assert_int_equal(session->n_leases, 0);
+	pool_get_figures(house->pools[0], &figures);
+	assert_int_equal(figures.zones.leased, MAX_PAGES - ARENA_PAGES);
+	house_end_session(house, session);
+	house_end_session(house, other);
+}
+
+int main(void)
+{
+#define LEASE_TEST(name) cmocka_unit_test_setup_teardown(name, lease_setup, lease_teardown)
+	const struct CMUnitTest tests[] = {
+		LEASE_TEST(lease_batch_is_leased_when_all_of_it_is_there),
+		LEASE_TEST(lease_batch_that_waits_ends_with_its_holder),
+		LEASE_TEST(lease_batch_that_is_refused_leaves_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -185,6 +185,7 @@ static void add_tenant(void *arg, struct zone *zone)
 	row->arenas = figures.arenas;
 	row->leases = figures.leases;
 	row->names = atomic_load(&zone->n_names);
+	row->page_bytes = zone->pool->config.page_bytes;
 	rows->ptrs[rows->n++] = row;
 }
 

@@ -1,12 +1,11 @@
-/* main.c - hugepoolctl, the operators' command line: which commands there are, options, exit status.
+/* main.c - hugepoolctl, the operators' command line: which commands there are, and the exit status.
  *
- * Options may stand before and after the command. What a command does is in show.c and lease.c.
+ * Options may stand before and after the command; options.c has them. What a command does is in show.c,
+ * lease.c, operate.c and events.c.
  */
 #include <config.h>
 
-#include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/ctl/ctl.h"
+#include "client/ctl/options.h"
 
 #define ARGS_ANY 1000000
 
@@ -22,35 +21,44 @@ struct command {
 	const char *name;
 	const char *arguments;
 	int args_min, args_max;
-	bool allocates; /* knows --pool, --name and --detach */
+	unsigned options; /* CTL_OPTION_..., beside the common ones */
 	enum ctl_status (*run)(struct ctl *ctl);
 	const char *prose;
 };
 
 /* clang-format off */
 static const struct command commands[] = {
-	{"status", "", 0, 0, false, ctl_status_run, "the daemon and its pools in short"},
-	{"pools", "", 0, 0, false, ctl_pools_run, "every pool's memory, by state"},
-	{"leases", "", 0, 0, false, ctl_leases_run, "who holds what"},
-	{"sessions", "", 0, 0, false, ctl_sessions_run, "who is connected"},
-	{"buddyinfo", "[POOL]", 0, 1, false, ctl_buddyinfo_run, "free blocks of each arena, by order"},
-	{"alloc", "[--pool POOL] [--name NAME] [--detach] SIZE", 1, 1, true, ctl_alloc_run,
-	 "lease memory and hold it until SIGINT or SIGTERM; with --detach print and leave"},
-	{"free", "LEASE|NAME...", 1, ARGS_ANY, false, ctl_free_run,
+	{"status", "", 0, 0, 0, ctl_status_run, "the daemon and its pools in short"},
+	{"pools", "", 0, 0, 0, ctl_pools_run, "every pool's memory, by state"},
+	{"tenants", "[POOL]", 0, 1, 0, ctl_tenants_run, "who is charged for what, pool by pool"},
+	{"leases", "", 0, 0, 0, ctl_leases_run, "who holds what"},
+	{"sessions", "", 0, 0, 0, ctl_sessions_run, "who is connected"},
+	{"buddyinfo", "[POOL]", 0, 1, 0, ctl_buddyinfo_run, "free blocks of each arena, by order"},
+	{"events", "", 0, 0, CTL_OPTION_KINDS, ctl_events_run,
+	 "print what happens, one event a line, until SIGINT or SIGTERM"},
+	{"alloc", "SIZE", 1, 1, CTL_OPTIONS_ALLOC, ctl_alloc_run,
+	 "lease memory and hold it until SIGINT or SIGTERM"},
+	{"open", "NAME", 1, 1, CTL_OPTION_READ_ONLY, ctl_open_run,
+	 "hold a lease that somebody has named, until SIGINT or SIGTERM"},
+	{"free", "LEASE|NAME...", 1, ARGS_ANY, 0, ctl_free_run,
 	 "end leases, by id (digits) or by name"},
+	{"revoke", "LEASE...", 1, ARGS_ANY, 0, ctl_revoke_run,
+	 "end revocable leases, whoever holds them"},
+	{"evict", "ARENA", 1, 1, 0, ctl_evict_run,
+	 "end every lease in an arena, and give its pages back to the kernel"},
+	{"isolate", "ARENA", 1, 1, 0, ctl_isolate_run,
+	 "lease nothing more from an arena; it goes when it is empty"},
+	{"drain", "POOL", 1, 1, 0, ctl_drain_run,
+	 "lease nothing more from a pool; its arenas go as they empty"},
+	{"restore", "ARENA|POOL", 1, 1, 0, ctl_restore_run,
+	 "undo isolate (digits: an arena) or drain"},
 };
 /* clang-format on */
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-enum option_value { OPT_SOCKET = 256, OPT_JSON, OPT_HELP, OPT_VERSION, OPT_POOL, OPT_NAME, OPT_DETACH };
-
-static const struct option options[] = {
-	{"socket", required_argument, NULL, OPT_SOCKET}, {"json", no_argument, NULL, OPT_JSON},
-	{"help", no_argument, NULL, OPT_HELP},           {"version", no_argument, NULL, OPT_VERSION},
-	{"pool", required_argument, NULL, OPT_POOL},     {"name", required_argument, NULL, OPT_NAME},
-	{"detach", no_argument, NULL, OPT_DETACH},       {0},
-};
+#define HELP_INDENT 2 /* of a command; its prose and options */
+#define HELP_DEEPER 8
 
 void ctl_complain(const char *format, ...)
 {
@@ -67,16 +75,6 @@ enum ctl_status ctl_no_memory(void)
 {
 	ctl_complain("Out of memory.");
 	return CTL_FAILED;
-}
-
-enum ctl_status ctl_connect(struct ctl *ctl)
-{
-	int r = ctl->client ? 0 : hp_open(ctl->socket_path, &ctl->client);
-
-	if (r == 0)
-		return CTL_DONE;
-	ctl_complain("%s", hp_error());
-	return r == -ECONNREFUSED || r == -ENOENT ? CTL_NO_DAEMON : CTL_FAILED;
 }
 
 /* What cannot be written is found by ctl_flush(). */
@@ -101,15 +99,17 @@ enum ctl_status ctl_flush(void)
 static void print_help(void)
 {
 	puts("usage: hugepoolctl [--socket PATH] [--json] COMMAND\n");
-	for (size_t i = 0; i < N_COMMANDS; i++)
-		printf("  %s%s%s\n        %s\n", commands[i].name, *commands[i].arguments ? " " : "",
-		       commands[i].arguments, commands[i].prose);
-	puts("\n  --socket PATH  where the daemon listens; default: $HUGEPOOL_SOCKET, else\n"
-	     "                 /run/hugepool/hugepoold.sock for root, else\n"
-	     "                 $XDG_RUNTIME_DIR/hugepool/hugepoold.sock\n"
-	     "  --json         print one JSON object\n"
-	     "  --help         print this\n"
-	     "  --version      print the version\n\n"
+	for (size_t i = 0; i < N_COMMANDS; i++) {
+		printf("%*s%s%s%s%s\n", HELP_INDENT, "", commands[i].name,
+		       commands[i].options ? " [OPTION...]" : "", *commands[i].arguments ? " " : "",
+		       commands[i].arguments);
+		printf("%*s%s\n", HELP_DEEPER, "", commands[i].prose);
+		ctl_options_print_help(stdout, commands[i].options, HELP_DEEPER);
+	}
+	putchar('\n');
+	ctl_options_print_help(stdout, CTL_OPTIONS_COMMON, HELP_INDENT);
+	puts("\nWithout --socket: $HUGEPOOL_SOCKET, else /run/hugepool/hugepoold.sock for root, else\n"
+	     "$XDG_RUNTIME_DIR/hugepool/hugepoold.sock.\n"
 	     "Exit status: 0 done, 1 the daemon refused or failed, 2 wrong usage, 3 no daemon there.");
 }
 
@@ -121,40 +121,18 @@ static const struct command *find_command(const char *name)
 	return NULL;
 }
 
-/* Read options into *ctl. Returns what --help and --version say they are, 0 when neither was given, or '?'
- * after getopt's complaint. */
-static int read_options(int argc, char **argv, struct ctl *ctl)
+static void complain_usage(const struct command *command)
 {
-	int option;
-
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (option) {
-		case OPT_SOCKET:
-			ctl->socket_path = optarg;
-			break;
-		case OPT_JSON:
-			ctl->json = true;
-			break;
-		case OPT_POOL:
-			ctl->pool = optarg;
-			break;
-		case OPT_NAME:
-			ctl->name = optarg;
-			break;
-		case OPT_DETACH:
-			ctl->detach = true;
-			break;
-		default:
-			return option;
-		}
-	}
-	return 0;
+	fprintf(stderr, "hugepoolctl: usage: hugepoolctl [--socket PATH] [--json] %s ", command->name);
+	ctl_options_print_usage(stderr, command->options);
+	fprintf(stderr, "%s\n", command->arguments);
 }
 
 /* Find the command in what the options left over. NULL: there is none that fits; said so. */
 static const struct command *read_command(struct ctl *ctl, int n_words, char **words)
 {
 	const struct command *command = n_words > 0 ? find_command(words[0]) : NULL;
+	const char *alien;
 
 	if (!command) {
 		if (n_words > 0)
@@ -165,10 +143,11 @@ static const struct command *read_command(struct ctl *ctl, int n_words, char **w
 	}
 	ctl->args = words + 1;
 	ctl->n_args = n_words - 1;
-	if (ctl->n_args < command->args_min || ctl->n_args > command->args_max ||
-	    (!command->allocates && (ctl->pool || ctl->name || ctl->detach))) {
-		ctl_complain("usage: hugepoolctl [--socket PATH] [--json] %s %s", command->name,
-			     command->arguments);
+	alien = ctl_options_first(ctl->given & ~(command->options | CTL_OPTIONS_COMMON));
+	if (alien)
+		ctl_complain("%s knows no option --%s.", command->name, alien);
+	if (alien || ctl->n_args < command->args_min || ctl->n_args > command->args_max) {
+		complain_usage(command);
 		return NULL;
 	}
 	return command;
@@ -190,24 +169,21 @@ static void fill_standard_fds(void)
 int main(int argc, char **argv)
 {
 	const struct command *command;
-	enum ctl_status status = CTL_DONE;
+	enum ctl_status status;
 	struct ctl ctl = {0};
 
 	fill_standard_fds();
 	signal(SIGPIPE, SIG_IGN);
-	switch (read_options(argc, argv, &ctl)) {
-	case OPT_HELP:
+	status = ctl_options_read(argc, argv, &ctl);
+	if (status != CTL_DONE)
+		return status;
+	if (ctl.given & CTL_OPTION_HELP) {
 		print_help();
-		break;
-	case OPT_VERSION:
+	} else if (ctl.given & CTL_OPTION_VERSION) {
 		puts("hugepoolctl " PACKAGE_VERSION);
-		break;
-	case 0:
+	} else {
 		command = read_command(&ctl, argc - optind, argv + optind);
 		status = command ? command->run(&ctl) : CTL_USAGE;
-		break;
-	default:
-		return CTL_USAGE;
 	}
 	if (status == CTL_DONE)
 		status = ctl_flush();

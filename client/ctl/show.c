@@ -1,13 +1,11 @@
-/* show.c - the commands that ask: status, pools, leases, sessions, buddyinfo.
+/* show.c - the commands that ask: status, pools, tenants, leases, sessions, buddyinfo.
  *
  * Each reply becomes JSON once; --json prints that, people get a table of its lists.
  */
 #include <config.h>
 
 #include "client/ctl/ctl.h"
-#include "client/ctl/json.h"
 #include "client/ctl/table.h"
-#include "client/lib/client.h"
 #include "daemon/base/cleanup.h"
 
 /* clang-format off */
@@ -45,18 +43,38 @@ static const struct ctl_column pools_columns[] = {
 	{0},
 };
 
+static const struct ctl_column tenants_columns[] = {
+	{"POOL",     "pool",           CTL_TEXT},
+	{"TENANT",   "tenant",         CTL_TEXT},
+	{"QUOTA",    "pages_quota",    CTL_PAGES},
+	{"LEASED",   "pages_leased",   CTL_PAGES},
+	{"ORPHANED", "pages_orphaned", CTL_PAGES},
+	{"CLEAN",    "pages_clean",    CTL_PAGES},
+	{"DIRTY",    "pages_dirty",    CTL_PAGES},
+	{"CACHED",   "pages_cached",   CTL_PAGES},
+	{"LIMBO",    "pages_limbo",    CTL_PAGES},
+	{"ARENAS",   "arenas",         CTL_NUMBER},
+	{"LEASES",   "leases",         CTL_NUMBER},
+	{"NAMES",    "names",          CTL_NUMBER},
+	{0},
+};
+
 static const struct ctl_column leases_columns[] = {
-	{"LEASE",    "lease",    CTL_NUMBER},
-	{"POOL",     "pool",     CTL_TEXT},
-	{"SIZE",     "bytes",    CTL_BYTES},
-	{"UID",      "uid",      CTL_NUMBER},
-	{"PID",      "pid",      CTL_NUMBER},
-	{"STATE",    "state",    CTL_TEXT},
-	{"DETACHED", "detached", CTL_YES},
-	{"SESSION",  "session",  CTL_NUMBER},
-	{"ARENA",    "arena",    CTL_NUMBER},
-	{"AGE(s)",   "age_s",    CTL_NUMBER},
-	{"NAME",     "name",     CTL_TEXT},
+	{"LEASE",     "lease",      CTL_NUMBER},
+	{"POOL",      "pool",       CTL_TEXT},
+	{"SIZE",      "bytes",      CTL_BYTES},
+	{"RUNS",      "runs",       CTL_NUMBER},
+	{"UID",       "uid",        CTL_NUMBER},
+	{"PID",       "pid",        CTL_NUMBER},
+	{"STATE",     "state",      CTL_TEXT},
+	{"DETACHED",  "detached",   CTL_YES},
+	{"REVOCABLE", "revocable",  CTL_YES},
+	{"OPENED",    "opened",     CTL_YES},
+	{"SESSION",   "session",    CTL_NUMBER},
+	{"ARENA",     "arena",      CTL_NUMBER},
+	{"AGE(s)",    "age_s",      CTL_NUMBER},
+	{"ENDS(s)",   "deadline_s", CTL_SOME},
+	{"NAME",      "name",       CTL_TEXT},
 	{0},
 };
 
@@ -81,34 +99,12 @@ static const struct ctl_column buddyinfo_columns[] = {
 	{"PAGES",                "n_pages",     CTL_NUMBER},
 	{"FREE",                 "pages_free",  CTL_NUMBER},
 	{"DIRTY",                "pages_dirty", CTL_NUMBER},
+	{"SOLE",                 "sole",        CTL_YES},
 	{"ISOLATED",             "isolated",    CTL_YES},
 	{"FREE BLOCKS BY ORDER", "free_blocks", CTL_NUMBERS},
 	{0},
 };
 /* clang-format on */
-
-/* Ask the daemon. The result is a new object with its fields. */
-static enum ctl_status ask(struct ctl *ctl, Hugepool__Request *request, json_t **ret_result)
-{
-	enum ctl_status status = ctl_connect(ctl);
-	Hugepool__Reply *reply;
-
-	if (status != CTL_DONE)
-		return status;
-	if (client_call(ctl->client, request, &reply) < 0) {
-		ctl_complain("%s", hp_error());
-		return CTL_FAILED;
-	}
-	/* A method and its result have one number, and any member of the union is the result's message. */
-	if ((int)reply->result_case != (int)request->method_case) {
-		hugepool__reply__free_unpacked(reply, NULL);
-		ctl_complain("The daemon answered something else than it was asked.");
-		return CTL_FAILED;
-	}
-	*ret_result = ctl_json_from_message(&reply->status->base);
-	hugepool__reply__free_unpacked(reply, NULL);
-	return *ret_result ? CTL_DONE : ctl_no_memory();
-}
 
 static enum ctl_status ask_status(struct ctl *ctl, json_t **ret_result)
 {
@@ -117,7 +113,7 @@ static enum ctl_status ask_status(struct ctl *ctl, json_t **ret_result)
 
 	request.method_case = HUGEPOOL__REQUEST__METHOD_STATUS;
 	request.status = &method;
-	return ask(ctl, &request, ret_result);
+	return ctl_ask(ctl, &request, ret_result);
 }
 
 /* Ask as often as it takes to have the whole list `key`; `cursor` is the request's. The result is an object
@@ -129,7 +125,7 @@ static enum ctl_status ask_list(struct ctl *ctl, Hugepool__Request *request, uin
 
 	do {
 		json_auto_t *part = NULL;
-		enum ctl_status status = ask(ctl, request, &part);
+		enum ctl_status status = ctl_ask(ctl, request, &part);
 
 		if (status != CTL_DONE)
 			return status;
@@ -152,6 +148,20 @@ static enum ctl_status consume_result(const struct ctl *ctl, json_t *result, con
 	r = ctl_table_print(stdout, columns, json_object_get(result, key));
 	json_decref(result);
 	return r < 0 ? ctl_no_memory() : CTL_DONE;
+}
+
+/* Ask for a list that is cut off where a frame is full, and print it. */
+static enum ctl_status show_part(struct ctl *ctl, Hugepool__Request *request, const char *key,
+				 const struct ctl_column *columns)
+{
+	json_t *result = NULL;
+	enum ctl_status status = ctl_ask(ctl, request, &result);
+
+	if (status != CTL_DONE)
+		return status;
+	if (!ctl->json && json_is_true(json_object_get(result, "truncated")))
+		ctl_complain("There are more %s than one answer holds; name a POOL.", key);
+	return consume_result(ctl, result, key, columns);
 }
 
 static void print_daemon(const json_t *status)
@@ -191,6 +201,18 @@ enum ctl_status ctl_pools_run(struct ctl *ctl)
 	return pools ? consume_result(ctl, pools, "pools", pools_columns) : ctl_no_memory();
 }
 
+enum ctl_status ctl_tenants_run(struct ctl *ctl)
+{
+	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
+	Hugepool__Tenants method = HUGEPOOL__TENANTS__INIT;
+
+	request.method_case = HUGEPOOL__REQUEST__METHOD_TENANTS;
+	request.tenants = &method;
+	if (ctl->n_args > 0)
+		method.pool = ctl->args[0];
+	return show_part(ctl, &request, "tenants", tenants_columns);
+}
+
 enum ctl_status ctl_leases_run(struct ctl *ctl)
 {
 	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
@@ -221,17 +243,10 @@ enum ctl_status ctl_buddyinfo_run(struct ctl *ctl)
 {
 	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
 	Hugepool__BuddyInfo method = HUGEPOOL__BUDDY_INFO__INIT;
-	json_t *result = NULL;
-	enum ctl_status status;
 
 	request.method_case = HUGEPOOL__REQUEST__METHOD_BUDDYINFO;
 	request.buddyinfo = &method;
 	if (ctl->n_args > 0)
 		method.pool = ctl->args[0];
-	status = ask(ctl, &request, &result);
-	if (status != CTL_DONE)
-		return status;
-	if (!ctl->json && json_is_true(json_object_get(result, "truncated")))
-		ctl_complain("There are more arenas than one answer holds; name a POOL.");
-	return consume_result(ctl, result, "arenas", buddyinfo_columns);
+	return show_part(ctl, &request, "arenas", buddyinfo_columns);
 }

@@ -17,7 +17,7 @@
 
 static bool is_right_aligned(enum ctl_format format)
 {
-	return format == CTL_NUMBER || format == CTL_BYTES || format == CTL_PAGES;
+	return format == CTL_NUMBER || format == CTL_SOME || format == CTL_BYTES || format == CTL_PAGES;
 }
 
 /* Control characters of ASCII, and U+0080 to U+009F, which some terminals obey as well. */
@@ -82,6 +82,8 @@ static char *format_cell(const struct ctl_column *column, const json_t *row)
 		return text_cell(json_string_value(value));
 	case CTL_NUMBER:
 		return number_cell(json_integer_value(value));
+	case CTL_SOME:
+		return json_integer_value(value) ? number_cell(json_integer_value(value)) : strdup("");
 	case CTL_BYTES:
 		return size_cell(json_integer_value(value));
 	case CTL_PAGES:

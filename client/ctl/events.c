@@ -1,0 +1,141 @@
+/* events.c - the command that prints what happens to pools and arenas: events.
+ *
+ * What happens to a lease only its own session is told, and this one has none.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+
+#include "client/ctl/ctl.h"
+#include "daemon/base/cleanup.h"
+
+static const struct {
+	unsigned kind;
+	const char *name;
+} kinds[] = {
+	{HP_EVENT_PRESSURE, "pressure"},
+	{HP_EVENT_DRAINED, "drained"},
+	{HP_EVENT_RESTORED, "restored"},
+};
+
+#define N_KINDS   (sizeof(kinds) / sizeof(kinds[0]))
+#define ALL_KINDS (HP_EVENT_PRESSURE | HP_EVENT_DRAINED | HP_EVENT_RESTORED)
+
+struct watch {
+	const struct ctl *ctl;
+	enum ctl_status status; /* of printing */
+};
+
+unsigned ctl_read_kinds(const char *list)
+{
+	unsigned set = 0;
+
+	for (const char *word = list; word; word = strchr(word, ',')) {
+		unsigned kind = 0;
+		size_t length;
+
+		word += *word == ',';
+		length = strcspn(word, ",");
+		for (size_t i = 0; i < N_KINDS; i++)
+			if (strlen(kinds[i].name) == length && strncmp(kinds[i].name, word, length) == 0)
+				kind = kinds[i].kind;
+		if (!kind)
+			return 0;
+		set |= kind;
+	}
+	return set;
+}
+
+static const char *kind_name(unsigned kind)
+{
+	for (size_t i = 0; i < N_KINDS; i++)
+		if (kinds[i].kind == kind)
+			return kinds[i].name;
+	return "unknown";
+}
+
+static enum ctl_status print_event_json(const struct hp_event *event)
+{
+	return ctl_print_json(json_pack("{ss ss sI sb}", "kind", kind_name(event->kind), "pool", event->pool,
+					"arena", (json_int_t)event->arena, "missed", event->missed));
+}
+
+static void print_event(const struct hp_event *event)
+{
+	printf("%s: ", kind_name(event->kind));
+	if (event->arena)
+		printf("arena %" PRIu64 " of ", event->arena);
+	printf("pool %s%s\n", event->pool, event->missed ? " (others before it are lost)" : "");
+}
+
+/* Each leaves at once: somebody waits for it. */
+static void handle_event(void *arg, const struct hp_event *event)
+{
+	struct watch *watch = arg;
+
+	if (watch->status != CTL_DONE)
+		return;
+	if (watch->ctl->json)
+		watch->status = print_event_json(event);
+	else
+		print_event(event);
+	if (watch->status == CTL_DONE)
+		watch->status = ctl_flush();
+}
+
+static enum ctl_status complain_failed(void)
+{
+	ctl_complain("%s", hp_error());
+	return CTL_FAILED;
+}
+
+/* Until `signal_fd` has one. */
+static enum ctl_status watch_run(struct watch *watch, int signal_fd)
+{
+	hp_client *client = watch->ctl->client;
+	struct pollfd fds[] = {{.fd = hp_fd(client), .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
+
+	if (fds[0].fd < 0)
+		return complain_failed();
+	while (watch->status == CTL_DONE) {
+		if (poll(fds, 2, -1) < 0 && errno != EINTR) {
+			ctl_complain("Cannot wait for events: %s", strerror(errno));
+			return CTL_FAILED;
+		}
+		if (fds[1].revents)
+			break;
+		if (hp_dispatch(client) < 0)
+			return complain_failed();
+	}
+	return watch->status;
+}
+
+enum ctl_status ctl_events_run(struct ctl *ctl)
+{
+	struct watch watch = {.ctl = ctl};
+	_cleanup_close_ int signal_fd = -1;
+	enum ctl_status status;
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
+	if (signal_fd < 0) {
+		ctl_complain("Cannot wait for signals: %s", strerror(errno));
+		return CTL_FAILED;
+	}
+	status = ctl_connect(ctl);
+	if (status != CTL_DONE)
+		return status;
+	if (hp_subscribe(ctl->client, ctl->kinds ? ctl->kinds : ALL_KINDS, handle_event, &watch) < 0)
+		return complain_failed();
+	return watch_run(&watch, signal_fd);
+}

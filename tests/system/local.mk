@@ -33,6 +33,18 @@ TESTS          += tests/system/system_ctl_show
 tests_system_system_ctl_show_SOURCES = tests/system/system_ctl_show.c $(SYSTEM)
 tests_system_system_ctl_show_LDADD   = $(SYSTEM_LIBS)
 
+OPERATOR = tests/support/operator.h tests/support/operator.c $(SYSTEM)
+
+check_PROGRAMS += tests/system/system_ctl_lease
+TESTS          += tests/system/system_ctl_lease
+tests_system_system_ctl_lease_SOURCES = tests/system/system_ctl_lease.c $(OPERATOR)
+tests_system_system_ctl_lease_LDADD   = $(SYSTEM_LIBS)
+
+check_PROGRAMS += tests/system/system_ctl_operate
+TESTS          += tests/system/system_ctl_operate
+tests_system_system_ctl_operate_SOURCES = tests/system/system_ctl_operate.c $(OPERATOR)
+tests_system_system_ctl_operate_LDADD   = $(SYSTEM_LIBS)
+
 # Bad input: what clients send on purpose.
 HOSTILE = tests/support/dut.h tests/support/dut.c tests/support/raw.h tests/support/raw.c \
 	 tests/system/system_hostile_scene.h tests/system/system_hostile_scene.c

@@ -373,7 +373,7 @@ static void ctl_tables_show_sizes_as_words(void **state)
 	expect_table(&dut, "leases", "LEASE  POOL  SIZE", "p       1M |  leased  |  frames\n");
 	expect_table(&dut, "sessions", "SESSION  ", "hugepoolctl\n|connected");
 	expect_table(&dut, "buddyinfo",
-		     "POOL  TENANT  ARENA  PAGES  FREE  DIRTY  ISOLATED  FREE BLOCKS BY ORDER\n",
+		     "POOL  TENANT  ARENA  PAGES  FREE  DIRTY  SOLE  ISOLATED  FREE BLOCKS BY ORDER\n",
 		     "\np     uid ");
 	end_holder(holder, SIGTERM);
 	dut_stop(&dut);

@@ -112,18 +112,22 @@ void raw_connect(struct raw *raw, const struct dut *dut)
 	raw_check(frame_reader_new(true, &raw->reader) == 0, "no memory");
 }
 
-void raw_open(struct raw *raw, const struct dut *dut)
+void raw_hello(struct raw *raw)
 {
 	struct raw_request ask;
-	Hugepool__Reply *reply;
+	Hugepool__Reply *reply = raw_call(raw, raw_ask_hello(&ask));
 
-	raw_connect(raw, dut);
-	reply = raw_call(raw, raw_ask_hello(&ask));
 	raw_check(reply->hello && reply->hello->token.len == sizeof(raw->token), "Hello: %s",
 		  reply->error ? reply->error->message : "no session");
 	raw->session = reply->hello->session;
 	memcpy(raw->token, reply->hello->token.data, sizeof(raw->token));
 	raw_drop(reply);
+}
+
+void raw_open(struct raw *raw, const struct dut *dut)
+{
+	raw_connect(raw, dut);
+	raw_hello(raw);
 }
 
 void raw_close(struct raw *raw)

@@ -45,7 +45,9 @@ void raw_kill(pid_t pid);
 /* ---- the connection ---- */
 
 void raw_connect(struct raw *raw, const struct dut *dut);
-/* The same with a Hello; the session's id and token are in *raw then. */
+/* Say Hello; the session's id and token are in *raw then. */
+void raw_hello(struct raw *raw);
+/* Both. */
 void raw_open(struct raw *raw, const struct dut *dut);
 /* Takes a closed one, too. */
 void raw_close(struct raw *raw);

@@ -45,6 +45,13 @@ TESTS          += tests/system/system_ctl_operate
 tests_system_system_ctl_operate_SOURCES = tests/system/system_ctl_operate.c $(OPERATOR)
 tests_system_system_ctl_operate_LDADD   = $(SYSTEM_LIBS)
 
+# Whoever comes in as anybody, by any socket.
+check_PROGRAMS += tests/system/system_tenant
+TESTS          += tests/system/system_tenant
+tests_system_system_tenant_SOURCES = tests/system/system_tenant.c tests/support/dut.h tests/support/dut.c \
+	tests/support/raw.h tests/support/raw.c
+tests_system_system_tenant_LDADD   = libproto.la $(JANSSON_LIBS) $(TEST_LIBS)
+
 # Bad input: what clients send on purpose.
 HOSTILE = tests/support/dut.h tests/support/dut.c tests/support/raw.h tests/support/raw.c \
 	 tests/system/system_hostile_scene.h tests/system/system_hostile_scene.c

@@ -360,12 +360,17 @@ uint64_t backing_file_pages(const struct backing_file *file)
 
 int backing_file_zero(struct backing_file *file, uint64_t first, uint64_t n_pages)
 {
+	return backing_file_fill(file, first, n_pages, 0);
+}
+
+int backing_file_fill(struct backing_file *file, uint64_t first, uint64_t n_pages, uint8_t value)
+{
 	uint64_t page_bytes;
 
 	hp_assert_alive(file, BACKING_FILE_MAGIC);
 	hp_assert(first <= file->n_pages && n_pages <= file->n_pages - first);
 	page_bytes = file->backing->page_bytes;
-	if (!guard_zero((char *)file->memory + first * page_bytes, n_pages * page_bytes))
+	if (!guard_fill((char *)file->memory + first * page_bytes, value, n_pages * page_bytes))
 		return BACKING_DAMAGED;
 	return 0;
 }

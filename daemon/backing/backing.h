@@ -68,6 +68,8 @@ uint64_t backing_file_pages(const struct backing_file *file);
  * the pages differ. A page that was punched is taken anew if the kernel has one: backing_file_verify() first.
  */
 int backing_file_zero(struct backing_file *file, uint64_t first, uint64_t n_pages);
+/* The same with another value in every byte. */
+int backing_file_fill(struct backing_file *file, uint64_t first, uint64_t n_pages, uint8_t value);
 
 /* Read access for checks: copies `bytes` at `offset` into `buffer`. 0 or BACKING_DAMAGED. */
 int backing_file_read(struct backing_file *file, uint64_t offset, void *buffer, size_t bytes);

@@ -85,7 +85,7 @@ static void guard_leave(const struct guard *guard)
 	pthread_sigmask(SIG_SETMASK, &guard->mask, NULL);
 }
 
-bool guard_zero(void *memory, size_t bytes)
+bool guard_fill(void *memory, uint8_t value, size_t bytes)
 {
 	struct guard guard;
 
@@ -95,7 +95,7 @@ bool guard_zero(void *memory, size_t bytes)
 		return false;
 	}
 	guard_enter(&guard);
-	memset(memory, 0, bytes);
+	memset(memory, value, bytes);
 	guard_leave(&guard);
 	return true;
 }

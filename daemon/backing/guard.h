@@ -9,13 +9,14 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* See to it that the handler is in place, before the other functions are used: the first call installs it,
  * later ones only if somebody (a test framework, say) has put another one there. */
 void guard_install(void);
 
-/* Zero `bytes` at `memory`. False: SIGBUS on the way, how much was zeroed is undefined. */
-bool guard_zero(void *memory, size_t bytes);
+/* Set `bytes` at `memory` to `value`. False: SIGBUS on the way, how much was set is undefined. */
+bool guard_fill(void *memory, uint8_t value, size_t bytes);
 
 /* Copy `bytes` from `memory`, the guarded side, into `buffer`, the caller's own. False: SIGBUS on the way,
  * the buffer's content is undefined. */

@@ -8,6 +8,7 @@
 #include "daemon/base/assert.h"
 #include "daemon/lease/chain.h"
 #include "daemon/lease/lease_state.h"
+#include "daemon/pool/poison.h"
 
 #define OPENED_MAX  4096 /* leases that one tenant may have opened, where the pool has no quota of leases */
 #define MODE_OTHERS 077  /* the bits of a mode that are for others than the owner */
@@ -142,6 +143,13 @@ static void put_runs(struct shard *shard, struct zone *zone, bool sole, const st
 		else
 			zone_put(zone, shard->index, runs->runs[i], hot);
 	shard->has_freed |= !sole;
+}
+
+/* Before they are put. */
+static void note_holder(const struct pool *pool, const struct lease_record *record, const struct run_list *runs)
+{
+	for (unsigned i = 0; i < runs->n; i++)
+		poison_note_holder(pool, runs->runs[i], record->id, record->pid);
 }
 
 static void add_run(const struct pool *pool, struct share_runs *runs, struct run run)
@@ -425,6 +433,7 @@ enum lease_result lease_trim(struct session *session, struct lease_record *recor
 	result = change_runs(session, record, &old, &kept);
 	if (result != LEASE_OK)
 		return result;
+	note_holder(zone->pool, record, &old.list);
 	put_runs(shard, zone, record->sole, &rest, true);
 	if (cut.n_pages == 0)
 		return LEASE_OK;
@@ -471,6 +480,7 @@ static void end(struct shard *shard, struct zone *holder, struct lease_record *r
 		shares_end_name(shares, record->share);
 	if (record->share && !shares_leave(shares, record->share, &runs))
 		runs.list.n = 0;
+	note_holder(pool, record, &runs.list);
 	strike_out(shard, record);
 	discharge(holder, shard->index, kind);
 	if (runs.list.n > 0)

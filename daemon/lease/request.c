@@ -229,6 +229,7 @@ enum lease_result lease_alloc_start(struct lease_alloc *alloc)
 	}
 	alloc->want.sole = lease_needs_sole(pool, alloc->revocable, alloc->lifetime_ms > 0,
 					    alloc->name[0] ? &alloc->terms : NULL);
+	alloc->want.no_zero &= !pool->config.poison; /* it was all overwritten */
 	alloc->want.has_readers = alloc->want.sole && alloc->name[0];
 	alloc->deadline_ns = deadline_of(session, alloc->wait_ms);
 	return go_on(alloc);

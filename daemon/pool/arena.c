@@ -5,6 +5,8 @@
 
 #include "daemon/base/assert.h"
 #include "daemon/pool/arena.h"
+#include "daemon/pool/poison.h"
+#include "daemon/pool/pool.h"
 
 #define WORD_BITS 64
 
@@ -46,7 +48,10 @@ struct arena *arena_new(struct pool *pool, uint64_t id, int node, struct backing
 		return NULL;
 	arena->magic = ARENA_MAGIC;
 	arena->dirty = calloc(n_words(n_pages), sizeof(uint64_t));
-	if (!arena->dirty || posix_memalign(&buddy_memory, 64, buddy_size) != 0)
+	if (pool->config.poison)
+		arena->poison = poison_new(n_pages);
+	if (!arena->dirty || (pool->config.poison && !arena->poison) ||
+	    posix_memalign(&buddy_memory, 64, buddy_size) != 0)
 		return arena_free(arena);
 	__builtin_memset(buddy_memory, 0, buddy_size);
 	arena->pool = pool;
@@ -68,6 +73,7 @@ struct arena *arena_free(struct arena *arena)
 	arena->magic = 0;
 	free(arena->buddy);
 	free(arena->dirty);
+	poison_free(arena->poison);
 	free(arena);
 	return NULL;
 }
@@ -187,6 +193,8 @@ void arena_check(const struct arena *arena)
 	hp_assert(n_dirty == arena->n_dirty);
 	hp_assert(n_dirty + buddy_free_pages(arena->buddy) <= arena->n_pages);
 	hp_assert(arena->n_dirty == 0 || next_dirty(arena, 0) >= arena->dirty_hint);
+	if (arena->poison)
+		poison_check(arena);
 	while (buddy_next_free_run(arena->buddy, first, &first, &n_pages)) {
 		for (uint64_t page = first; page < first + n_pages; page++)
 			hp_assert(!is_dirty(arena, page));

@@ -18,6 +18,7 @@
 #include "daemon/base/mailbox.h"
 #include "daemon/core/buddy.h"
 
+struct poison;
 struct pool;
 struct zone;
 
@@ -42,6 +43,7 @@ struct arena {
 	uint64_t *dirty;                   /* one bit a page */
 	uint64_t n_dirty;                  /* pages in `dirty`, those that are being scrubbed among them */
 	uint64_t dirty_hint;               /* no dirty page below this one */
+	struct poison *poison;             /* poison.h; NULL: the pool has none */
 	bool scrubbing;                    /* the scrubber is at work in it, unlocked */
 	uint64_t scrub_first, scrub_pages; /* there */
 	bool condemned; /* a client destroyed the file, or it is evicted: released when nothing is out */

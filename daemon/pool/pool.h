@@ -18,6 +18,7 @@
 
 #include "daemon/backing/backing.h"
 #include "daemon/base/lock.h"
+#include "daemon/base/log.h"
 #include "daemon/base/mailbox.h"
 #include "daemon/core/pcache.h"
 #include "daemon/pool/pool_config.h"
@@ -78,6 +79,8 @@ struct pool {
 	_Atomic unsigned n_waiting;     /* supplies queued */
 	_Atomic bool draining;          /* nothing new is leased */
 	_Atomic uint64_t missing_pages; /* what the kernel could not supply when it was last asked */
+	_Atomic uint64_t writes_after_free; /* pages of which poison.h had to report one */
+	struct log_limit poison_limit;      /* there */
 };
 
 /* Set up a pool without pages. `config` must outlive it. `mount_parent`: see backing.h. Returns 0 or negative

@@ -3,7 +3,7 @@
  * Zones send themselves to the scrubber's mailbox; it claims a piece under the zone's lock, zeroes it
  * unlocked, and takes the lock again to hand it over. After each turn the zone goes to the end of the queue,
  * so that a large one does not keep a small one waiting. A file that a client destroyed does not stop it: the
- * arena is condemned.
+ * arena is condemned. In a pool with poison it fills first, and zeroes by need (poison.h).
  */
 #pragma once
 

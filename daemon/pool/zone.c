@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/base/assert.h"
+#include "daemon/pool/poison.h"
 #include "daemon/pool/pool.h"
 #include "daemon/pool/scrubber.h"
 #include "daemon/pool/stocker.h"
@@ -84,9 +85,13 @@ struct zone *zone_free(struct zone *zone)
 bool zone_can_scrub_locked(const struct zone *zone)
 {
 	lock_assert_held(&zone->lock);
-	for (unsigned i = 0; i < zone->n_shared; i++)
-		if (zone->shared[i]->n_dirty > 0 && !zone->shared[i]->condemned)
+	for (unsigned i = 0; i < zone->n_shared; i++) {
+		const struct arena *arena = zone->shared[i];
+
+		if (arena->n_dirty > 0 && !arena->condemned &&
+		    (!arena->poison || zone->n_waiting > 0 || poison_bare_pages(arena) > 0))
 			return true;
+	}
 	return false;
 }
 

@@ -136,7 +136,7 @@ void zone_condemn_locked(struct arena *arena);
 void zone_condemn_run(struct zone *zone, struct run run);
 /* No new leases, released when nothing is out, unless it is restored before. */
 void zone_isolate_locked(struct arena *arena, bool isolated);
-/* There are dirty pages that scrubbing can make clean. */
+/* There are dirty pages that the scrubber shall do something about. */
 bool zone_can_scrub_locked(const struct zone *zone);
 /* Wake the scrubber if there is something for it. */
 void zone_wake_scrubber_locked(struct zone *zone);

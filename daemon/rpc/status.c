@@ -32,6 +32,7 @@ static void fill_pool(Hugepool__PoolStatus *row, struct pool *pool)
 	row->arenas = figures.arenas;
 	row->tenants = figures.tenants;
 	row->leases = figures.zones.leases;
+	row->writes_after_free = atomic_load(&pool->writes_after_free);
 }
 
 enum dispatch_result status_handle(struct connection *connection, const Hugepool__Request *request)

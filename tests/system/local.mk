@@ -52,6 +52,11 @@ tests_system_system_tenant_SOURCES = tests/system/system_tenant.c tests/support/
 	tests/support/raw.h tests/support/raw.c
 tests_system_system_tenant_LDADD   = libproto.la $(JANSSON_LIBS) $(TEST_LIBS)
 
+check_PROGRAMS += tests/system/system_poison
+TESTS          += tests/system/system_poison
+tests_system_system_poison_SOURCES = tests/system/system_poison.c $(SYSTEM)
+tests_system_system_poison_LDADD   = $(SYSTEM_LIBS)
+
 # Bad input: what clients send on purpose.
 HOSTILE = tests/support/dut.h tests/support/dut.c tests/support/raw.h tests/support/raw.c \
 	 tests/system/system_hostile_scene.h tests/system/system_hostile_scene.c

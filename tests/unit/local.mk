@@ -49,6 +49,11 @@ TESTS          += tests/unit/test_pool
 tests_unit_test_pool_SOURCES = tests/unit/test_pool.c $(HOUSE) tests/support/hugetlb.h tests/support/hugetlb.c
 tests_unit_test_pool_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_poison
+TESTS          += tests/unit/test_poison
+tests_unit_test_poison_SOURCES = tests/unit/test_poison.c $(HOUSE)
+tests_unit_test_poison_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_seats
 TESTS          += tests/unit/test_seats
 tests_unit_test_seats_SOURCES = tests/unit/test_seats.c

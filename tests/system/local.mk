@@ -8,6 +8,11 @@ TESTS          += tests/system/system_lease
 tests_system_system_lease_SOURCES = tests/system/system_lease.c $(SYSTEM)
 tests_system_system_lease_LDADD   = $(SYSTEM_LIBS)
 
+check_PROGRAMS += tests/system/system_mapping
+TESTS          += tests/system/system_mapping
+tests_system_system_mapping_SOURCES = tests/system/system_mapping.c $(SYSTEM)
+tests_system_system_mapping_LDADD   = $(SYSTEM_LIBS)
+
 check_PROGRAMS += tests/system/system_holder
 TESTS          += tests/system/system_holder
 tests_system_system_holder_SOURCES = tests/system/system_holder.c $(SYSTEM)

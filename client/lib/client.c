@@ -112,17 +112,34 @@ static int find_socket(hp_client *client, const char *given)
 	return 0;
 }
 
+hp_client *session_new(void)
+{
+	hp_client *client = calloc(1, sizeof(*client));
+
+	if (!client) {
+		error_set(-ENOMEM, "No memory for a client.");
+		return NULL;
+	}
+	pthread_mutex_init(&client->lock, NULL);
+	TAILQ_INIT(&client->asks);
+	TAILQ_INIT(&client->tells);
+	TAILQ_INIT(&client->sent);
+	TAILQ_INIT(&client->finished);
+	TAILQ_INIT(&client->leases);
+	client->watch = WATCH_CLOSED;
+	client->fork_mark = fork_mark_new();
+	if (client->fork_mark && bump_init(&client->bump, REPLY_MAX_BYTES) == 0)
+		return client;
+	error_set(-ENOMEM, "No memory for a client.");
+	client_free(client, true);
+	return NULL;
+}
+
 /* The rest of hp_open(), which frees the client when this fails. */
 static int client_open(hp_client *client, const char *socket_path)
 {
-	int r;
+	int r = find_socket(client, socket_path);
 
-	client->fork_mark = fork_mark_new();
-	if (!client->fork_mark)
-		return error_set(-errno, "Cannot mark memory for fork: %s.", strerror(errno));
-	if (bump_init(&client->bump, REPLY_MAX_BYTES) < 0)
-		return error_set(-ENOMEM, "No memory for a client.");
-	r = find_socket(client, socket_path);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&client->lock);
@@ -139,16 +156,9 @@ int hp_open(const char *socket_path, hp_client **ret_client)
 
 	if (!ret_client)
 		return error_set(-EINVAL, "There is nowhere to put the client: NULL was given.");
-	client = calloc(1, sizeof(*client));
+	client = session_new();
 	if (!client)
-		return error_set(-ENOMEM, "No memory for a client.");
-	pthread_mutex_init(&client->lock, NULL);
-	TAILQ_INIT(&client->asks);
-	TAILQ_INIT(&client->tells);
-	TAILQ_INIT(&client->sent);
-	TAILQ_INIT(&client->finished);
-	TAILQ_INIT(&client->leases);
-	client->watch = WATCH_CLOSED;
+		return -ENOMEM;
 	r = client_open(client, socket_path);
 	if (r < 0) {
 		client_free(client, true);

@@ -70,6 +70,9 @@ struct hp_client {
 
 /* ---- client.c ---- */
 
+/* A client that is not connected yet. NULL: no memory, with hp_error(). */
+hp_client *session_new(void);
+
 /* -EINVAL without a client, -ECHILD in a process that forked away from its owner; both with hp_error(). Every
  * public function's first line: in such a child another thread may have left the lock taken. */
 int session_check(const hp_client *client);

@@ -93,29 +93,15 @@ static struct connection *connection_on(int socket_fd)
 /* hp_open() on that socket; hp_close() takes it. False: the daemon's Hello was no good. */
 static bool client_on(int socket_fd, hp_client **ret_client)
 {
-	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
-	Hugepool__Hello hello = HUGEPOOL__HELLO__INIT;
-	hp_client *client = calloc(1, sizeof(*client));
-	Hugepool__Reply *reply = NULL;
-	uint8_t *mark = mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	bool good;
+	hp_client *client = session_new();
 
-	hp_assert(client && mark != MAP_FAILED);
-	*mark = 1;
-	client->fork_mark = mark;
+	hp_assert(client);
 	strcpy(client->socket_path, NOWHERE);
-	pthread_mutex_init(&client->lock, NULL);
-	client->connection = connection_on(socket_fd);
-	request.id = client->last_request_id = 1;
-	request.method_case = HUGEPOOL__REQUEST__METHOD_HELLO;
-	request.hello = &hello;
-	good = connection_exchange(client->connection, &request, NO_DEADLINE, &reply) == 0 &&
-	       reply->result_case == HUGEPOOL__REPLY__RESULT_HELLO &&
-	       session_adopt(client, reply->hello) == 0;
-	hugepool__reply__free_unpacked(reply, NULL);
+	client->mend.greeting = connection_on(socket_fd);
+	client->mend.hello_id = client->last_request_id = 1;
+	client->mend.give_up_ns = NO_DEADLINE;
 	*ret_client = client;
-	return good;
+	return mend_run(client, NO_DEADLINE) == 0;
 }
 
 /* It is as long as it was asked for, and really there. */
@@ -146,7 +132,7 @@ static void lease_some(hp_client *client)
 		if (leases[i])
 			touch(leases[i], bytes[i]);
 	}
-	(void)hp_free_batch(leases, N_LEASES);
+	(void)hp_free_batch(leases, N_LEASES, 0);
 	(void)hp_free_name(client, "name");
 }
 

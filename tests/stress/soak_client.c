@@ -273,7 +273,7 @@ static void do_free_batch(void)
 		leases[n_freed] = each.lease;
 		held[n_freed++] = each;
 	}
-	r = hp_free_batch(leases, n_freed);
+	r = hp_free_batch(leases, n_freed, 0);
 	for (unsigned i = 0; i < n_freed; i++)
 		has_freed(&held[i], r);
 	count(SOAK_FREE_BATCH, n_freed);

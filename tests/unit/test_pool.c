@@ -290,7 +290,7 @@ static void pool_limbo_that_returns_at_once_is_not_forgotten(void **state)
 	arena = pool_arena(house.pools[0], (uint32_t)(house_record(&house, id)->address >> 32));
 	atomic_store(&arena->exposed, true);
 	assert_true(hugetlb_pin(backing_file_fd(arena->file), HUGE_BYTES, &pinner));
-	assert_int_equal(lease_free(session, id), LEASE_OK);
+	assert_int_equal(lease_free(session, id, true), LEASE_OK);
 	shard_flush_freed(&house.shards[0]);
 	house_settle(&house);
 	assert_int_equal(pool_release_empty(house.pools[0], session->zones[0].zone, UINT64_MAX, true), 1);

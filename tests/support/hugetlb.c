@@ -169,10 +169,17 @@ static void skip_for_want_of_pages(void)
 	skip();
 }
 
+bool hugetlb_top_up(uint64_t page_bytes, uint64_t n_pages)
+{
+	struct hugetlb_counts counts = hugetlb_counts(page_bytes);
+	uint64_t available = counts.free > counts.reserved ? counts.free - counts.reserved : 0;
+
+	return n_pages <= available || hugetlb_raise(page_bytes, n_pages - available);
+}
+
 void hugetlb_need(uint64_t page_bytes, uint64_t n_pages)
 {
-	uint64_t unit_bytes = page_bytes % GIB == 0 ? GIB : MIB, available;
-	struct hugetlb_counts counts;
+	uint64_t unit_bytes = page_bytes % GIB == 0 ? GIB : MIB;
 
 	if (!hugetlb_has(page_bytes)) {
 		/* ./check knows this sentence. */
@@ -180,11 +187,7 @@ void hugetlb_need(uint64_t page_bytes, uint64_t n_pages)
 			page_bytes / unit_bytes, unit_bytes == GIB ? "GiB" : "MiB");
 		skip();
 	}
-	if (!hugetlb_lock())
-		skip_for_want_of_pages();
-	counts = hugetlb_counts(page_bytes);
-	available = counts.free > counts.reserved ? counts.free - counts.reserved : 0;
-	if (n_pages > available && !hugetlb_raise(page_bytes, n_pages - available))
+	if (!hugetlb_lock() || !hugetlb_top_up(page_bytes, n_pages))
 		skip_for_want_of_pages();
 }
 

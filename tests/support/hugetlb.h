@@ -35,6 +35,9 @@ void hugetlb_unlock(void);
  * privilege, no such pages, or no memory for them; time to skip(). */
 bool hugetlb_raise(uint64_t page_bytes, uint64_t n_pages);
 
+/* The same, raising only what is lacking of `n_pages` that are free and promised to nobody. */
+bool hugetlb_top_up(uint64_t page_bytes, uint64_t n_pages);
+
 /* All zero if the kernel has no such pages. */
 struct hugetlb_counts hugetlb_counts(uint64_t page_bytes);
 

@@ -13,6 +13,7 @@ check_packages=(
 	libcmocka-dev
 	clang clang-tidy cppcheck mandoc shellcheck
 	xz-utils
+	busybox-static cpio qemu-system-x86
 )
 
 # packages_require LOG PACKAGE... - install what is missing, if we are root. Else say what is missing and fail.
@@ -43,4 +44,24 @@ packages_require()
 		echo "could not install: ${missing[*]}" >&2
 		return 1
 	fi
+}
+
+# The package itself, or the one that it stands for.
+packages_download()
+{
+	local real
+
+	real=$(apt-cache depends "$1" | sed -n 's/^ *Depends: \([^<]*\)$/\1/p' | head -n 1)
+	apt-get -q download "${real:-$1}"
+}
+
+# packages_unpack DIRECTORY PACKAGE - what is in a package, without installing it. All or nothing.
+packages_unpack()
+{
+	local new=$1.new
+
+	rm -rf "$new" && mkdir -p "$new" || return 1
+	# What apt knows may be out of date.
+	(cd "$new" && { packages_download "$2" || { apt-get -q update && packages_download "$2"; }; }) &&
+		dpkg -x "$new"/*.deb "$new" && rm "$new"/*.deb && mv "$new" "$1"
 }

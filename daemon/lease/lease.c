@@ -125,13 +125,15 @@ unsigned lease_n_runs(struct ledger *ledger, const struct lease_record *record)
 	return chain_n_runs(ledger, record);
 }
 
-void lease_put_back(struct zone *zone, unsigned worker, bool sole, const struct run_list *runs)
+void lease_put_back(struct zone *zone, unsigned worker, bool sole, bool clean, const struct run_list *runs)
 {
 	for (unsigned i = 0; i < runs->n; i++)
 		if (sole)
 			pool_end_sole(zone, runs->runs[i]);
-		else
+		else if (clean)
 			zone_put_clean(zone, worker, runs->runs[i]);
+		else
+			zone_put(zone, worker, runs->runs[i], true);
 }
 
 /* A client had them. */
@@ -146,7 +148,8 @@ static void put_runs(struct shard *shard, struct zone *zone, bool sole, const st
 }
 
 /* Before they are put. */
-static void note_holder(const struct pool *pool, const struct lease_record *record, const struct run_list *runs)
+static void note_holder(const struct pool *pool, const struct lease_record *record,
+			const struct run_list *runs)
 {
 	for (unsigned i = 0; i < runs->n; i++)
 		poison_note_holder(pool, runs->runs[i], record->id, record->pid);
@@ -291,7 +294,7 @@ enum lease_result lease_enter(struct session *session, const struct lease_birth 
 	return LEASE_OK;
 }
 
-void lease_unenter(struct session *session, struct lease_record *record)
+void lease_unenter(struct session *session, struct lease_record *record, bool clean)
 {
 	struct shard *shard = session->shard;
 	struct zone *zone = holder_zone(session, record);
@@ -303,7 +306,7 @@ void lease_unenter(struct session *session, struct lease_record *record)
 	unlink_record(session, record);
 	strike_out(shard, record);
 	discharge(zone, shard->index, KIND_PLAIN);
-	lease_put_back(zone, shard->index, sole, &runs.list);
+	lease_put_back(zone, shard->index, sole, clean, &runs.list);
 }
 
 /* ---- opening ---- */

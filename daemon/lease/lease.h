@@ -57,10 +57,11 @@ struct lease_birth {
  * LEASE_TOO_MANY or LEASE_NO_MEMORY: then the pages are still the caller's. */
 enum lease_result lease_enter(struct session *session, const struct lease_birth *birth,
 			      const struct run_list *runs, struct lease_record **ret_record);
-/* It was not granted after all, no client ever saw it: its pages are free again as they were. */
-void lease_unenter(struct session *session, struct lease_record *record);
-/* The pages that were taken for a lease go back untouched. */
-void lease_put_back(struct zone *zone, unsigned worker, bool sole, const struct run_list *runs);
+/* It was not granted after all, no client ever saw it: its pages are free again as they were (`clean`, or
+ * not). */
+void lease_unenter(struct session *session, struct lease_record *record, bool clean);
+/* The pages that were taken for a lease, clean or not, go back untouched. */
+void lease_put_back(struct zone *zone, unsigned worker, bool sole, bool clean, const struct run_list *runs);
 
 /* Hold a named lease that somebody else has made. LEASE_OK and a record, LEASE_NO_NAME, LEASE_NOT_ALLOWED,
  * LEASE_TOO_MANY, LEASE_DRAINING or LEASE_NO_MEMORY. */

@@ -54,6 +54,13 @@ static enum lease_result result_of(enum supply_result result)
 	return results[result];
 }
 
+/* What was taken for this want goes back as it was. */
+static void put_back(const struct lease_request *request, const struct want *want,
+		     const struct run_list *runs)
+{
+	lease_put_back(request->zone->zone, request->session->shard->index, want->sole, !want->no_zero, runs);
+}
+
 /* The stocker's answer, on the session's worker. */
 static void supplied(struct supply *supply)
 {
@@ -64,12 +71,12 @@ static void supplied(struct supply *supply)
 		result = LEASE_SESSION_ENDED;
 	/* An eviction that was under way has not seen these. */
 	else if (result == LEASE_OK && !zone_is_granting(supply->zone, &supply->runs)) {
-		lease_put_back(supply->zone, supply->worker, supply->want.sole, &supply->runs);
+		put_back(request, &supply->want, &supply->runs);
 		supply_post(supply);
 		return;
 	}
 	if (supply->result == SUPPLY_GRANTED && result != LEASE_OK)
-		lease_put_back(supply->zone, supply->worker, supply->want.sole, &supply->runs);
+		put_back(request, &supply->want, &supply->runs);
 	request->supplied(request, result);
 }
 
@@ -128,8 +135,7 @@ void lease_alloc_unwind(struct lease_alloc *alloc)
 
 	while (alloc->n_taken > 0) {
 		drop_last(alloc, &runs);
-		lease_put_back(alloc->request.zone->zone, alloc->request.session->shard->index,
-			       alloc->want.sole, &runs);
+		put_back(&alloc->request, &alloc->want, &runs);
 	}
 }
 
@@ -162,10 +168,9 @@ static enum lease_result enter_all(struct lease_alloc *alloc)
 		if (result == LEASE_OK)
 			continue;
 		alloc->failed_pages = alloc->n_pages[alloc->n_taken];
-		lease_put_back(alloc->request.zone->zone, alloc->request.session->shard->index,
-			       alloc->want.sole, &runs);
+		put_back(&alloc->request, &alloc->want, &runs);
 		for (uint32_t item = alloc->n_taken + 1; item < alloc->n_items; item++)
-			lease_unenter(alloc->request.session, alloc->records[item]);
+			lease_unenter(alloc->request.session, alloc->records[item], !alloc->want.no_zero);
 		lease_alloc_unwind(alloc);
 		return result;
 	}
@@ -311,7 +316,7 @@ static bool grow_in_place(struct lease_resize *resize, const struct share_runs *
 		return false;
 	if (lease_append(session, resize->record, &more) == LEASE_OK)
 		return true;
-	lease_put_back(zone, session->shard->index, false, &more);
+	lease_put_back(zone, session->shard->index, false, true, &more);
 	return false;
 }
 
@@ -321,7 +326,8 @@ static enum lease_result append(struct lease_resize *resize, const struct run_li
 	enum lease_result result = lease_append(session, resize->record, more);
 
 	if (result != LEASE_OK)
-		lease_put_back(resize->request.zone->zone, session->shard->index, resize->record->sole, more);
+		lease_put_back(resize->request.zone->zone, session->shard->index, resize->record->sole, true,
+			       more);
 	return result;
 }
 
@@ -379,8 +385,7 @@ static void resize_supplied(struct lease_request *request, enum lease_result res
 		if (result == LEASE_OK)
 			result = append(resize, runs);
 		else
-			lease_put_back(request->zone->zone, request->session->shard->index,
-				       request->supply.want.sole, runs);
+			put_back(request, &request->supply.want, runs);
 	}
 	delist(request);
 	resize->done(resize, result);

@@ -40,6 +40,9 @@ struct pool_threads {
 	struct mailbox **workers;
 	unsigned n_workers;
 	_Atomic bool stopping; /* no request will come any more: what is dirty is truncated, not scrubbed */
+	_Atomic unsigned
+		*arenas_left; /* that all pools may still make, for want of descriptors; NULL: any number */
+	unsigned max_sole;    /* arenas for one lease each that one zone may have; 0: any number */
 	/* Tell whoever wants to know. Any thread, no lock held; NULL: nobody does. */
 	void (*signal)(void *arg, const struct pool *pool, enum pool_signal signal, uint64_t arena_id);
 	void *signal_arg;
@@ -76,9 +79,9 @@ struct pool {
 				    told released */
 
 	_Atomic uint64_t n_gone; /* arenas that left; sessions compare it with what they told their clients */
-	_Atomic unsigned n_waiting;     /* supplies queued */
-	_Atomic bool draining;          /* nothing new is leased */
-	_Atomic uint64_t missing_pages; /* what the kernel could not supply when it was last asked */
+	_Atomic unsigned n_waiting;         /* supplies queued */
+	_Atomic bool draining;              /* nothing new is leased */
+	_Atomic uint64_t missing_pages;     /* what the kernel could not supply when it was last asked */
 	_Atomic uint64_t writes_after_free; /* pages of which poison.h had to report one */
 	struct log_limit poison_limit;      /* there */
 };

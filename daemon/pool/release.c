@@ -49,6 +49,7 @@ static void arena_released(struct letter *letter)
 	if (arena->slot < pool->slot_hint)
 		pool->slot_hint = arena->slot;
 	lock_drop(&pool->lock);
+	pool_uncount_arena(pool);
 	arena_free(arena);
 }
 

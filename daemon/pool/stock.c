@@ -55,6 +55,19 @@ static void put_in_stock_locked(struct pool *pool, struct arena *arena)
 	pool->stock = arena;
 }
 
+/* Every arena is a descriptor or two: one more? */
+static bool count_arena(const struct pool *pool)
+{
+	_Atomic unsigned *left = pool->threads->arenas_left;
+
+	if (!left)
+		return true;
+	if (atomic_fetch_sub(left, 1) > 0)
+		return true;
+	atomic_fetch_add(left, 1);
+	return false;
+}
+
 /* An arena of `want_pages`, or as many as the kernel has, but at least `min_pages`; in nobody's hands, and
  * counted with the stock. */
 static int make_arena(struct pool *pool, uint64_t min_pages, uint64_t want_pages, int node,
@@ -66,16 +79,21 @@ static int make_arena(struct pool *pool, uint64_t min_pages, uint64_t want_pages
 	uint64_t missing = 0;
 	int r;
 
+	if (!count_arena(pool))
+		return -EMFILE;
 	r = backing_file_new(pool->backing, want_pages, node, &file, &missing);
 	if (r == BACKING_SHORT && missing < want_pages && want_pages - missing >= min_pages)
 		r = backing_file_new(pool->backing, want_pages - missing, node, &file, &missing);
-	if (r != 0)
+	if (r != 0) {
+		pool_uncount_arena(pool);
 		return r;
+	}
 	arena = arena_new(pool, atomic_fetch_add(&last_id, 1) + 1, node, file);
 	if (!arena) {
 		uint64_t limbo_pages;
 
 		backing_file_release(file, false, &limbo_pages);
+		pool_uncount_arena(pool);
 		return -ENOMEM;
 	}
 	lock_take(&pool->lock);
@@ -202,17 +220,20 @@ static int hand_over_shared_locked(struct zone *zone, struct handful *handful)
 	return r;
 }
 
-/* They become the zone's, and the lease's runs: 0, or POOL_OVER_QUOTA. */
+/* They become the zone's, and the lease's runs: 0, POOL_OVER_QUOTA, or -EMFILE. */
 static int hand_over_locked(struct zone *zone, const struct want *want, struct handful *handful,
 			    struct run_list *runs)
 {
 	struct pool *pool = zone->pool;
+	const unsigned max_sole = pool->threads->max_sole;
 	int r = 0;
 
 	lock_assert_held(&pool->lock);
 	lock_take(&zone->lock);
 	if (want->n_pages > zone_quota_left(zone))
 		r = POOL_OVER_QUOTA;
+	else if (max_sole > 0 && zone->n_arenas - zone->n_shared + handful->n > max_sole)
+		r = -EMFILE;
 	runs->n = 0;
 	while (r == 0 && runs->n < handful->n) {
 		struct arena *arena = handful->arenas[runs->n];

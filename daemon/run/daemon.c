@@ -20,7 +20,9 @@
 #include "daemon/run/daemon.h"
 
 #define DESCRIPTORS_WANTED (1u << 20)
-#define DESCRIPTORS_OURS   256 /* event bases, mailboxes, arenas */
+#define DESCRIPTORS_OURS   256 /* at least, for event bases, mailboxes and arenas */
+#define OUR_SHARE          4   /* or this part of all */
+#define SOLE_SHARE         4   /* arenas of single leases that one tenant may have: this part of all */
 #define OPENED_LEASES      (1u << 20)
 #define BETWEEN_MS         250
 
@@ -123,15 +125,28 @@ static rlim_t raise_descriptor_limit(void)
 	return limit.rlim_cur;
 }
 
-/* A connection and a session each take a seat, and at most two descriptors. Where there are few descriptors,
- * half of them are ours. */
-static unsigned n_seats(const struct config *config)
+/* A quarter of the descriptors is ours and the arenas'; where there are few, half of them. */
+static unsigned n_our_descriptors(rlim_t n_descriptors)
 {
-	rlim_t n_descriptors = raise_descriptor_limit();
-	rlim_t n_ours = n_descriptors > 2 * DESCRIPTORS_OURS ? DESCRIPTORS_OURS : n_descriptors / 2;
-	unsigned n = (unsigned)(n_descriptors - n_ours) / 2;
+	rlim_t share = n_descriptors / OUR_SHARE;
+
+	if (share < DESCRIPTORS_OURS)
+		share = n_descriptors > 2 * DESCRIPTORS_OURS ? DESCRIPTORS_OURS : n_descriptors / 2;
+	return (unsigned)share;
+}
+
+/* A connection and a session each take a seat, and at most two descriptors. */
+static unsigned n_seats(const struct config *config, rlim_t n_descriptors)
+{
+	unsigned n = (unsigned)(n_descriptors - n_our_descriptors(n_descriptors)) / 2;
 
 	return config->max_sessions && 2 * config->max_sessions < n ? 2 * config->max_sessions : n;
+}
+
+/* An arena takes at most two; the rest of what is ours is for event bases and mailboxes. */
+static unsigned n_arenas(rlim_t n_descriptors)
+{
+	return n_our_descriptors(n_descriptors) * 3 / 4 / 2;
 }
 
 /* Each has a page at least, but for those that are opened. */
@@ -247,6 +262,7 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 		char **ret_error)
 {
 	unsigned n = config->workers;
+	rlim_t n_descriptors;
 	void *workers;
 	int r;
 
@@ -258,7 +274,9 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 		return -EMFILE;
 	daemon->servers = calloc(n, sizeof(daemon->servers[0]));
 	daemon->worker_mailboxes = calloc(n, sizeof(daemon->worker_mailboxes[0]));
-	daemon->seats = seats_new(n_seats(config), config->user_sessions);
+	n_descriptors = raise_descriptor_limit();
+	daemon->seats = seats_new(n_seats(config, n_descriptors), config->user_sessions);
+	daemon->arenas_left = n_arenas(n_descriptors);
 	daemon->ledger = ledger_new(n, max_leases(config));
 	if (!daemon->servers || !daemon->worker_mailboxes || !daemon->seats || !daemon->ledger ||
 	    posix_memalign(&workers, 64, n * sizeof(daemon->workers[0])) != 0)
@@ -270,6 +288,8 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 		.janitor = &daemon->janitor.mailbox,
 		.workers = daemon->worker_mailboxes,
 		.n_workers = n,
+		.arenas_left = &daemon->arenas_left,
+		.max_sole = n_arenas(n_descriptors) / SOLE_SHARE,
 		.signal = event_broadcast,
 		.signal_arg = &daemon->service,
 	};

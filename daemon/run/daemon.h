@@ -38,6 +38,7 @@ struct daemon {
 	bool stocker_running, stocker_stopping;
 	struct letter stocker_stop_letter;
 	struct helper scrubber, janitor, closer;
+	_Atomic unsigned arenas_left; /* that there are descriptors for */
 	struct pool_threads pool_threads;
 	struct service service;
 };

@@ -219,7 +219,7 @@ static void daemon_on_a_living_ones_socket_is_refused(void **state)
 
 	dut_start(&dut, POOL);
 	holder = dut_hold(&dut, 0, DUT_WORDS("1M"), &lease);
-	expect_refusal("a daemon is listening there|use --socket", dut.socket);
+	expect_refusal("a daemon is listening there|use another path", dut.socket);
 	assert_int_equal(dut_pool(&dut, "p", "leases"), 1);
 	end_holder(holder);
 	dut_stop(&dut);

@@ -61,7 +61,7 @@ static void flags_check_names_file_line_column_and_what_was_expected(void **stat
 		const char *text, *sentence;
 	} cases[] = {
 		{"{\"pools\": [", ":1:11: expected JSON"},
-		{"{\n  \"sockt\": \"x\"\n}", ":2:3: key \"sockt\": expected one of socket, state, workers"},
+		{"{\n  \"sockt\": \"x\"\n}", ":2:3: key \"sockt\": expected one of socket, sockets, state, workers"},
 		{"{\"workers\": 1,\n \"workers\": 2}", ":2:10: expected every key once"},
 		{"{\n\t\"workers\": \"many\"}", ":2:13: key \"workers\": expected a number from 1 to 64"},
 		{"{\"pools\": [{\"name\": \"a\", \"page_size\": \"4K\"}]}",

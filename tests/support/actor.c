@@ -31,6 +31,7 @@ enum verb {
 	CLOSE,
 	QUIT,
 	ALLOC,
+	OPEN_LEASE,
 	FREE,
 	FREE_ID,
 	FREE_NAME,
@@ -48,7 +49,8 @@ struct order {
 	unsigned n, flags;
 	uint8_t value;
 	bool has_pool, has_name;
-	uint64_t lease, bytes, align_bytes;
+	uint64_t lease, bytes, align_bytes, lifetime_ms;
+	uint32_t mode;
 	char pool[32], name[256];
 	char socket[108];
 	int64_t (*act)(int fd); /* the actor is a fork: the same function is there */
@@ -84,6 +86,8 @@ static int do_alloc(const struct order *order, struct answer *answer)
 		.name = order->has_name ? order->name : NULL,
 		.align_bytes = order->align_bytes,
 		.flags = order->flags,
+		.mode = order->mode,
+		.lifetime_ms = order->lifetime_ms,
 	};
 	hp_lease *leases[ACTOR_MAX_BATCH] = {NULL};
 	uint64_t bytes[ACTOR_MAX_BATCH];
@@ -98,6 +102,21 @@ static int do_alloc(const struct order *order, struct answer *answer)
 	for (unsigned i = 0; r == 0 && i < order->n; i++) {
 		self.held[self.n_held++] = leases[i];
 		answer->leases[i] = hp_lease_id(leases[i]);
+	}
+	return r;
+}
+
+static int do_open_lease(const struct order *order, struct answer *answer)
+{
+	hp_lease *lease;
+	int r;
+
+	if (self.n_held == MAX_HELD)
+		return -EOVERFLOW;
+	r = hp_lease_open(self.client, order->name, order->flags, &lease);
+	if (r == 0) {
+		self.held[self.n_held++] = lease;
+		answer->leases[0] = hp_lease_id(lease);
 	}
 	return r;
 }
@@ -191,6 +210,8 @@ static int64_t obey(const struct order *order, struct answer *answer, int *ret_f
 		return 0;
 	case ALLOC:
 		return do_alloc(order, answer);
+	case OPEN_LEASE:
+		return do_open_lease(order, answer);
 	case FREE:
 		return do_free(order->lease);
 	case FREE_ID:
@@ -365,6 +386,8 @@ int actor_alloc_batch(struct actor *actor, unsigned n, uint64_t bytes, const str
 		snprintf(order.name, sizeof(order.name), "%s", options->name ? options->name : "");
 		order.align_bytes = options->align_bytes;
 		order.flags = options->flags;
+		order.mode = options->mode;
+		order.lifetime_ms = options->lifetime_ms;
 	}
 	assert_int_equal(send(actor->fd, &order, sizeof(order), MSG_NOSIGNAL), sizeof(order));
 	receive(actor, &answer);
@@ -376,6 +399,18 @@ int actor_alloc(struct actor *actor, uint64_t bytes, const struct hp_alloc_optio
 		uint64_t *ret_lease)
 {
 	return actor_alloc_batch(actor, 1, bytes, options, ret_lease);
+}
+
+int actor_open_lease(struct actor *actor, const char *name, unsigned flags, uint64_t *ret_lease)
+{
+	struct order order = {.verb = OPEN_LEASE, .flags = flags};
+	struct answer answer;
+
+	snprintf(order.name, sizeof(order.name), "%s", name);
+	assert_int_equal(send(actor->fd, &order, sizeof(order), MSG_NOSIGNAL), sizeof(order));
+	receive(actor, &answer);
+	*ret_lease = answer.leases[0];
+	return (int)answer.result;
 }
 
 int actor_free(struct actor *actor, uint64_t lease)

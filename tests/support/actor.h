@@ -29,11 +29,13 @@ void actor_close(struct actor *actor);
 void actor_quit(struct actor *actor);
 void actor_kill(struct actor *actor);
 
-/* hp_alloc(), hp_alloc_batch() of `n` leases of `bytes` each, and the ways to free: return what those say. */
+/* hp_alloc(), hp_alloc_batch() of `n` leases of `bytes` each (pool, name, align_bytes, flags, mode and
+ * lifetime_ms count), hp_lease_open(), and the ways to free: return what those say. */
 int actor_alloc(struct actor *actor, uint64_t bytes, const struct hp_alloc_options *options,
 		uint64_t *ret_lease);
 int actor_alloc_batch(struct actor *actor, unsigned n, uint64_t bytes, const struct hp_alloc_options *options,
 		      uint64_t *ret_leases);
+int actor_open_lease(struct actor *actor, const char *name, unsigned flags, uint64_t *ret_lease);
 int actor_free(struct actor *actor, uint64_t lease);
 int actor_free_id(struct actor *actor, uint64_t lease);
 int actor_free_name(struct actor *actor, const char *name);

@@ -95,3 +95,17 @@ check_PROGRAMS += tests/system/system_hugetlb_mount
 TESTS          += tests/system/system_hugetlb_mount
 tests_system_system_hugetlb_mount_SOURCES = tests/system/system_hugetlb_mount.c $(HUGETLB)
 tests_system_system_hugetlb_mount_LDADD   = $(SYSTEM_LIBS)
+
+# One tenant's attacks on another one's memory.
+WALL = $(SYSTEM) tests/support/intruder.h tests/support/intruder.c \
+	tests/system/system_hugetlb_scene.h tests/system/system_hugetlb_scene.c
+
+check_PROGRAMS += tests/system/system_wall
+TESTS          += tests/system/system_wall
+tests_system_system_wall_SOURCES = tests/system/system_wall.c $(WALL)
+tests_system_system_wall_LDADD   = $(SYSTEM_LIBS)
+
+check_PROGRAMS += tests/system/system_wall_rights
+TESTS          += tests/system/system_wall_rights
+tests_system_system_wall_rights_SOURCES = tests/system/system_wall_rights.c $(WALL)
+tests_system_system_wall_rights_LDADD   = $(SYSTEM_LIBS)

@@ -47,7 +47,8 @@ static int revoke_here(struct errand *errand, struct server *here)
 	job->code = HUGEPOOL__CODE__OK;
 	if (r != 0)
 		job->code = r == LEDGER_NEVER ? HUGEPOOL__CODE__NO_LEASE : HUGEPOOL__CODE__OK;
-	else if (record->uid != job->uid && !job->is_admin)
+	else if ((record->uid != job->uid || record->opened) && !job->is_admin)
+		/* Who has opened a lease has no say over its maker's pages. */
 		job->code = HUGEPOOL__CODE__NOT_ALLOWED;
 	else if (!record->sole)
 		job->code = HUGEPOOL__CODE__BUSY;
@@ -78,7 +79,9 @@ static void answer_revoke(struct errand *errand, struct connection *connection)
 		break;
 	case HUGEPOOL__CODE__NOT_ALLOWED:
 		connection_error(connection, errand->request_id, job->code,
-				 "lease %" PRIu64 " is another user's", job->lease);
+				 "lease %" PRIu64 " is another user's, or was opened: its maker can revoke "
+				 "the one that was opened",
+				 job->lease);
 		break;
 	case HUGEPOOL__CODE__BUSY:
 		connection_error(connection, errand->request_id, job->code,

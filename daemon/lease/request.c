@@ -374,18 +374,32 @@ enum lease_result lease_resize_start(struct lease_resize *resize)
 	return atomic_load(&pool->draining) ? LEASE_DRAINING : grow(resize);
 }
 
+static void post_resize(struct lease_resize *resize)
+{
+	const struct want want = resize->request.supply.want;
+
+	post(&resize->request, &want, resize->deadline_ns);
+}
+
 static void resize_supplied(struct lease_request *request, enum lease_result result)
 {
 	struct lease_resize *resize = container_of(request, struct lease_resize, request);
 	const struct run_list *runs = &request->supply.runs;
 
-	/* It may have ended meanwhile, or be somebody else's as well. */
+	/* It may have ended meanwhile, be somebody else's as well, or have another length. */
 	if (result == LEASE_OK) {
 		result = lease_find(request->session, resize->id, &resize->record);
-		if (result == LEASE_OK)
+		if (result == LEASE_OK &&
+		    resize->record->lease_pages + request->supply.want.n_pages == resize->n_pages) {
 			result = append(resize, runs);
-		else
+		} else {
 			put_back(request, &request->supply.want, runs);
+			result = lease_resize_start(resize);
+		}
+	}
+	if (result == LEASE_WAIT) {
+		post_resize(resize);
+		return;
 	}
 	delist(request);
 	resize->done(resize, result);
@@ -393,9 +407,8 @@ static void resize_supplied(struct lease_request *request, enum lease_result res
 
 void lease_resize_wait(struct lease_resize *resize)
 {
-	const struct want want = resize->request.supply.want;
-
+	resize->deadline_ns = deadline_of(resize->request.session, resize->wait_ms);
 	resize->request.supplied = resize_supplied;
 	enlist(&resize->request);
-	post(&resize->request, &want, deadline_of(resize->request.session, resize->wait_ms));
+	post_resize(resize);
 }

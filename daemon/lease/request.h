@@ -80,6 +80,8 @@ struct lease_resize {
 	uint64_t wait_ms;
 	void (*done)(struct lease_resize *resize, enum lease_result result);
 
+	uint64_t deadline_ns; /* of waiting */
+
 	/* the result */
 	struct lease_record *record;
 	uint32_t pool;         /* for the answer; the lease may be gone */

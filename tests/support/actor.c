@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <grp.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -25,6 +26,7 @@
 #define STRINGS_FD 3 /* in the actor */
 #define MAX_HELD   8192
 #define ANSWER_S   60
+#define EVENT_MS   20000
 
 enum verb {
 	OPEN,
@@ -42,6 +44,11 @@ enum verb {
 	BREAK,
 	FORK,
 	ACT,
+	RESIZE,
+	FREE_COLD,
+	TOUCH,
+	SUBSCRIBE,
+	AWAIT,
 };
 
 struct order {
@@ -49,8 +56,10 @@ struct order {
 	unsigned n, flags;
 	uint8_t value;
 	bool has_pool, has_name;
-	uint64_t lease, bytes, align_bytes, lifetime_ms;
-	uint32_t mode;
+	uint64_t lease, bytes;
+	int64_t offset;
+	struct hp_alloc_options options; /* what they point to is here: */
+	struct hp_access access[ACTOR_MAX_ACCESS];
 	char pool[32], name[256];
 	char socket[108];
 	int64_t (*act)(int fd); /* the actor is a fork: the same function is there */
@@ -68,7 +77,11 @@ static struct {
 	hp_client *client;
 	hp_lease *held[MAX_HELD];
 	unsigned n_held;
+	unsigned awaited; /* a kind of event; 0: it has come */
+	struct hp_event event;
 } self;
+
+static sigjmp_buf rescue;
 
 static unsigned find_held(uint64_t id)
 {
@@ -81,18 +94,14 @@ static unsigned find_held(uint64_t id)
 
 static int do_alloc(const struct order *order, struct answer *answer)
 {
-	const struct hp_alloc_options options = {
-		.pool = order->has_pool ? order->pool : NULL,
-		.name = order->has_name ? order->name : NULL,
-		.align_bytes = order->align_bytes,
-		.flags = order->flags,
-		.mode = order->mode,
-		.lifetime_ms = order->lifetime_ms,
-	};
+	struct hp_alloc_options options = order->options;
 	hp_lease *leases[ACTOR_MAX_BATCH] = {NULL};
 	uint64_t bytes[ACTOR_MAX_BATCH];
 	int r;
 
+	options.pool = order->has_pool ? order->pool : NULL;
+	options.name = order->has_name ? order->name : NULL;
+	options.access = order->access;
 	for (unsigned i = 0; i < order->n; i++)
 		bytes[i] = order->bytes;
 	if (self.n_held + order->n > MAX_HELD)
@@ -121,7 +130,7 @@ static int do_open_lease(const struct order *order, struct answer *answer)
 	return r;
 }
 
-static int do_free(uint64_t id)
+static int do_free(uint64_t id, bool cold)
 {
 	unsigned i = find_held(id);
 	hp_lease *lease = i < self.n_held ? self.held[i] : NULL;
@@ -129,7 +138,58 @@ static int do_free(uint64_t id)
 	if (!lease)
 		return -EBADF;
 	self.held[i] = self.held[--self.n_held];
-	return hp_free(lease);
+	return cold ? hp_free_batch(&lease, 1, HP_COLD) : hp_free(lease);
+}
+
+static void on_fault(int signal_number)
+{
+	siglongjmp(rescue, signal_number);
+}
+
+/* Returns what is read, or 0 when it was written; or the signal that it raised, negative. */
+static int touch(const struct order *order, hp_lease *lease)
+{
+	const struct sigaction action = {.sa_handler = on_fault};
+	volatile uint8_t *byte = (volatile uint8_t *)hp_lease_data(lease) + order->offset;
+	volatile int result = 0;
+	int signal_number;
+
+	sigaction(SIGBUS, &action, NULL);
+	sigaction(SIGSEGV, &action, NULL);
+	signal_number = sigsetjmp(rescue, 1);
+	if (signal_number != 0)
+		result = -signal_number;
+	else if (order->flags)
+		*byte = order->value;
+	else
+		result = *byte;
+	signal(SIGBUS, SIG_DFL);
+	signal(SIGSEGV, SIG_DFL);
+	return result;
+}
+
+static void on_event(void *arg, const struct hp_event *event)
+{
+	if (event->kind != self.awaited)
+		return;
+	self.event = *event;
+	self.awaited = 0;
+}
+
+static int await_event(unsigned kind, struct answer *answer)
+{
+	struct pollfd poll_fd = {.fd = hp_fd(self.client), .events = POLLIN};
+	int r = 0;
+
+	self.awaited = kind;
+	while (self.awaited && r >= 0) {
+		if (poll(&poll_fd, 1, EVENT_MS) != 1)
+			return -ETIME;
+		r = hp_dispatch(self.client);
+	}
+	answer->leases[0] = self.event.lease_id;
+	answer->leases[1] = self.event.arena;
+	return r < 0 ? r : 0;
 }
 
 static int64_t count_other(const hp_lease *lease, uint8_t value)
@@ -185,6 +245,10 @@ static int64_t do_with_lease(const struct order *order, struct answer *answer, i
 	if (!lease)
 		return -EBADF;
 	switch (order->verb) {
+	case RESIZE:
+		return hp_lease_resize(lease, order->bytes, order->flags);
+	case TOUCH:
+		return touch(order, lease);
 	case FILL:
 		memset(hp_lease_data(lease), order->value, hp_lease_bytes(lease));
 		return 0;
@@ -213,7 +277,12 @@ static int64_t obey(const struct order *order, struct answer *answer, int *ret_f
 	case OPEN_LEASE:
 		return do_open_lease(order, answer);
 	case FREE:
-		return do_free(order->lease);
+	case FREE_COLD:
+		return do_free(order->lease, order->verb == FREE_COLD);
+	case SUBSCRIBE:
+		return hp_subscribe(self.client, order->flags, on_event, NULL);
+	case AWAIT:
+		return await_event(order->flags, answer);
 	case FREE_ID:
 		return hp_free_id(self.client, order->lease);
 	case FREE_NAME:
@@ -372,27 +441,61 @@ void actor_kill(struct actor *actor)
 	close(actor->fd);
 }
 
-int actor_alloc_batch(struct actor *actor, unsigned n, uint64_t bytes, const struct hp_alloc_options *options,
-		      uint64_t *ret_leases)
+static void send_order(struct actor *actor, const struct order *order)
+{
+	assert_int_equal(send(actor->fd, order, sizeof(*order), MSG_NOSIGNAL), sizeof(*order));
+}
+
+static void begin_alloc(struct actor *actor, unsigned n, uint64_t bytes,
+			const struct hp_alloc_options *options)
 {
 	struct order order = {.verb = ALLOC, .n = n, .bytes = bytes};
-	struct answer answer;
 
 	assert_in_range(n, 1, ACTOR_MAX_BATCH);
 	if (options) {
+		order.options = *options;
 		order.has_pool = options->pool;
 		order.has_name = options->name;
 		snprintf(order.pool, sizeof(order.pool), "%s", options->pool ? options->pool : "");
 		snprintf(order.name, sizeof(order.name), "%s", options->name ? options->name : "");
-		order.align_bytes = options->align_bytes;
-		order.flags = options->flags;
-		order.mode = options->mode;
-		order.lifetime_ms = options->lifetime_ms;
+		assert_true(options->n_access <= ACTOR_MAX_ACCESS);
+		for (unsigned i = 0; i < options->n_access; i++)
+			order.access[i] = options->access[i];
 	}
-	assert_int_equal(send(actor->fd, &order, sizeof(order), MSG_NOSIGNAL), sizeof(order));
+	send_order(actor, &order);
+}
+
+static int end_alloc(struct actor *actor, unsigned n, uint64_t *ret_leases)
+{
+	struct answer answer;
+
 	receive(actor, &answer);
 	memcpy(ret_leases, answer.leases, n * sizeof(*ret_leases));
 	return (int)answer.result;
+}
+
+int actor_alloc_batch(struct actor *actor, unsigned n, uint64_t bytes, const struct hp_alloc_options *options,
+		      uint64_t *ret_leases)
+{
+	begin_alloc(actor, n, bytes, options);
+	return end_alloc(actor, n, ret_leases);
+}
+
+void actor_alloc_begin(struct actor *actor, uint64_t bytes, const struct hp_alloc_options *options)
+{
+	begin_alloc(actor, 1, bytes, options);
+}
+
+bool actor_is_busy(const struct actor *actor)
+{
+	struct pollfd poll_fd = {.fd = actor->fd, .events = POLLIN};
+
+	return poll(&poll_fd, 1, 0) == 0;
+}
+
+int actor_alloc_end(struct actor *actor, uint64_t *ret_lease)
+{
+	return end_alloc(actor, 1, ret_lease);
 }
 
 int actor_alloc(struct actor *actor, uint64_t bytes, const struct hp_alloc_options *options,
@@ -476,4 +579,44 @@ void actor_fork(struct actor *actor)
 int64_t actor_act(struct actor *actor, uint64_t lease, int64_t (*act)(int fd))
 {
 	return ask(actor, &(struct order){.verb = ACT, .lease = lease, .act = act});
+}
+
+int actor_resize(struct actor *actor, uint64_t lease, uint64_t bytes, unsigned flags)
+{
+	return (int)ask(actor,
+			&(struct order){.verb = RESIZE, .lease = lease, .bytes = bytes, .flags = flags});
+}
+
+int actor_free_cold(struct actor *actor, uint64_t lease)
+{
+	return (int)ask(actor, &(struct order){.verb = FREE_COLD, .lease = lease});
+}
+
+int actor_peek(struct actor *actor, uint64_t lease, int64_t offset)
+{
+	return (int)ask(actor, &(struct order){.verb = TOUCH, .lease = lease, .offset = offset});
+}
+
+int actor_poke(struct actor *actor, uint64_t lease, int64_t offset, uint8_t value)
+{
+	const struct order order = {
+		.verb = TOUCH, .flags = 1, .lease = lease, .offset = offset, .value = value};
+
+	return (int)ask(actor, &order);
+}
+
+void actor_subscribe(struct actor *actor, unsigned kinds)
+{
+	assert_int_equal(ask(actor, &(struct order){.verb = SUBSCRIBE, .flags = kinds}), 0);
+}
+
+void actor_wait_event(struct actor *actor, unsigned kind, uint64_t *ret_lease, uint64_t *ret_arena)
+{
+	struct answer answer;
+
+	send_order(actor, &(struct order){.verb = AWAIT, .flags = kind});
+	receive(actor, &answer);
+	assert_int_equal(answer.result, 0);
+	*ret_lease = answer.leases[0];
+	*ret_arena = answer.leases[1];
 }

@@ -5,13 +5,15 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "client/include/hugepool.h"
 #include "tests/support/dut.h"
 
-#define ACTOR_MAX_BATCH 256
+#define ACTOR_MAX_BATCH  256
+#define ACTOR_MAX_ACCESS 4 /* that the options of an Alloc can have */
 
 struct actor {
 	pid_t pid;
@@ -29,8 +31,8 @@ void actor_close(struct actor *actor);
 void actor_quit(struct actor *actor);
 void actor_kill(struct actor *actor);
 
-/* hp_alloc(), hp_alloc_batch() of `n` leases of `bytes` each (pool, name, align_bytes, flags, mode and
- * lifetime_ms count), hp_lease_open(), and the ways to free: return what those say. */
+/* hp_alloc(), hp_alloc_batch() of `n` leases of `bytes` each, hp_lease_open(), and the ways to free: return
+ * what those say. */
 int actor_alloc(struct actor *actor, uint64_t bytes, const struct hp_alloc_options *options,
 		uint64_t *ret_lease);
 int actor_alloc_batch(struct actor *actor, unsigned n, uint64_t bytes, const struct hp_alloc_options *options,
@@ -54,3 +56,21 @@ void actor_fork(struct actor *actor);
 /* Run this in the actor, with the file of a lease (-1 if there is none of that id), and return what it
  * returns. */
 int64_t actor_act(struct actor *actor, uint64_t lease, int64_t (*act)(int fd));
+
+/* actor_alloc() in two steps, for one that waits; in between nothing else can be asked of it. */
+void actor_alloc_begin(struct actor *actor, uint64_t bytes, const struct hp_alloc_options *options);
+bool actor_is_busy(const struct actor *actor);
+int actor_alloc_end(struct actor *actor, uint64_t *ret_lease);
+
+/* hp_lease_resize(), hp_free_batch() of one with HP_COLD: return what those say. */
+int actor_resize(struct actor *actor, uint64_t lease, uint64_t bytes, unsigned flags);
+int actor_free_cold(struct actor *actor, uint64_t lease);
+
+/* Read or write one byte, so far from the lease's first: returns what is read, or 0; or the signal that the
+ * access has raised, negative. */
+int actor_peek(struct actor *actor, uint64_t lease, int64_t offset);
+int actor_poke(struct actor *actor, uint64_t lease, int64_t offset, uint8_t value);
+
+/* hp_subscribe(), and hp_dispatch() until an event of that kind comes; others before it are dropped. */
+void actor_subscribe(struct actor *actor, unsigned kinds);
+void actor_wait_event(struct actor *actor, unsigned kind, uint64_t *ret_lease, uint64_t *ret_arena);

@@ -109,3 +109,16 @@ check_PROGRAMS += tests/system/system_wall_rights
 TESTS          += tests/system/system_wall_rights
 tests_system_system_wall_rights_SOURCES = tests/system/system_wall_rights.c $(WALL)
 tests_system_system_wall_rights_LDADD   = $(SYSTEM_LIBS)
+
+# Every kind of lease, and what a tenant is allowed.
+check_PROGRAMS += tests/system/system_kinds
+TESTS          += tests/system/system_kinds
+tests_system_system_kinds_SOURCES = tests/system/system_kinds.c $(OPERATOR)
+tests_system_system_kinds_LDADD   = $(SYSTEM_LIBS)
+
+check_PROGRAMS += tests/system/system_quota
+TESTS          += tests/system/system_quota
+tests_system_system_quota_SOURCES = tests/system/system_quota.c tests/support/operator.h \
+	tests/support/operator.c tests/support/actor.h tests/support/actor.c tests/support/hugetlb.h \
+	tests/support/hugetlb.c $(HOSTILE)
+tests_system_system_quota_LDADD   = $(SYSTEM_LIBS)

@@ -302,7 +302,6 @@ static void expect_kept(uint64_t opened)
 	dut_wait_pool(&dut, "p", "pages_leased", 0);
 }
 
-/* Fails if shares_leave() of ledger/shares.c says of every holder that it is the last. */
 static void kinds_opened_stays_when_its_maker_frees_or_dies(void **state)
 {
 	const struct hp_alloc_options named = {.name = "n", .mode = 0644};
@@ -454,8 +453,6 @@ static void wait_asked(const struct actor *actor)
 			     "requests", 1);
 }
 
-/* Fails if serve_one() of pool/stocker.c does not heed zone->blocked_pages, and supply_arrived() puts the
- * newest first. */
 static void kinds_waiting_is_served_in_order_of_arrival(void **state)
 {
 	const struct hp_alloc_options patient = {.wait_ms = WAIT_MS}, brief = {.wait_ms = 50};
@@ -544,8 +541,6 @@ static void kinds_resize_grows_by_runs_if_it_may_move(void **state)
 
 #define MAX_TRIES 1000
 
-/* Fails if zone_take_locked() of pool/zone.c, or take_cached(), does without the dirty ones; and, for others,
- * if pool_release_empty() of pool/release.c puts an arena into the stock instead of truncating it. */
 static void kinds_no_zero_shows_only_what_the_tenant_wrote(void **state)
 {
 	const struct hp_alloc_options no_zero = {.flags = HP_NO_ZERO};

@@ -2,7 +2,8 @@
  * workers.
  *
  * Clients are real processes of several users. Tokens are system_holder.c's, who is let in is
- * system_tenant.c's. Each test says which line of defence it fails without.
+ * system_tenant.c's. Lines of defence that were taken out to
+ * see a test fail are named beside it.
  */
 #include <config.h>
 
@@ -119,8 +120,7 @@ static void expect_full(uint64_t lease_of_a, uint64_t its_pages)
 	assert_int_equal(tenant_number("pages_leased"), QUOTA);
 }
 
-/* Fails without the comparison with zone_quota_left() in zone_take_locked() of pool/zone.c (most ways), in
- * hand_over_locked() of pool/stock.c (those with files of their own). */
+/* Fails without the comparison with zone_quota_left() in hand_over_locked() of pool/stock.c. */
 static void quota_of_pages_holds_for_every_kind_of_lease(void **state)
 {
 	struct actor stranger;
@@ -160,9 +160,7 @@ static void quota_of_pages_holds_for_growing_in_place(void **state)
 	end();
 }
 
-/* Free pages with a worker count as long as they are there, but do not keep another worker from them. Fails
- * without the two comparisons with n_allowed in take_and_refill() of pool/zone.c, which keep a cache from
- * being filled over the quota; and without is_drained() in try_sole() of pool/stocker.c. */
+/* Free pages with a worker count as long as they are there, but do not keep another worker from them. */
 static void quota_of_pages_counts_what_workers_cache(void **state)
 {
 	const struct hp_alloc_options sole = {.flags = HP_REVOCABLE};
@@ -180,8 +178,7 @@ static void quota_of_pages_counts_what_workers_cache(void **state)
 	end();
 }
 
-/* Who has opened a lease cannot be asked for its pages: its maker is charged until it has closed. Fails if
- * end() of lease/lease.c puts the pages of a share that others hold. */
+/* Who has opened a lease cannot be asked for its pages: its maker is charged until it has closed. */
 static void quota_of_pages_stays_with_the_maker_of_what_others_opened(void **state)
 {
 	const struct hp_alloc_options named = {.name = "n", .mode = 0644};
@@ -301,7 +298,6 @@ static void quota_of_pages_counts_what_is_pinned(void **state)
 
 /* ---- leases and names ---- */
 
-/* Fails if charge() of lease/lease.c does not compare, and if enter_opened()'s caller does not charge. */
 static void quota_of_leases_holds_for_every_kind_of_lease(void **state)
 {
 	const struct hp_alloc_options sole = {.flags = HP_REVOCABLE};
@@ -336,7 +332,6 @@ static void quota_of_leases_holds_for_every_kind_of_lease(void **state)
 	dut_stop(&dut);
 }
 
-/* Fails if charge() of lease/lease.c does not compare the names. */
 static void quota_of_names_holds_in_all_sessions(void **state)
 {
 	uint64_t first, none;
@@ -480,9 +475,6 @@ static void thief(void *arg)
 		raw_close(&raws[i]);
 }
 
-/* Fails without the comparison of uids in lease_free_detached() of lease/lease.c and revoke_here() of
- * rpc/operate.c, of sessions in lease_find(), of names in lease_alloc_start() and enter_locked() of
- * ledger/shares.c. */
 static void quota_names_and_ids_of_others_are_theirs(void **state)
 {
 	char word[MAX_WORD];
@@ -662,7 +654,7 @@ static bool is_running(pid_t pid)
 	return info.si_pid == 0;
 }
 
-/* Fails without the comparisons with zone_quota_left() as above. */
+/* Fails without the comparison in hand_over_locked(), too. */
 static void quota_of_pages_holds_at_random(void **state)
 {
 	unsigned seed = (unsigned)getpid();

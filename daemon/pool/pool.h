@@ -176,9 +176,10 @@ int pool_give_sole(struct zone *zone, const struct want *want, struct run_list *
 int pool_fill_reserve(struct pool *pool);
 
 /* Send to the janitor, to be truncated, the zone's arenas that have been empty since `empty_since_ns`;
- * `below_reserve` is for pages that shall serve another zone at once. Returns how many. */
-unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty_since_ns,
-			    bool below_reserve);
+ * `below_reserve` is for pages that shall serve another zone at once. Returns how many. *ret_scrubbing: one
+ * would be empty, and the scrubber is at work in it. */
+unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty_since_ns, bool below_reserve,
+			    bool *ret_scrubbing);
 /* Ask the kernel which pages in limbo are back. */
 void pool_settle_limbo(struct pool *pool);
 /* Free zones that nobody uses and that have nothing. */

@@ -82,16 +82,19 @@ static bool may_release_locked(const struct pool *pool, const struct arena *aren
 	       pool_usable_pages(pool) >= pool->config.reserve_pages + arena->n_pages;
 }
 
-unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty_since_ns, bool below_reserve)
+unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty_since_ns, bool below_reserve,
+			    bool *ret_scrubbing)
 {
 	unsigned n = 0;
 
+	*ret_scrubbing = false;
 	lock_take(&pool->lock);
 	lock_take(&zone->lock);
 	for (struct arena *arena = zone->arenas, *next; arena; arena = next) {
 		next = arena->next;
 		if (arena->sole)
 			continue;
+		*ret_scrubbing |= arena->scrubbing && arena_out_pages(arena) == 0;
 		if (arena_out_pages(arena) > 0 || arena->scrubbing) {
 			arena->empty_since_ns = 0;
 			continue;

@@ -194,11 +194,14 @@ static bool reclaim(struct stocker *stocker, struct supply *supply)
 	while (may_release && pool_move_stock(supply->zone, 1) == 0)
 		;
 	for (struct zone *zone = first_zone(pool); zone; zone = zone->next) {
+		bool scrubbing = false; /* what can go once that is done */
+
 		if (is_first)
 			drain_start(zone);
 		under_way |= zone->drain.n_missing > 0;
 		if (may_release)
-			pool_release_empty(pool, zone, UINT64_MAX, true);
+			pool_release_empty(pool, zone, UINT64_MAX, true, &scrubbing);
+		under_way |= scrubbing;
 		lock_take(&zone->lock);
 		zone_wake_scrubber_locked(zone);
 		lock_drop(&zone->lock);
@@ -371,7 +374,8 @@ static void tick_pool(struct pool *pool, uint64_t now_ns)
 	for (struct zone *zone = first_zone(pool); zone; zone = zone->next) {
 		if (has_cached(zone))
 			drain_start(zone);
-		pool_release_empty(pool, zone, now_ns > decay_ns ? now_ns - decay_ns : 0, false);
+		pool_release_empty(pool, zone, now_ns > decay_ns ? now_ns - decay_ns : 0, false,
+				   &(bool){false});
 	}
 	pool_settle_limbo(pool);
 	if (now_ns >= pool->retry_reserve_ns && pool_fill_reserve(pool) != 0)

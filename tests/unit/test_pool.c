@@ -289,7 +289,9 @@ static void pool_limbo_that_returns_at_once_is_not_forgotten(void **state)
 	assert_int_equal(lease_free(session, id, true), LEASE_OK);
 	shard_flush_freed(&house.shards[0]);
 	house_settle(&house);
-	assert_int_equal(pool_release_empty(house.pools[0], session->zones[0].zone, UINT64_MAX, true), 1);
+	assert_int_equal(
+		pool_release_empty(house.pools[0], session->zones[0].zone, UINT64_MAX, true, &(bool){false}),
+		1);
 	mailbox_deliver(&house.janitor);
 	assert_int_equal(hugetlb_counts(HUGE_BYTES).free, before.free - 1);
 	hugetlb_unpin(&pinner);

@@ -2,7 +2,7 @@
  *
  * The intruder leases all there is, keeps what it can, and lets go; then the victim, another user, leases all
  * there is, finds zeros and fills it. The intruder must see none of that and change none of it. Each test
- * says what was taken out of the daemon to see it fail. Attacks by rights are in system_wall_rights.c.
+ * names the line of defence that it attacks. Attacks by rights are in system_wall_rights.c.
  */
 #include <config.h>
 
@@ -139,7 +139,7 @@ static void keep_after_free(uint64_t page_bytes)
 	wall_end(&wall);
 }
 
-/* Failed without: zones of their own for each tenant; the truncation of what leaves a zone. */
+/* Defence: zones of their own for each tenant; the truncation of what leaves a zone. */
 static void wall_4k_kept_after_free_shows_nothing(void **state)
 {
 	keep_after_free(KIB4);
@@ -151,7 +151,7 @@ static void wall_2m_kept_after_free_shows_nothing(void **state)
 }
 
 /* Leases of files of their own: gone as soon as it is free, whoever comes next.
- * Failed without: the truncation. */
+ * Defence: the truncation. */
 static void wall_isolation_by_lease_ends_with_the_lease(void **state)
 {
 	struct wall wall;
@@ -204,7 +204,7 @@ static void stop_over_the_end(uint64_t page_bytes, const struct hp_alloc_options
 	wall_end(&wall);
 }
 
-/* Failed without: the truncation. */
+/* Defence: the truncation. */
 static void wall_4k_stopped_over_revocation_has_nothing(void **state)
 {
 	stop_over_the_end(KIB4, &(struct hp_alloc_options){.flags = HP_REVOCABLE}, true);
@@ -245,7 +245,7 @@ static void child_of_the_dead(uint64_t page_bytes)
 	wall_end(&wall);
 }
 
-/* Failed without: zones of their own for each tenant; the truncation. */
+/* Defence: zones of their own for each tenant; the truncation. */
 static void wall_4k_child_of_the_dead_has_nothing(void **state)
 {
 	child_of_the_dead(KIB4);
@@ -280,7 +280,7 @@ static void assert_pin_is_harmless(struct wall *wall)
 	assert_victim_untouched(wall);
 }
 
-/* Failed without: zones of their own for each tenant (that is, with zeroing only). */
+/* Defence: zones of their own for each tenant (that is, with zeroing only). */
 static void wall_4k_pinned_page_is_never_anothers(void **state)
 {
 	struct wall wall;
@@ -311,7 +311,7 @@ static void pin_2m(const struct hp_alloc_options *options)
 	wall_end(&wall);
 }
 
-/* Failed without: zones of their own for each tenant; limbo, when what is missing counts as returned. */
+/* Defence: zones of their own for each tenant; limbo, when what is missing counts as returned. */
 static void wall_2m_pinned_page_is_limbo_and_never_anothers(void **state)
 {
 	pin_2m(NULL);

@@ -2,8 +2,8 @@
  * reopening, sealing, growing, truncating, punching, private copies.
  *
  * The intruder is another user than the owner of what it reads, and than the victim, who leases all the time.
- * Acts that try return a bit for each attempt that went through. Each test says what was taken out of the
- * daemon to see it fail.
+ * Acts that try return a bit for each attempt that went through. Each test names the line of defence that it
+ * attacks.
  */
 #include <config.h>
 
@@ -164,7 +164,7 @@ static int64_t try_to_write(int fd)
 	       can_see_fds_of(others[0]) << 12 | can_see_fds_of(others[1]) << 13;
 }
 
-/* Failed without: fchmod 0600 of a new memfd (bits 0, 1, 2); a reader's descriptor that is read-only (all but
+/* Defence: fchmod 0600 of a new memfd (bits 0, 1, 2); a reader's descriptor that is read-only (all but
  * bits 2, 10, 11, 12, 13). */
 static void wall_what_is_shown_for_reading_cannot_be_written(void **state)
 {
@@ -203,7 +203,7 @@ static void seal(uint64_t page_bytes)
 	end();
 }
 
-/* Failed without: F_SEAL_SEAL. */
+/* Defence: F_SEAL_SEAL. */
 static void wall_4k_seals_are_the_daemons(void **state)
 {
 	seal(KIB4);
@@ -257,7 +257,7 @@ static void grow(uint64_t page_bytes)
 	end();
 }
 
-/* Failed without: F_SEAL_GROW. */
+/* Defence: F_SEAL_GROW. */
 static void wall_4k_files_do_not_grow(void **state)
 {
 	grow(KIB4);
@@ -333,7 +333,7 @@ static void destroy(uint64_t page_bytes, int64_t (*act)(int fd))
 	end();
 }
 
-/* Failed without: comparing a file's blocks before a grant. */
+/* Defence: comparing a file's blocks before a grant. */
 static void wall_4k_truncated_file_serves_nobody(void **state)
 {
 	destroy(KIB4, truncate_all);
@@ -416,7 +416,7 @@ static void wait_removed(uint64_t n)
 }
 
 /* Round after round in the file that the intruder's user has then; a peer of that user leases beside it.
- * Failed without: comparing a file's blocks before a grant (the peer's lease has holes). */
+ * Defence: files of their own for each tenant; the guard around what the daemon does to a file. */
 static void wall_removing_without_end_hurts_one_tenant_at_most(void **state)
 {
 	uint64_t of_victim, bait, of_peer;
@@ -470,7 +470,7 @@ static int64_t copy_all(int fd)
 
 /* As many as there are mappings, taken from the host's free ones as anonymous mappings would; the end of the
  * lease takes them all back. What is mapped after it, which makes a hugetlb file longer, is new.
- * Failed without: the truncation. */
+ * Defence: the truncation. */
 static void wall_private_copies_end_with_the_lease(void **state)
 {
 	const struct hp_alloc_options shown = {.name = NAME, .mode = FOR_ALL, .flags = HP_REVOCABLE};

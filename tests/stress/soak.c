@@ -31,13 +31,17 @@
 #include "tests/support/hugetlb.h"
 #include "tests/support/raw.h"
 
-#define N_OPERATIONS  1000000u
+#ifdef __SANITIZE_THREAD__
+#define N_OPERATIONS 500000u /* the slowest of them all */
+#else
+#define N_OPERATIONS 1000000u
+#endif
 #define N_LIVES       4 /* of a seat: all but the last end by SIGKILL */
 #define HUGE_BYTES    (UINT64_C(2) << 20)
 #define N_HUGE        32 /* as the pool's max below */
 #define FIRST_UID     23450
 #define N_UIDS        3
-#define LOOK_EVERY_MS 300
+#define LOOK_EVERY_MS 1000
 #define STALL_MS      (60 * 1000)
 #define N_QUIET_LOOKS 50
 #define SETTLE_MS     (60 * 1000)

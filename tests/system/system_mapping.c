@@ -29,14 +29,13 @@
 static struct dut dut;
 static hp_client *client;
 
-static int set_up(void **state)
+/* The first step of every test: skips it where there are no pages. */
+static void open_all(void)
 {
 	dut_need_root();
-	if (!hugetlb_lock() || !hugetlb_raise(PAGE, POOL_PAGES + SPARE))
-		skip();
+	hugetlb_need(PAGE, POOL_PAGES + SPARE);
 	dut_start(&dut, DUT_WORDS("--pool", "p=2M:16M,arena=16M,reserve=16M"));
 	assert_int_equal(hp_open(dut.socket, &client), 0);
-	return 0;
 }
 
 static int tear_down(void **state)
@@ -64,6 +63,17 @@ static hp_lease *alloc(uint64_t n_pages, unsigned flags)
 	return lease;
 }
 
+/* Which page of the one arena a lease of one page is. */
+static uint64_t page_of(const hp_lease *lease)
+{
+	uint64_t offset;
+	int fd = hp_lease_dup_fd(lease, 0, &offset, NULL);
+
+	assert_true(fd >= 0);
+	close(fd);
+	return offset / PAGE;
+}
+
 static uint8_t *byte_of(hp_lease *lease, uint64_t page)
 {
 	return (uint8_t *)hp_lease_data(lease) + page * PAGE;
@@ -71,9 +81,12 @@ static uint8_t *byte_of(hp_lease *lease, uint64_t page)
 
 static void mapping_private_takes_a_page_a_copy_until_it_goes(void **state)
 {
-	uint64_t before = n_free();
-	hp_lease *lease = alloc(4, HP_PRIVATE);
+	uint64_t before;
+	hp_lease *lease;
 
+	open_all();
+	before = n_free();
+	lease = alloc(4, HP_PRIVATE);
 	assert_int_equal(n_free(), before);
 	assert_int_equal(*byte_of(lease, 0), 0);
 	assert_int_equal(n_free(), before);
@@ -86,10 +99,13 @@ static void mapping_private_takes_a_page_a_copy_until_it_goes(void **state)
 static void mapping_private_populated_has_all_copies_or_none(void **state)
 {
 	const struct hp_alloc_options options = {.flags = HP_PRIVATE | HP_POPULATE};
-	uint64_t before = n_free(), hog_bytes = (before - SPARE) * PAGE;
+	uint64_t before, hog_bytes;
 	void *hog = NULL;
 	hp_lease *lease, *other = NULL;
 
+	open_all();
+	before = n_free();
+	hog_bytes = (before - SPARE) * PAGE;
 	if (hog_bytes > 0) {
 		hog = mmap(NULL, hog_bytes, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
@@ -112,8 +128,10 @@ static void mapping_shared_takes_nothing_whatever_its_kind(void **state)
 {
 	static const unsigned kinds[] = {0,       HP_READ_ONLY, HP_POPULATE, HP_POPULATE | HP_READ_ONLY,
 					 HP_LOCK, HP_GUARD};
-	uint64_t before = n_free();
+	uint64_t before;
 
+	open_all();
+	before = n_free();
 	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		hp_lease *lease = alloc(2, kinds[i]);
 
@@ -129,12 +147,16 @@ static void mapping_shared_takes_nothing_whatever_its_kind(void **state)
 static void mapping_of_several_runs_grows_and_shrinks(void **state)
 {
 	hp_lease *pages[POOL_PAGES], *lease, *again;
-	uint64_t before = n_free();
+	uint64_t before;
 	unsigned n_runs = 0;
 	int fd;
 
-	for (unsigned i = 0; i < POOL_PAGES; i++)
-		pages[i] = alloc(1, 0);
+	open_all();
+	before = n_free();
+	for (unsigned i = 0; i < POOL_PAGES; i++) {
+		lease = alloc(1, 0);
+		pages[page_of(lease)] = lease;
+	}
 	for (unsigned i = 0; i < POOL_PAGES; i += 2)
 		assert_int_equal(hp_free(pages[i]), 0);
 	lease = alloc(3, HP_GUARD);
@@ -168,9 +190,12 @@ static void mapping_of_several_runs_grows_and_shrinks(void **state)
 
 static void mapping_private_moves_with_its_copies(void **state)
 {
-	uint64_t before = n_free();
-	hp_lease *lease = alloc(2, HP_PRIVATE);
+	uint64_t before;
+	hp_lease *lease;
 
+	open_all();
+	before = n_free();
+	lease = alloc(2, HP_PRIVATE);
 	*byte_of(lease, 1) = 7;
 	assert_int_equal(hp_lease_resize(lease, 3 * PAGE, HP_MAY_MOVE), 0);
 	assert_int_equal(*byte_of(lease, 1), 7);
@@ -185,6 +210,7 @@ static void mapping_of_an_opened_lease_is_the_same_memory(void **state)
 	const struct hp_alloc_options named = {.name = "frames"};
 	hp_lease *lease, *reader, *writer;
 
+	open_all();
 	assert_int_equal(hp_alloc(client, 2 * PAGE, &named, &lease), 0);
 	*byte_of(lease, 1) = 5;
 	assert_int_equal(hp_lease_open(client, "frames", HP_READ_ONLY, &reader), 0);
@@ -223,7 +249,9 @@ static void dispatch_until(const unsigned *count, unsigned n)
 	while (*count < n) {
 		struct pollfd fd = {.fd = hp_fd(client), .events = POLLIN};
 
-		assert_int_equal(poll(&fd, 1, WAIT_MS), 1);
+		if (poll(&fd, 1, WAIT_MS) != 1)
+			fail_msg("silence after %u leases (%u failed) and %u events", seen.n_done,
+				 seen.n_failed, seen.n_events);
 		assert_true(hp_dispatch(client) >= 0);
 	}
 }
@@ -232,31 +260,38 @@ static void dispatch_until(const unsigned *count, unsigned n)
 static void mapping_in_a_loop_waits_for_memory(void **state)
 {
 	const struct hp_alloc_options contiguous = {.wait_ms = WAIT_MS, .flags = HP_CONTIGUOUS | HP_GUARD};
-	uint64_t before = n_free();
+	hp_lease *pages[POOL_PAGES];
+	uint64_t before;
 
+	open_all();
+	before = n_free();
 	memset(&seen, 0, sizeof(seen));
 	assert_int_equal(hp_subscribe(client, HP_EVENT_PRESSURE, on_event, NULL), 0);
 	for (unsigned i = 0; i < POOL_PAGES; i++)
 		assert_int_equal(hp_alloc_start(client, PAGE, NULL, on_lease, NULL), 0);
 	dispatch_until(&seen.n_done, POOL_PAGES);
 	assert_int_equal(seen.n_failed, 0);
+	for (unsigned i = 0; i < POOL_PAGES; i++)
+		pages[page_of(seen.leases[i])] = seen.leases[i];
 	for (unsigned i = 0; i < POOL_PAGES; i += 2)
-		assert_int_equal(hp_free_start(seen.leases[i], 0, NULL, NULL), 0);
+		assert_int_equal(hp_free_start(pages[i], 0, NULL, NULL), 0);
 	assert_int_equal(hp_alloc_start(client, 2 * PAGE, &contiguous, on_lease, NULL), 0);
 	dispatch_until(&seen.n_events, 1);
 	assert_int_equal(seen.n_done, POOL_PAGES);
 	for (unsigned i = 1; i < POOL_PAGES; i += 2)
-		assert_int_equal(hp_free_start(seen.leases[i], HP_COLD, NULL, NULL), 0);
+		assert_int_equal(hp_free_start(pages[i], HP_COLD, NULL, NULL), 0);
 	dispatch_until(&seen.n_done, POOL_PAGES + 1);
 	assert_int_equal(seen.n_failed, 0);
 	memset(hp_lease_data(seen.leases[POOL_PAGES]), 1, 2 * PAGE);
 	assert_int_equal(hp_free(seen.leases[POOL_PAGES]), 0);
+	/* The arena may have been exchanged for another one meanwhile. */
+	dut_wait_pool(&dut, "p", "pages_backed", POOL_PAGES);
 	assert_int_equal(n_free(), before);
 }
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_teardown(name, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(mapping_private_takes_a_page_a_copy_until_it_goes),
 		TEST(mapping_private_populated_has_all_copies_or_none),

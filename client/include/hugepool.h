@@ -60,7 +60,10 @@ int hp_pool_page_bytes(hp_client *client, const char *pool, uint64_t *ret_page_b
 enum {
 	HP_DETACHED = 1u << 0,   /* lives on when this process has died, until it is freed by id or name */
 	HP_CONTIGUOUS = 1u << 1, /* one run of one file, whatever max_runs says */
-	HP_REVOCABLE = 1u << 2,  /* an operator may end it (HP_EVENT_REVOKED); it has files of its own */
+	HP_REVOCABLE =
+		1u
+		<< 2, /* an operator may end it (HP_EVENT_REVOKED): it has files of its own. So have, and may
+			 end likewise, those with a lifetime, open to others, or with isolation=lease */
 	HP_NO_ZERO = 1u << 3, /* may hold what this tenant has written and freed before: needs no scrubbing */
 };
 

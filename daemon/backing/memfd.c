@@ -1,8 +1,9 @@
 /* memfd.c - sealed memfds: hugetlb ones, and plain ones for the base page size.
  *
- * They have no name and need no privilege. A client that holds one can neither grow it, nor make it
- * executable, nor add a seal that would stop us from truncating it, nor, unless it is of our uid, reopen it
- * with more rights. It can truncate it or punch holes: backing_file_verify() tells.
+ * They have no name and need no privilege. A client that holds one can neither make it executable, nor add a
+ * seal that would stop us from truncating it, nor, unless it is of our uid, reopen it with more rights. It
+ * cannot grow a plain one; a hugetlb one grows by a mapping past its end all the same, with pages that the
+ * host has free. It can truncate it or punch holes. backing_file_verify() tells.
  */
 #include <config.h>
 

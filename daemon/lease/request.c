@@ -267,21 +267,25 @@ void lease_alloc_wait(struct lease_alloc *alloc)
 
 bool lease_alloc_find_again(struct lease_alloc *alloc)
 {
-	const struct session *session = alloc->request.session;
+	struct session *session = alloc->request.session;
 	struct ledger *ledger = session->shard->ledger;
-	uint32_t n_found = 0;
+	bool is_whole = true;
 
-	for (uint32_t slot = session->first_lease; slot != LEDGER_NIL && n_found < alloc->n_items;) {
+	memset(alloc->records, 0, alloc->n_items * sizeof(alloc->records[0]));
+	for (uint32_t slot = session->first_lease; slot != LEDGER_NIL;) {
 		struct lease_record *record = ledger_at(ledger, slot);
 
-		if (record->request_id == alloc->request.request_id &&
-		    record->request_item < alloc->n_items) {
+		if (record->request_id == alloc->request.request_id && record->request_item < alloc->n_items)
 			alloc->records[record->request_item] = record;
-			n_found++;
-		}
 		slot = record->next;
 	}
-	return n_found == alloc->n_items;
+	for (uint32_t i = 0; i < alloc->n_items; i++)
+		is_whole &= alloc->records[i] && alloc->records[i]->lease_pages == alloc->n_pages[i];
+	/* Some have been revoked or cut meanwhile: the client never heard of the others. */
+	for (uint32_t i = 0; i < alloc->n_items && !is_whole; i++)
+		if (alloc->records[i])
+			lease_free(session, alloc->records[i]->id, false);
+	return is_whole;
 }
 
 /* ---- resize ---- */

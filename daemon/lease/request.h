@@ -66,7 +66,8 @@ void lease_alloc_wait(struct lease_alloc *alloc);
 /* Instead of waiting: give back what was taken already. */
 void lease_alloc_unwind(struct lease_alloc *alloc);
 /* The items of this request if it was granted before (its reply got lost with the connection): fills
- * alloc->records and returns true. */
+ * alloc->records and returns true. Where some have been evicted meanwhile, the others end, and it is as if
+ * nothing had been granted. */
 bool lease_alloc_find_again(struct lease_alloc *alloc);
 
 /* ---- a lease of another length ---- */

@@ -51,7 +51,7 @@ struct zone {
 
 	/* constant after zone_new() */
 	struct pool *pool;
-	uint32_t tenant; /* a uid, or ZONE_ANY_TENANT */
+	uint32_t tenant; /* a uid, gid or socket, or ZONE_ANY_TENANT */
 	unsigned n_workers;
 
 	/* guarded by the pool's lock */

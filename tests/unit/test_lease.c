@@ -304,6 +304,41 @@ static void lease_evicted_loses_all_and_its_arena_goes(void **state)
 		assert_int_equal(lease_free(scene->one, ids[i], true), LEASE_OK);
 }
 
+/* Its answer got lost, one of its leases was evicted, and it is asked again. */
+static void lease_batch_asked_again_is_whole_or_anew(void **state)
+{
+	struct scene *scene = *state;
+	struct lease_alloc *alloc = calloc(1, sizeof(*alloc));
+	uint64_t filler, arena, other;
+
+	*alloc = scattered;
+	alloc->request.session = scene->one;
+	alloc->request.request_id = UINT64_C(1) << 40;
+	alloc->revocable = true;
+	alloc->n_items = 2;
+	alloc->n_pages[0] = 3;
+	alloc->n_pages[1] = 4;
+	/* What the stocker had to make is there afterwards, as these go to the kernel. */
+	assert_int_equal(house_alloc(&scene->house, scene->one, 1, &filler), LEASE_OK);
+	if (lease_alloc_start(alloc) == LEASE_WAIT) {
+		alloc->done = NULL;
+		lease_alloc_unwind(alloc);
+		alloc->revocable = false;
+		assert_int_equal(lease_alloc_start(alloc), LEASE_OK);
+	}
+	assert_true(lease_alloc_find_again(alloc));
+	arena = alloc->records[0]->arena;
+	other = alloc->records[1]->id;
+	if (alloc->records[1]->arena == arena)
+		lease_free(scene->one, alloc->records[0]->id, true);
+	else
+		assert_int_equal(evict(scene, arena), 1);
+	assert_false(lease_alloc_find_again(alloc));
+	assert_null(house_record(&scene->house, other));
+	assert_int_equal(figures_of(scene).zones.leases, 1);
+	free(alloc);
+}
+
 /* Rule 2: its holder lives, so what it has elsewhere is not reused. */
 static void lease_evicted_of_one_run_keeps_the_others(void **state)
 {
@@ -494,6 +529,7 @@ int main(void)
 		TEST(lease_opened_keeps_its_pages_until_closed),
 		TEST(lease_opened_of_dead_holder_is_left),
 		TEST(lease_evicted_loses_all_and_its_arena_goes),
+		TEST(lease_batch_asked_again_is_whole_or_anew),
 		TEST(lease_evicted_of_one_run_keeps_the_others),
 		TEST(lease_with_deadline_is_due_then),
 		TEST(lease_waits_and_first_come_is_first_served),

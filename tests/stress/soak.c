@@ -27,6 +27,7 @@
 
 #include "client/include/hugepool.h"
 #include "tests/stress/soak_client.h"
+#include "tests/stress/soak_random.h"
 #include "tests/support/dut.h"
 #include "tests/support/hugetlb.h"
 #include "tests/support/raw.h"

@@ -16,6 +16,7 @@
 
 #include "client/include/hugepool.h"
 #include "tests/stress/soak_client.h"
+#include "tests/stress/soak_random.h"
 #include "tests/stress/soak_stamp.h"
 #include "tests/support/raw.h"
 
@@ -48,15 +49,6 @@ static struct {
 	unsigned n_named;
 	uint64_t ended_lease; /* freed by us */
 } self;
-
-uint64_t soak_random(uint64_t *state)
-{
-	uint64_t x = *state += UINT64_C(0x9e3779b97f4a7c15);
-
-	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-	return x ^ x >> 31;
-}
 
 static unsigned below(unsigned bound)
 {

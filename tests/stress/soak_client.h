@@ -70,9 +70,6 @@ struct soak {
 	struct soak_detached shelf[SOAK_SHELF_ROOM];
 };
 
-/* splitmix64. */
-uint64_t soak_random(uint64_t *state);
-
 struct soak_part {
 	struct soak *soak;
 	unsigned seat, life;

@@ -1,6 +1,7 @@
 /* kinds_client.c - see kinds_client.h.
  *
- * One thread. A lease's name says what whoever opens it may expect: its maker's uid, who may open it, and
+ * One thread. What has files of its own an operator may revoke, so of those no lease is sure to live until it
+ * is freed. A lease's name says what whoever opens it may expect: its maker's uid, who may open it, and
  * whether it can end at any time.
  */
 #include <config.h>
@@ -181,7 +182,8 @@ static void choose_options(struct held *held, struct hp_alloc_options *options)
 		held->flags |= HP_REVOCABLE;
 	if (one_in(80))
 		options->lifetime_ms = 1 + below(MAX_LIFETIME_MS);
-	held->is_mortal = held->pool->is_evicted || held->flags & HP_REVOCABLE || options->lifetime_ms > 0;
+	held->is_mortal = held->pool->is_evicted || held->pool->is_sole || held->flags & HP_REVOCABLE ||
+			  options->lifetime_ms > 0;
 }
 
 /* Who else may open it: nobody, others for reading, others for writing. */
@@ -189,6 +191,7 @@ static void choose_name(struct held *held, struct hp_alloc_options *options, str
 {
 	char who = "prw"[below(3)];
 
+	held->is_mortal = held->is_mortal || who != 'p';
 	snprintf(held->name, sizeof(held->name), "%u-%u-%c-%c", self.uid, below(KINDS_N_NAMES), who,
 		 held->is_mortal ? 'm' : 'f');
 	options->name = held->name;
@@ -217,7 +220,7 @@ static void do_alloc(void)
 	int r;
 
 	choose_options(&held, &options);
-	if (one_in(25))
+	if (one_in(12))
 		choose_name(&held, &options, access);
 	else if (one_in(10) && !(held.flags & OWN_MAPPING))
 		held.flags |= HP_NO_ZERO;
@@ -294,7 +297,7 @@ static bool may_open(uid_t maker, char who, bool for_writing)
 static void do_open(void)
 {
 	char who = "prw"[below(3)];
-	bool is_mortal = one_in(2), reads = one_in(2);
+	bool is_mortal = who != 'p' || one_in(2), reads = one_in(2);
 	struct held held = {
 		.pool = &self.kinds->pools[0],
 		.maker = self.kinds->uids[below(KINDS_SEATS)],

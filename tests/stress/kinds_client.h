@@ -14,7 +14,7 @@
 #define KINDS_SEATS     8
 #define KINDS_TENANTS   4 /* the first seats, and the others are theirs too */
 #define KINDS_MAX_POOLS 4
-#define KINDS_N_NAMES   6 /* of each uid */
+#define KINDS_N_NAMES   2 /* of each uid */
 
 struct kinds_pool {
 	const char *name;
@@ -23,7 +23,7 @@ struct kinds_pool {
 	unsigned max_pages; /* of one lease */
 	unsigned max_batch; /* leases */
 	bool is_evicted;    /* any lease may end at any time */
-	bool is_sole;       /* no lease shares a file with another */
+	bool is_sole;       /* no lease shares a file with another, and any may be revoked */
 };
 
 /* What clients and operator have done; the first are operations, from KINDS_REFUSED on they are counted

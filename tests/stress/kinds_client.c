@@ -340,7 +340,6 @@ static void do_resize(void)
 	raw_check(r == 0 || r == -ENOSPC || r == -EDQUOT || r == -EBUSY || r == -ESHUTDOWN ||
 			  (r == -ENOENT && held.is_mortal) || (r == -ENOMEM && held.flags & HP_LOCK),
 		  "resize of lease %" PRIu64 " \"%s\": %d: %s", held.id, held.name, r, hp_error());
-	raw_check(r < 0 || !held.is_opened, "an opened lease was resized");
 	if (r == 0)
 		new_bytes = (new_bytes + held.pool->page_bytes - 1) / held.pool->page_bytes *
 			    held.pool->page_bytes;
@@ -348,6 +347,7 @@ static void do_resize(void)
 		new_bytes = old_bytes;
 	raw_check(hp_lease_bytes(held.lease) == new_bytes, "resized to %" PRIu64 ", not %" PRIu64,
 		  hp_lease_bytes(held.lease), new_bytes);
+	raw_check(!held.is_opened || new_bytes == old_bytes, "an opened lease was resized");
 	if (new_bytes > old_bytes)
 		look_from(&held, old_bytes, held.flags & HP_READ_ONLY ? KINDS_BLANK : KINDS_TAKE);
 	look(&held);

@@ -429,7 +429,8 @@ static bool is_held(const char *name)
 	return false;
 }
 
-/* Anybody's name: only a detached lease of our own user, that nobody holds, may end by this. */
+/* Anybody's name: only a detached lease of our own user, that nobody holds, may end by this. 0 is also said
+ * of one that has ended since its name was found. */
 static void do_free_name(void)
 {
 	uid_t maker = self.kinds->uids[below(KINDS_SEATS)];
@@ -441,7 +442,7 @@ static void do_free_name(void)
 	if (is_held(name))
 		return;
 	r = hp_free_name(self.client, name);
-	raw_check(r == -ENOENT || r == -EACCES || r == (maker == self.uid ? 0 : -EPERM),
+	raw_check(r == -ENOENT || r == -EACCES || r == 0 || (r == -EPERM && maker != self.uid),
 		  "free of \"%s\" by %u: %d: %s", name, self.uid, r, hp_error());
 	count(KINDS_FREE_NAME, 1);
 }

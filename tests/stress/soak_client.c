@@ -52,7 +52,7 @@ static struct {
 
 static unsigned below(unsigned bound)
 {
-	return (unsigned)(soak_random(&self.random) % bound);
+	return bound > 0 ? (unsigned)(soak_random(&self.random) % bound) : 0;
 }
 
 static void count(enum soak_kind kind, unsigned n)

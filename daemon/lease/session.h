@@ -118,7 +118,7 @@ static inline bool session_knows_arena(const struct session_zone *zone, uint32_t
 				       bool write)
 {
 	return slot < zone->known_room && zone->known[slot] >> 1 == arena_id &&
-	       (zone->known[slot] & 1) >= write;
+	       (!write || zone->known[slot] & 1);
 }
 /* It will: its descriptor is on the way. -ENOMEM, or 0. */
 int session_learn_arena(struct session_zone *zone, uint32_t slot, uint64_t arena_id, bool write);

@@ -28,36 +28,34 @@ struct arena {
 	unsigned magic;
 
 	/* constant after arena_new() */
-	struct pool *pool;
-	uint64_t id;   /* never used twice by this daemon */
 	uint32_t slot; /* in the pool's arena table */
-	int node;      /* that it was asked from; -1: any */
+	struct pool *pool;
+	uint64_t id; /* never used twice by this daemon */
 	struct backing_file *file;
-
-	/* guarded by the zone's lock */
-	struct zone *zone;                 /* NULL: blank. Constant while pages are out */
-	struct arena *prev, *next;         /* the zone's list */
-	bool sole;                         /* constant while pages are out */
-	uint64_t n_pages;                  /* of a sole arena less, once it was trimmed */
-	struct buddy *buddy;               /* clean pages */
-	uint64_t *dirty;                   /* one bit a page */
-	uint64_t n_dirty;                  /* pages in `dirty`, those that are being scrubbed among them */
-	uint64_t dirty_hint;               /* no dirty page below this one */
-	struct poison *poison;             /* poison.h; NULL: the pool has none */
-	bool scrubbing;                    /* the scrubber is at work in it, unlocked */
-	uint64_t scrub_first, scrub_pages; /* there */
-	bool condemned; /* a client destroyed the file, or it is evicted: released when nothing is out */
-	bool isolated; /* by the operator: no new leases until it is restored; released when nothing is out */
-	uint64_t empty_since_ns; /* 0: something is out */
+	int node; /* that it was asked from; -1: any */
 
 	_Atomic bool exposed; /* a client was sent its descriptor */
 
-	struct arena *stock_next; /* guarded by the pool's lock, while blank */
-
-	/* guarded by the zone's lock: what was cut off a sole arena and is not truncated yet */
+	/* guarded by the zone's lock */
+	bool sole;      /* constant while pages are out */
+	bool scrubbing; /* the scrubber is at work in it, unlocked, in scrub_pages from scrub_first on */
+	bool condemned; /* a client destroyed the file, or it is evicted: released when nothing is out */
+	bool isolated; /* by the operator: no new leases until it is restored; released when nothing is out */
+	bool trim_queued;          /* trim_letter is with the janitor */
+	struct zone *zone;         /* NULL: blank. Constant while pages are out */
+	struct arena *prev, *next; /* the zone's list */
+	uint64_t n_pages;          /* of a sole arena less, once it was trimmed */
+	struct buddy *buddy;       /* clean pages */
+	uint64_t *dirty;           /* one bit a page */
+	uint64_t n_dirty;          /* pages in `dirty`, those that are being scrubbed among them */
+	uint64_t dirty_hint;       /* no dirty page below this one */
+	struct poison *poison;     /* poison.h; NULL: the pool has none */
+	uint64_t scrub_first, scrub_pages;
+	uint64_t empty_since_ns; /* 0: something is out */
+	uint64_t trimmed_pages;  /* cut off a sole arena and not truncated yet */
 	struct letter trim_letter;
-	bool trim_queued;
-	uint64_t trimmed_pages;
+
+	struct arena *stock_next; /* guarded by the pool's lock, while blank */
 
 	/* the janitor's, while it is released */
 	struct letter letter;

@@ -170,9 +170,9 @@ static bool read_kinds(struct ctl *ctl, const char *value)
 
 struct option_row {
 	enum ctl_option option;
+	unsigned flag; /* for the lease: HP_... */
 	const char *name;
 	const char *argument; /* NULL: it has none */
-	unsigned flag;        /* for the lease: HP_... */
 	bool (*read)(struct ctl *ctl, const char *value);
 	const char *expects; /* what its value has to be; NULL: anything */
 	const char *prose;
@@ -180,44 +180,44 @@ struct option_row {
 
 /* clang-format off */
 static const struct option_row rows[] = {
-	{CTL_OPTION_SOCKET, "socket", "PATH", 0, read_socket, NULL,
+	{CTL_OPTION_SOCKET, 0, "socket", "PATH", read_socket, NULL,
 	 "where the daemon listens"},
-	{CTL_OPTION_JSON, "json", NULL, 0, read_json, NULL,
+	{CTL_OPTION_JSON, 0, "json", NULL, read_json, NULL,
 	 "print JSON, one object a line"},
-	{CTL_OPTION_HELP, "help", NULL, 0, NULL, NULL,
+	{CTL_OPTION_HELP, 0, "help", NULL, NULL, NULL,
 	 "print this"},
-	{CTL_OPTION_VERSION, "version", NULL, 0, NULL, NULL,
+	{CTL_OPTION_VERSION, 0, "version", NULL, NULL, NULL,
 	 "print the version"},
 
-	{CTL_OPTION_POOL, "pool", "POOL", 0, read_pool, NULL,
+	{CTL_OPTION_POOL, 0, "pool", "POOL", read_pool, NULL,
 	 "lease from this pool instead of the daemon's first"},
-	{CTL_OPTION_NAME, "name", "NAME", 0, read_name, NULL,
+	{CTL_OPTION_NAME, 0, "name", "NAME", read_name, NULL,
 	 "give the lease a name, for open and free"},
-	{CTL_OPTION_MODE, "mode", "OCTAL", 0, read_mode, "an octal number from 1 to 777",
+	{CTL_OPTION_MODE, 0, "mode", "OCTAL", read_mode, "an octal number from 1 to 777",
 	 "who may open it, as of a file; default: 600"},
-	{CTL_OPTION_READ, "read", "USER|:GROUP", 0, read_reader, WHO_EXPECTED,
+	{CTL_OPTION_READ, 0, "read", "USER|:GROUP", read_reader, WHO_EXPECTED,
 	 "who else may open it, read-only; as often as needed"},
-	{CTL_OPTION_WRITE, "write", "USER|:GROUP", 0, read_writer, WHO_EXPECTED,
+	{CTL_OPTION_WRITE, 0, "write", "USER|:GROUP", read_writer, WHO_EXPECTED,
 	 "who else may open it; as often as needed"},
-	{CTL_OPTION_MAX_RUNS, "max-runs", "N", 0, read_max_runs, "a number of runs, at least 1",
+	{CTL_OPTION_MAX_RUNS, 0, "max-runs", "N", read_max_runs, "a number of runs, at least 1",
 	 "made of so many runs of pages at most"},
-	{CTL_OPTION_CONTIGUOUS, "contiguous", NULL, HP_CONTIGUOUS, NULL, NULL,
+	{CTL_OPTION_CONTIGUOUS, HP_CONTIGUOUS, "contiguous", NULL, NULL, NULL,
 	 "made of one run of pages"},
-	{CTL_OPTION_NODE, "node", "N", 0, read_node, "the number of a NUMA node",
+	{CTL_OPTION_NODE, 0, "node", "N", read_node, "the number of a NUMA node",
 	 "prefer this NUMA node"},
-	{CTL_OPTION_WAIT, "wait", "SECONDS", 0, read_wait, "a number of seconds such as 30 or 0.5",
+	{CTL_OPTION_WAIT, 0, "wait", "SECONDS", read_wait, "a number of seconds such as 30 or 0.5",
 	 "wait so long for memory"},
-	{CTL_OPTION_LIFETIME, "lifetime", "SECONDS", 0, read_lifetime, "a number of seconds such as 30 or 0.5",
+	{CTL_OPTION_LIFETIME, 0, "lifetime", "SECONDS", read_lifetime, "a number of seconds such as 30 or 0.5",
 	 "it ends by itself then, whoever uses it"},
-	{CTL_OPTION_REVOCABLE, "revocable", NULL, HP_REVOCABLE, NULL, NULL,
+	{CTL_OPTION_REVOCABLE, HP_REVOCABLE, "revocable", NULL, NULL, NULL,
 	 "an operator may end it"},
-	{CTL_OPTION_DETACH, "detach", NULL, HP_DETACHED, NULL, NULL,
+	{CTL_OPTION_DETACH, HP_DETACHED, "detach", NULL, NULL, NULL,
 	 "leave at once; the lease stays until it is freed"},
 
-	{CTL_OPTION_READ_ONLY, "read-only", NULL, HP_READ_ONLY, NULL, NULL,
+	{CTL_OPTION_READ_ONLY, HP_READ_ONLY, "read-only", NULL, NULL, NULL,
 	 "for who may not write to it"},
 
-	{CTL_OPTION_KINDS, "kinds", "LIST", 0, read_kinds, "some of pressure,drained,restored",
+	{CTL_OPTION_KINDS, 0, "kinds", "LIST", read_kinds, "some of pressure,drained,restored",
 	 "only these, parted by commas; default: all"},
 };
 /* clang-format on */

@@ -377,7 +377,7 @@ static int alloc_start(hp_client *client, uint64_t bytes, const struct hp_alloc_
 	const struct session_pool *pool = session_find_pool(client, options->pool);
 	struct alloc_request ask;
 	uint64_t n_pages;
-	hp_lease *lease;
+	hp_lease *lease = NULL;
 	int r = pool ? check_start(client, done) : -ENOENT;
 
 	if (r == 0)

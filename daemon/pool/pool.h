@@ -180,6 +180,8 @@ int pool_fill_reserve(struct pool *pool);
  * would be empty, and the scrubber is at work in it. */
 unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty_since_ns, bool below_reserve,
 			    bool *ret_scrubbing);
+/* Let blank arenas go that the reserve does not need: what could not be used after all. */
+void pool_release_stock(struct pool *pool);
 /* Ask the kernel which pages in limbo are back. */
 void pool_settle_limbo(struct pool *pool);
 /* Free zones that nobody uses and that have nothing. */

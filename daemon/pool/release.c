@@ -114,6 +114,23 @@ unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty
 	return n;
 }
 
+void pool_release_stock(struct pool *pool)
+{
+	lock_take(&pool->lock);
+	for (struct arena **link = &pool->stock; *link;) {
+		struct arena *arena = *link;
+
+		if (!may_release_locked(pool, arena)) {
+			link = &arena->stock_next;
+			continue;
+		}
+		*link = arena->stock_next;
+		pool->stock_pages -= arena->n_pages;
+		pool_post_release_locked(pool, arena);
+	}
+	lock_drop(&pool->lock);
+}
+
 /* ---- sole arenas ---- */
 
 static struct arena *sole_of(const struct zone *zone, struct run run)

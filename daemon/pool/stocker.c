@@ -8,9 +8,9 @@
 #include "daemon/base/clock.h"
 #include "daemon/pool/stocker.h"
 
-#define TICK_NS         (NS_PER_S / 2)
-#define RECLAIMS_A_TICK 8
-#define RETRY_NS        (10 * NS_PER_S) /* of a reserve that the kernel could not supply */
+#define TICK_NS      (NS_PER_S / 2)
+#define RECLAIMS_MAX 8
+#define RETRY_NS     (10 * NS_PER_S) /* of a reserve that the kernel could not supply */
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
@@ -177,8 +177,9 @@ static int try_sole(struct supply *supply, bool may_take_room)
 }
 
 /* What nobody uses: drain the caches of all zones, let their empty arenas go, and blank ones, which were too
- * small. Returns whether anything is under way. One pass makes way for the next; but what one supply lets go
- * another may take in vain, so a tick has only so many. */
+ * small. Returns whether anything is under way. One pass makes way for the next; but what a supply lets go
+ * it, or another, may take in vain, so there are only so many: for one that waits in each tick, for others in
+ * all. */
 static bool reclaim(struct stocker *stocker, struct supply *supply)
 {
 	struct pool *pool = supply->zone->pool;
@@ -187,10 +188,11 @@ static bool reclaim(struct stocker *stocker, struct supply *supply)
 
 	if (is_first) {
 		pool_signal_pressure(pool);
-		supply->n_reclaims = 0;
+		if (supply->deadline_ns > 0)
+			supply->n_reclaims = 0;
 	}
 	supply->reclaim_tick = stocker->n_ticks;
-	may_release = supply->n_reclaims++ < RECLAIMS_A_TICK;
+	may_release = supply->n_reclaims++ < RECLAIMS_MAX;
 	while (may_release && pool_move_stock(supply->zone, 1) == 0)
 		;
 	for (struct zone *zone = first_zone(pool); zone; zone = zone->next) {
@@ -261,7 +263,7 @@ void supply_post(struct supply *supply)
 	struct zone *zone = supply->zone;
 
 	supply->drain_target = 0;
-	supply->reclaim_tick = 0;
+	supply->reclaim_tick = supply->n_reclaims = 0;
 	lock_take(&zone->lock);
 	zone->n_waiting++;
 	lock_drop(&zone->lock);
@@ -378,6 +380,7 @@ static void tick_pool(struct pool *pool, uint64_t now_ns)
 				   &(bool){false});
 	}
 	pool_settle_limbo(pool);
+	pool_release_stock(pool);
 	if (now_ns >= pool->retry_reserve_ns && pool_fill_reserve(pool) != 0)
 		pool->retry_reserve_ns = now_ns + RETRY_NS;
 	pool_refresh_missing(pool);

@@ -370,7 +370,7 @@ static void clients_killed_by_hundreds_leave_nothing(struct scene *scene)
 #define MAX_SESSIONS 16
 #define N_SEATS      (2 * MAX_SESSIONS)
 #define USER_SEATS   (N_SEATS / 2)
-#define USER_FULL    "this user has half of all"
+#define USER_FULL    "as it may: close some"
 #define ALL_FULL     "as many connections as its descriptors allow"
 
 /* Connections until one is refused with these words; returns how many came in. */

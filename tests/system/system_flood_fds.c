@@ -210,7 +210,7 @@ static void connect_too_often(void *arg)
 
 	for (unsigned i = 0; i < FEW_DESCRIPTORS; i++)
 		raw_connect(&raw[i], &scene->dut);
-	raw_receive_error(&raw[FEW_DESCRIPTORS - 1], HUGEPOOL__CODE__TOO_MANY, "half of all connections");
+	raw_receive_error(&raw[FEW_DESCRIPTORS - 1], HUGEPOOL__CODE__TOO_MANY, "as many connections as it may");
 	scene_set_step(scene, 1);
 	scene_wait_step(scene, 2);
 }
@@ -444,7 +444,7 @@ static void send_descriptors(void *arg)
 	send_lingering(&known, bytes, n_bytes);
 	send_lingering(&strange, bytes, n_bytes / 2);
 	scene_set_step(scene, 3);
-	raw_receive_error(&refused, HUGEPOOL__CODE__TOO_MANY, "half of all connections");
+	raw_receive_error(&refused, HUGEPOOL__CODE__TOO_MANY, "as many connections as it may");
 	raw_expect_closed(&refused);
 	for (unsigned i = 0; i < MAX_SESSIONS - 3; i++)
 		raw_close(&seated[i]);

@@ -260,7 +260,8 @@ int64_t intruder_leave_it_to_a_child(int unused)
 
 	if (pid < 0)
 		return -errno;
-	while (pid > 0)
+	if (pid == 0)
+		return 0;
+	for (;;)
 		pause();
-	return 0;
 }

@@ -719,7 +719,7 @@ static void map_often(void *arg)
 	scene_wait_step(scene, 2);
 	raw_check(hp_free(lease) == 0, "free: %s", hp_error());
 	/* The daemon answers, and truncates when it can. */
-	lease = lease_alone(client);
+	(void)lease_alone(client);
 	do
 		raw_check(fstat(fd, &status) == 0, "fstat: %s", strerror(errno));
 	while (status.st_blocks > 0);

@@ -148,7 +148,7 @@ static void poison_fills_what_was_freed_and_keeps_it_dirty(void **state)
 	figures = figures_of(house);
 	assert_int_equal(figures.dirty, 10);
 	/* As long as there are clean pages, nobody touches these. */
-	id = alloc(house, session, 10, &other);
+	alloc(house, session, 10, &other);
 	assert_int_not_equal(other, address);
 	assert_true(is_all(house, address, 10, PATTERN));
 	house_end_session(house, session);

@@ -6,6 +6,7 @@
  */
 #include <config.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -130,6 +131,7 @@ static const struct kinds_pool *choose_pool(void)
 
 	for (unsigned i = 0; i < self.kinds->n_pools; i++)
 		sum += self.kinds->pools[i].weight;
+	assert(sum > 0);
 	roll = below(sum);
 	for (unsigned i = 0;; roll -= self.kinds->pools[i++].weight)
 		if (roll < self.kinds->pools[i].weight)

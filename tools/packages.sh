@@ -27,7 +27,8 @@ packages_require()
 		return 0
 	fi
 	for package; do
-		status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)
+		# One that dpkg has never heard of is missing too.
+		status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || status=unknown
 		[ "$status" = installed ] || missing+=("$package")
 	done
 	[ ${#missing[@]} -gt 0 ] || return 0

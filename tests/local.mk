@@ -10,5 +10,6 @@ include tests/model/local.mk
 include tests/fuzz/local.mk
 include tests/system/local.mk
 include tests/stress/local.mk
+include tests/bench/local.mk
 endif
 

@@ -1,0 +1,167 @@
+/* bench_ready.c - how long it takes until a program has zeroed hugepages to write to: from us, where they are
+ * ready, and from the kernel. A round of ours that leases a gigabyte is a new client, so that mapping it is
+ * part of the time. What it gets is looked at, byte by byte, in every round, outside of the time.
+ */
+#include <config.h>
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/bench/bench.h"
+#include "tests/bench/bench_house.h"
+
+#define GIB_ROUNDS  21
+#define PAGE_ROUNDS 11
+#define N_ROTATING  64
+#define N_LAPS      16
+#define N_SAMPLES   (N_ROTATING * N_LAPS)
+
+static double in_us(uint64_t ns)
+{
+	return (double)ns / 1000;
+}
+
+/* ---- a gigabyte ---- */
+
+static void lease_gib(void *arg, double *ret)
+{
+	struct house *house = arg;
+	hp_client *client;
+	hp_lease *lease;
+	uint64_t start_ns;
+	int r;
+
+	house_wait_ready(house, BENCH_GIB_PAGES);
+	assert_int_equal(hp_open(house->dut.socket, &client), 0);
+	start_ns = bench_now_ns();
+	r = hp_alloc(client, BENCH_GIB, NULL, &lease);
+	if (r < 0)
+		fail_msg("alloc: %d: %s", r, hp_error());
+	bench_touch(hp_lease_data(lease), BENCH_GIB);
+	ret[0] = in_us(bench_now_ns() - start_ns);
+
+	for (uint64_t at = 0; at < BENCH_GIB; at += BENCH_PAGE_BYTES)
+		*((char *)hp_lease_data(lease) + at) = 0;
+	bench_expect_zeroed(hp_lease_data(lease), BENCH_GIB);
+	memset(hp_lease_data(lease), 0xa5, BENCH_GIB);
+	hp_close(client);
+}
+
+static void map_gib(void *arg, double *ret)
+{
+	uint64_t start_ns = bench_now_ns();
+	void *memory = peer_map(BENCH_GIB);
+
+	bench_touch(memory, BENCH_GIB);
+	ret[0] = in_us(bench_now_ns() - start_ns);
+	peer_unmap(memory, BENCH_GIB);
+}
+
+static void run_gib(const char *name, double times, const char *pool)
+{
+	const struct bench_figure figure = {
+		.name = name, .unit = "us", .goal = BENCH_AT_LEAST, .times = times};
+	const struct bench_contest contest = {.peer_name = "memfd + MAP_POPULATE",
+					      .figures = &figure,
+					      .n_figures = 1,
+					      .n_rounds = GIB_ROUNDS,
+					      .ours = lease_gib,
+					      .peer = map_gib};
+	struct house house;
+
+	if (!bench_has_hugepages(name, 2 * BENCH_GIB_PAGES))
+		return;
+	house_open(&house, DUT_WORDS("--workers", "1", "--pool", pool));
+	bench_run_contest(&contest, &house);
+	house_close(&house);
+}
+
+void bench_ready_1g(void)
+{
+	run_gib("ready-1g", 400, "p=2M:1G,arena=1G,reserve=1G");
+}
+
+void bench_ready_lease(void)
+{
+	run_gib("ready-lease", 200, "p=2M:1G,arena=1G,reserve=1G,isolation=lease");
+}
+
+/* ---- one page ---- */
+
+struct page_arena {
+	struct house house;
+	hp_client *client;
+	hp_lease *leases[N_ROTATING];
+	void *pages[N_ROTATING];
+	uint64_t times_ns[N_SAMPLES];
+};
+
+/* The page that was leased the longest ago makes room for the next; each is written to all over, so that none
+ * is in a cache. */
+static void lease_pages(void *arg, double *ret)
+{
+	struct page_arena *arena = arg;
+	unsigned n = bench_n(N_SAMPLES, N_ROTATING);
+
+	for (unsigned i = 0; i < n; i++) {
+		hp_lease **lease = &arena->leases[i % N_ROTATING];
+		uint64_t start_ns;
+
+		hp_free(*lease);
+		start_ns = bench_now_ns();
+		if (hp_alloc(arena->client, BENCH_PAGE_BYTES, NULL, lease) < 0)
+			fail_msg("alloc: %s", hp_error());
+		bench_touch(hp_lease_data(*lease), BENCH_PAGE_BYTES);
+		arena->times_ns[i] = bench_now_ns() - start_ns;
+		*(char *)hp_lease_data(*lease) = 0;
+		bench_expect_zeroed(hp_lease_data(*lease), BENCH_PAGE_BYTES);
+		memset(hp_lease_data(*lease), 0xa5, BENCH_PAGE_BYTES);
+	}
+	ret[0] = bench_percentile_us(arena->times_ns, n, 50);
+}
+
+static void map_pages(void *arg, double *ret)
+{
+	struct page_arena *arena = arg;
+	unsigned n = bench_n(N_SAMPLES, N_ROTATING);
+
+	for (unsigned i = 0; i < n; i++) {
+		void **page = &arena->pages[i % N_ROTATING];
+		uint64_t start_ns;
+
+		if (*page)
+			peer_unmap(*page, BENCH_PAGE_BYTES);
+		start_ns = bench_now_ns();
+		*page = peer_map(BENCH_PAGE_BYTES);
+		bench_touch(*page, BENCH_PAGE_BYTES);
+		arena->times_ns[i] = bench_now_ns() - start_ns;
+		memset(*page, 0xa5, BENCH_PAGE_BYTES);
+	}
+	ret[0] = bench_percentile_us(arena->times_ns, n, 50);
+}
+
+void bench_ready_2m(void)
+{
+	static const struct bench_figure figure = {
+		.name = "ready-2m", .unit = "us", .goal = BENCH_AT_LEAST, .times = 6};
+	static const struct bench_contest contest = {.peer_name = "memfd + MAP_POPULATE",
+						     .figures = &figure,
+						     .n_figures = 1,
+						     .n_rounds = PAGE_ROUNDS,
+						     .ours = lease_pages,
+						     .peer = map_pages};
+	static struct page_arena arena;
+
+	if (!bench_has_hugepages("ready-2m", 4 * N_ROTATING))
+		return;
+	house_open(&arena.house, DUT_WORDS("--workers", "1", "--pool", "p=2M:256M,arena=256M,reserve=256M"));
+	assert_int_equal(hp_open(arena.house.dut.socket, &arena.client), 0);
+	bench_run_contest(&contest, &arena);
+	hp_close(arena.client);
+	house_close(&arena.house);
+}

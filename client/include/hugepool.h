@@ -11,7 +11,7 @@
  *   -ENOMEM     no memory, here or from the kernel    -EMFILE     no descriptor is free here
  *   -EEXIST     the name is taken                     -EOVERFLOW  too many sessions, requests or items
  *   -ETIME      nothing came free while we waited     -EBUSY      others hold the lease too
- *   -ESHUTDOWN  the pool is being drained
+ *   -ESHUTDOWN  the pool is being drained             -ENOENT     too: what was leased was revoked at once
  *   -ECONNREFUSED, -ENOENT (from hp_open)  no daemon  -ETIMEDOUT  (from hp_open) the daemon does not answer
  *   -ECONNRESET the daemon went away for good         -EPROTO     the daemon speaks another language
  *   -ESTALE     the session ended while we were not connected: its leases are gone, only hp_close() is left

@@ -141,7 +141,7 @@ void arena_table_fini(struct arena_table *table, bool mapped)
 	*table = (struct arena_table){0};
 }
 
-/* The file is as large as the daemon says, and a file at all. */
+/* The file is as large as the daemon says, and a file at all. -ENOENT: it was truncated, nothing is left. */
 static int arena_check(const struct arena *arena)
 {
 	uint64_t page_bytes = arena->page_bytes;
@@ -152,7 +152,11 @@ static int arena_check(const struct arena *arena)
 		return -EPROTO;
 	if (fstat(arena->fd, &st) < 0)
 		return -errno;
-	return S_ISREG(st.st_mode) && (uint64_t)st.st_size >= arena_bytes(arena) ? 0 : -EPROTO;
+	if (!S_ISREG(st.st_mode))
+		return -EPROTO;
+	if (st.st_size == 0)
+		return -ENOENT;
+	return (uint64_t)st.st_size >= arena_bytes(arena) ? 0 : -EPROTO;
 }
 
 /* -EEXIST: somebody was faster, try again. */

@@ -162,6 +162,9 @@ static int place_leases(struct claim *claim)
 static void keep_reason(struct error *reason, int error)
 {
 	switch (error) {
+	case -ENOENT:
+		error_keep(reason, error, "The lease was revoked before its memory could be mapped.");
+		break;
 	case -EPROTO:
 		error_keep(reason, error,
 			   "The daemon granted what was not asked for, or lies elsewhere than it says.");
@@ -236,6 +239,10 @@ static bool take_answer(hp_client *client, struct call *call, const struct answe
 		/* Another descriptor was on its way, and has come before this answer: ask once more. */
 		if (answer->reply->error->code == HUGEPOOL__CODE__TOO_MANY)
 			return false;
+		if (answer->reply->error->code == HUGEPOOL__CODE__NO_ARENA) {
+			claim_give_back(claim, -ENOENT);
+			return false;
+		}
 		claim->reason = call->error;
 		give_back(claim);
 		return false;

@@ -280,6 +280,15 @@ static void arena_that_its_file_does_not_hold_is_refused(void **state)
 	arena_table_fini(&table, true);
 }
 
+static void arena_truncated_before_it_is_taken_is_gone(void **state)
+{
+	struct arena_table table = {0};
+
+	assert_int_equal(list_arena(&table, 1, 2, PAGE_BYTES, file_new(0)), 0);
+	assert_int_equal(arena_take(arena_table_find(&table, 1), true), -ENOENT);
+	arena_table_fini(&table, true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -296,6 +305,7 @@ int main(void)
 		cmocka_unit_test(arena_read_only_gets_the_better_descriptor),
 		cmocka_unit_test(arena_mapping_is_aligned_and_outlives_gone_while_leased),
 		cmocka_unit_test(arena_that_its_file_does_not_hold_is_refused),
+		cmocka_unit_test(arena_truncated_before_it_is_taken_is_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,7 +48,7 @@ static struct {
 	Hugepool__Code error; /* that it is answered with instead, if it is not OK */
 	bool shown[N_ARENAS + 1], shown_writable;
 	bool opens_for_writing;
-	unsigned n_lost, n_too_early; /* so many Arena requests go wrong */
+	unsigned n_lost, n_too_early, n_gone; /* so many Arena requests go wrong */
 
 	/* What was asked. */
 	unsigned n_allocs, n_frees, n_arenas, n_resizes, n_received;
@@ -153,6 +153,11 @@ static void answer_arena(const Hugepool__Request *request)
 	if (plan.n_too_early > 0) {
 		plan.n_too_early--;
 		peer_reply_error(&peer, request->id, HUGEPOOL__CODE__TOO_MANY);
+		return;
+	}
+	if (plan.n_gone > 0) {
+		plan.n_gone--;
+		peer_reply_error(&peer, request->id, HUGEPOOL__CODE__NO_ARENA);
 		return;
 	}
 	fill_info(&info, id);
@@ -429,6 +434,20 @@ static void lease_whose_descriptor_gets_lost_is_given_back(void **state)
 	plan.n_lost = 1;
 	PLAN({1, 0, 2});
 	assert_int_equal(hp_alloc(client, 2 * PAGE, NULL, &lease), -EMFILE);
+	assert_int_equal(plan.n_frees, 1);
+	assert_int_equal(plan.freed, plan.last_lease);
+}
+
+static void lease_revoked_before_its_descriptor_came_is_given_back(void **state)
+{
+	hp_lease *lease = NULL;
+
+	plan.shown[1] = true;
+	plan.n_gone = 1;
+	PLAN({1, 0, 2});
+	assert_int_equal(hp_alloc(client, 2 * PAGE, NULL, &lease), -ENOENT);
+	assert_non_null(strstr(hp_error(), "revoked"));
+	assert_null(lease);
 	assert_int_equal(plan.n_frees, 1);
 	assert_int_equal(plan.freed, plan.last_lease);
 }
@@ -932,6 +951,7 @@ int main(void)
 		TEST(lease_that_is_not_what_was_asked_for_is_given_back),
 		TEST(lease_whose_descriptor_is_late_waits_for_it),
 		TEST(lease_whose_descriptor_gets_lost_is_given_back),
+		TEST(lease_revoked_before_its_descriptor_came_is_given_back),
 		TEST(lease_with_guards_has_nothing_around_it),
 		TEST(lease_private_is_not_seen_by_others),
 		TEST(lease_read_only_cannot_be_written),

@@ -141,6 +141,13 @@ void arena_table_fini(struct arena_table *table, bool mapped)
 	*table = (struct arena_table){0};
 }
 
+bool arena_is_truncated(const struct arena *arena)
+{
+	struct stat st;
+
+	return fstat(arena->fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
+}
+
 /* The file is as large as the daemon says, and a file at all. -ENOENT: it was truncated, nothing is left. */
 static int arena_check(const struct arena *arena)
 {
@@ -150,13 +157,11 @@ static int arena_check(const struct arena *arena)
 	if (page_bytes < ARENA_MIN_PAGE_BYTES || (page_bytes & (page_bytes - 1)) != 0 ||
 	    arena->n_pages == 0 || arena->n_pages > ARENA_MAX_BYTES / page_bytes)
 		return -EPROTO;
+	if (arena_is_truncated(arena))
+		return -ENOENT;
 	if (fstat(arena->fd, &st) < 0)
 		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -EPROTO;
-	if (st.st_size == 0)
-		return -ENOENT;
-	return (uint64_t)st.st_size >= arena_bytes(arena) ? 0 : -EPROTO;
+	return S_ISREG(st.st_mode) && (uint64_t)st.st_size >= arena_bytes(arena) ? 0 : -EPROTO;
 }
 
 /* -EEXIST: somebody was faster, try again. */

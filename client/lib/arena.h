@@ -55,6 +55,9 @@ void arena_table_gone(struct arena_table *table, uint64_t id);
  * the mappings. */
 void arena_table_fini(struct arena_table *table, bool mapped);
 
+/* Its memory was taken back, whoever maps it. */
+bool arena_is_truncated(const struct arena *arena);
+
 /* Take a lease's share. 0, -ENOENT if the file was truncated meanwhile, or -EPROTO if the daemon's words and
  * its file do not agree. With `mapped` the arena, which must not be read-only, is mapped then; or what mmap
  * says. Nothing is taken on failure. */

@@ -216,9 +216,22 @@ static void give_back(struct claim *claim)
 	claim->call.asks = false;
 }
 
+/* Then mapping it fails in many ways. */
+static bool is_revoked(const struct claim *claim)
+{
+	for (unsigned i = 0; i < claim->n_leases; i++)
+		for (unsigned k = 0; k < claim->leases[i]->n_runs; k++) {
+			const struct arena *arena = claim->leases[i]->runs[k].arena;
+
+			if (arena && arena_is_truncated(arena))
+				return true;
+		}
+	return false;
+}
+
 void claim_give_back(struct claim *claim, int error)
 {
-	keep_reason(&claim->reason, error);
+	keep_reason(&claim->reason, is_revoked(claim) ? -ENOENT : error);
 	give_back(claim);
 }
 

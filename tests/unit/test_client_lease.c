@@ -452,6 +452,25 @@ static void lease_revoked_before_its_descriptor_came_is_given_back(void **state)
 	assert_int_equal(plan.freed, plan.last_lease);
 }
 
+static void lease_revoked_before_it_was_mapped_is_given_back(void **state)
+{
+	static const unsigned ways[] = {HP_POPULATE, HP_PRIVATE | HP_POPULATE, HP_READ_ONLY | HP_POPULATE};
+	hp_lease *first, *lease = NULL;
+
+	PLAN({1, 0, 1});
+	first = alloc(1, NULL);
+	assert_int_equal(ftruncate(plan.fds[1], 0), 0);
+	PLAN({1, 1, 2});
+	for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		const struct hp_alloc_options options = {.flags = ways[i]};
+
+		assert_int_equal(hp_alloc(client, 2 * PAGE, &options, &lease), -ENOENT);
+		assert_null(lease);
+		assert_int_equal(plan.freed, plan.last_lease);
+	}
+	assert_int_equal(hp_free(first), 0);
+}
+
 /* ---- mappings of their own ---- */
 
 static void lease_with_guards_has_nothing_around_it(void **state)
@@ -952,6 +971,7 @@ int main(void)
 		TEST(lease_whose_descriptor_is_late_waits_for_it),
 		TEST(lease_whose_descriptor_gets_lost_is_given_back),
 		TEST(lease_revoked_before_its_descriptor_came_is_given_back),
+		TEST(lease_revoked_before_it_was_mapped_is_given_back),
 		TEST(lease_with_guards_has_nothing_around_it),
 		TEST(lease_private_is_not_seen_by_others),
 		TEST(lease_read_only_cannot_be_written),

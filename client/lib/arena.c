@@ -148,8 +148,9 @@ bool arena_is_truncated(const struct arena *arena)
 	return fstat(arena->fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
 }
 
-/* The file is as large as the daemon says, and a file at all. -ENOENT: it was truncated, nothing is left. */
-static int arena_check(const struct arena *arena)
+/* The file is one, and as large as the daemon says; or shorter by whole pages, as a lease's own file is that
+ * was trimmed since we were shown it: then so is the arena. -ENOENT: nothing is left of it. */
+static int arena_check(struct arena *arena)
 {
 	uint64_t page_bytes = arena->page_bytes;
 	struct stat st;
@@ -157,11 +158,13 @@ static int arena_check(const struct arena *arena)
 	if (page_bytes < ARENA_MIN_PAGE_BYTES || (page_bytes & (page_bytes - 1)) != 0 ||
 	    arena->n_pages == 0 || arena->n_pages > ARENA_MAX_BYTES / page_bytes)
 		return -EPROTO;
-	if (arena_is_truncated(arena))
-		return -ENOENT;
 	if (fstat(arena->fd, &st) < 0)
 		return -errno;
-	return S_ISREG(st.st_mode) && (uint64_t)st.st_size >= arena_bytes(arena) ? 0 : -EPROTO;
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size % page_bytes != 0)
+		return -EPROTO;
+	if ((uint64_t)st.st_size < arena_bytes(arena))
+		arena->n_pages = (uint64_t)st.st_size / page_bytes;
+	return arena->n_pages > 0 ? 0 : -ENOENT;
 }
 
 /* -EEXIST: somebody was faster, try again. */
@@ -194,10 +197,19 @@ static int arena_map(struct arena *arena)
 	return r == -EEXIST ? -ENOMEM : r;
 }
 
-int arena_take(struct arena *arena, bool mapped)
+static bool holds(const struct arena *arena, uint64_t first, uint64_t n_pages)
 {
-	int r = arena->n_shares > 0 || arena->data ? 0 : arena_check(arena);
+	return n_pages <= arena->n_pages && first <= arena->n_pages - n_pages;
+}
 
+int arena_take(struct arena *arena, uint64_t first, uint64_t n_pages, bool mapped)
+{
+	int r = holds(arena, first, n_pages) ? 0 : -EPROTO;
+
+	if (r == 0 && arena->n_shares == 0 && !arena->data)
+		r = arena_check(arena);
+	if (r == 0 && !holds(arena, first, n_pages))
+		r = -EPROTO;
 	if (r == 0 && mapped && !arena->data)
 		r = arena_map(arena);
 	if (r == 0)

@@ -58,8 +58,8 @@ void arena_table_fini(struct arena_table *table, bool mapped);
 /* Its memory was taken back, whoever maps it. */
 bool arena_is_truncated(const struct arena *arena);
 
-/* Take a lease's share. 0, -ENOENT if the file was truncated meanwhile, or -EPROTO if the daemon's words and
- * its file do not agree. With `mapped` the arena, which must not be read-only, is mapped then; or what mmap
- * says. Nothing is taken on failure. */
-int arena_take(struct arena *arena, bool mapped);
+/* Take the share of a lease of these pages. 0, -ENOENT if the file was truncated meanwhile, or -EPROTO if the
+ * daemon's words and its file do not agree. With `mapped` the arena, which must not be read-only, is mapped
+ * then; or what mmap says. Nothing is taken on failure. */
+int arena_take(struct arena *arena, uint64_t first, uint64_t n_pages, bool mapped);
 void arena_put(struct arena *arena, bool mapped);

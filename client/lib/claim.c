@@ -96,15 +96,15 @@ static int read_reply(struct claim *claim, const Hugepool__Reply *reply)
 static int place_run(const hp_lease *lease, struct arena_run *run)
 {
 	struct arena *arena = arena_table_find(&lease->client->arenas, run->arena_id);
-	uint64_t page_bytes = lease->way.page_bytes, n_pages = run->bytes / page_bytes;
+	uint64_t page_bytes = lease->way.page_bytes;
 	int r;
 
 	if (!arena || (arena->read_only && !(lease->way.flags & (HP_READ_ONLY | HP_PRIVATE))))
 		return NEEDS_ARENA;
-	if (arena->page_bytes != page_bytes || n_pages > arena->n_pages ||
-	    run->offset_bytes / page_bytes > arena->n_pages - n_pages)
+	if (arena->page_bytes != page_bytes)
 		return -EPROTO;
-	r = arena_take(arena, !lease_needs_view(lease));
+	r = arena_take(arena, run->offset_bytes / page_bytes, run->bytes / page_bytes,
+		       !lease_needs_view(lease));
 	if (r == 0)
 		run->arena = arena;
 	return r;

@@ -212,7 +212,7 @@ static void arena_read_only_gets_the_better_descriptor(void **state)
 	arena = arena_table_find(&table, 1);
 	number = arena->fd;
 	assert_true(arena->read_only);
-	assert_int_equal(arena_take(arena, false), 0);
+	assert_int_equal(arena_take(arena, 0, 1, false), 0);
 	assert_null(arena->data);
 
 	info.read_only = false;
@@ -222,7 +222,7 @@ static void arena_read_only_gets_the_better_descriptor(void **state)
 	assert_int_equal(arena->fd, number);
 	assert_int_equal(fcntl(number, F_GETFL) & O_ACCMODE, O_RDWR);
 	assert_int_equal(fcntl(number, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
-	assert_int_equal(arena_take(arena, true), 0);
+	assert_int_equal(arena_take(arena, 0, 1, true), 0);
 	arena->data[0] = 1;
 
 	/* And keeps it. */
@@ -245,11 +245,11 @@ static void arena_mapping_is_aligned_and_outlives_gone_while_leased(void **state
 
 	assert_int_equal(list_arena(&table, 1, 2, PAGE_BYTES, file_new(2 * PAGE_BYTES)), 0);
 	arena = arena_table_find(&table, 1);
-	assert_int_equal(arena_take(arena, true), 0);
+	assert_int_equal(arena_take(arena, 0, 1, true), 0);
 	data = arena->data;
 	assert_int_equal((uintptr_t)data % (1u << 30), 0);
 	data[0] = data[2 * PAGE_BYTES - 1] = 1;
-	assert_int_equal(arena_take(arena, true), 0);
+	assert_int_equal(arena_take(arena, 0, 1, true), 0);
 	assert_ptr_equal(arena->data, data);
 
 	arena_table_gone(&table, 1);
@@ -265,18 +265,35 @@ static void arena_mapping_is_aligned_and_outlives_gone_while_leased(void **state
 static void arena_that_its_file_does_not_hold_is_refused(void **state)
 {
 	static const uint64_t sizes[][2] = {
-		{3, PAGE_BYTES},          {0, PAGE_BYTES},          {2, 1000}, {1, 6144}, {2, 0},
-		{UINT64_MAX, PAGE_BYTES}, {1ull << 52, PAGE_BYTES},
+		{0, PAGE_BYTES},          {2, 1000}, {1, 6144}, {2, 0}, {UINT64_MAX, PAGE_BYTES},
+		{1ull << 52, PAGE_BYTES},
 	};
 	struct arena_table table = {0};
 
 	for (uint64_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		assert_int_equal(list_arena(&table, i, sizes[i][0], sizes[i][1], file_new(2 * PAGE_BYTES)),
 				 0);
-		assert_int_equal(arena_take(arena_table_find(&table, i), true), -EPROTO);
+		assert_int_equal(arena_take(arena_table_find(&table, i), 0, 1, true), -EPROTO);
 	}
 	assert_int_equal(list_arena(&table, 100, 1, PAGE_BYTES, open("/dev/zero", O_RDWR | O_CLOEXEC)), 0);
-	assert_int_equal(arena_take(arena_table_find(&table, 100), true), -EPROTO);
+	assert_int_equal(arena_take(arena_table_find(&table, 100), 0, 1, true), -EPROTO);
+	arena_table_fini(&table, true);
+}
+
+static void arena_trimmed_since_it_was_shown_is_as_long_as_its_file(void **state)
+{
+	struct arena_table table = {0};
+	unsigned char resident[3];
+	struct arena *arena;
+
+	assert_int_equal(list_arena(&table, 1, 3, PAGE_BYTES, file_new(2 * PAGE_BYTES)), 0);
+	arena = arena_table_find(&table, 1);
+	assert_int_equal(arena_take(arena, 0, 3, true), -EPROTO);
+	assert_int_equal(arena_take(arena, 1, 1, true), 0);
+	assert_int_equal(mincore(arena->data, 2 * PAGE_BYTES, resident), 0);
+	assert_int_equal(mincore(arena->data, 3 * PAGE_BYTES, resident), -1);
+	assert_int_equal(arena_take(arena, 2, 1, true), -EPROTO);
+	arena_put(arena, true);
 	arena_table_fini(&table, true);
 }
 
@@ -285,7 +302,7 @@ static void arena_truncated_before_it_is_taken_is_gone(void **state)
 	struct arena_table table = {0};
 
 	assert_int_equal(list_arena(&table, 1, 2, PAGE_BYTES, file_new(0)), 0);
-	assert_int_equal(arena_take(arena_table_find(&table, 1), true), -ENOENT);
+	assert_int_equal(arena_take(arena_table_find(&table, 1), 0, 1, true), -ENOENT);
 	arena_table_fini(&table, true);
 }
 
@@ -305,6 +322,7 @@ int main(void)
 		cmocka_unit_test(arena_read_only_gets_the_better_descriptor),
 		cmocka_unit_test(arena_mapping_is_aligned_and_outlives_gone_while_leased),
 		cmocka_unit_test(arena_that_its_file_does_not_hold_is_refused),
+		cmocka_unit_test(arena_trimmed_since_it_was_shown_is_as_long_as_its_file),
 		cmocka_unit_test(arena_truncated_before_it_is_taken_is_gone),
 	};
 

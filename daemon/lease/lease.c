@@ -378,7 +378,7 @@ enum lease_result lease_may_change(struct session *session, const struct lease_r
 	if (record->opened ||
 	    (record->share && shares_has_others(ledger_shares(session->shard->ledger), record->share)))
 		return LEASE_BUSY;
-	return LEASE_OK;
+	return record->cut ? LEASE_ENDED : LEASE_OK;
 }
 
 /* Make the lease's pages these, in its share and its chain. On failure they are what they were. */
@@ -666,6 +666,7 @@ enum lease_eviction lease_evict(struct shard *shard, struct lease_record *record
 	if (lost.n == 0)
 		return LEASE_UNTOUCHED;
 	chain_set(shard->ledger, shard->index, record, &kept);
+	record->cut = true;
 	if (session) {
 		count_pages(session, record, false, old_pages);
 		count_pages(session, record, true, record->lease_pages);

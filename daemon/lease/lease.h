@@ -74,7 +74,7 @@ enum lease_result lease_trim(struct session *session, struct lease_record *recor
  * still the caller's. */
 enum lease_result lease_append(struct session *session, struct lease_record *record,
 			       const struct run_list *runs);
-/* May it be trimmed or grown? LEASE_OK or LEASE_BUSY. */
+/* May it be trimmed or grown? LEASE_OK, LEASE_BUSY, or LEASE_ENDED: a part of it was evicted. */
 enum lease_result lease_may_change(struct session *session, const struct lease_record *record);
 
 /* The lease that an earlier request of the session's has made, or NULL. */

@@ -50,6 +50,7 @@ struct lease_record {
 	bool sole;      /* its arenas are nobody else's */
 	bool opened;    /* somebody else's named lease: that one is charged */
 	bool read_only; /* opened for reading */
+	bool cut;       /* some of its pages were evicted */
 };
 
 struct ledger;

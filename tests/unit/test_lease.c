@@ -357,6 +357,10 @@ static void lease_evicted_of_one_run_keeps_the_others(void **state)
 	assert_int_equal(evict(scene, runs.arenas[0]), 0);
 	assert_int_equal(house_record(&scene->house, id)->lease_pages,
 			 ARENA_PAGES - runs.list.runs[0].n_pages);
+	/* Its holder does not know that, and means other pages. */
+	assert_int_equal(house_resize(&scene->house, scene->one, id, 1, RUN_LIST_MAX), LEASE_ENDED);
+	assert_int_equal(house_resize(&scene->house, scene->one, id, 2 * ARENA_PAGES, RUN_LIST_MAX),
+			 LEASE_ENDED);
 }
 
 static void lease_with_deadline_is_due_then(void **state)

@@ -14,7 +14,7 @@
 #define KINDS_SEATS     8
 #define KINDS_TENANTS   4 /* the first seats, and the others are theirs too */
 #define KINDS_MAX_POOLS 4
-#define KINDS_N_NAMES   2 /* of each uid */
+#define KINDS_N_NAMES   1 /* of each uid and sort */
 
 struct kinds_pool {
 	const char *name;
@@ -34,17 +34,24 @@ enum kinds_count {
 	KINDS_HOT,
 	KINDS_OPEN,
 	KINDS_RESIZE,
+	KINDS_DUP,
 	KINDS_LOOK,
 	KINDS_FREE,
 	KINDS_FREE_BATCH,
 	KINDS_FREE_ID,
 	KINDS_FREE_NAME,
 	KINDS_FREE_OTHERS,
+	KINDS_FREE_LEFT,
 	KINDS_FORGET,
+	KINDS_START,
+	KINDS_CUT,
+	KINDS_DISPATCH,
 	KINDS_BREAK,
 	KINDS_REOPEN,
 	KINDS_REFUSED, /* any of the above */
 	KINDS_ENDED,   /* leases that were found gone */
+	KINDS_TOLD_REVOKED,
+	KINDS_TOLD, /* of others */
 	KINDS_REVOKED,
 	KINDS_EVICTED,
 	KINDS_ISOLATED,

@@ -69,10 +69,10 @@ static void expect(bool is_right, const struct kinds_memory *memory, uint64_t at
 	const struct block *block = (const struct block *)(memory->data + at);
 
 	raw_check(is_right,
-		  "lease %" PRIu64 " of %u is at %" PRIu64 " not %s: stamped for %" PRIu64 " of %" PRIu64
-		  ", marked by %" PRIu64 ", stamped for %" PRIu64 " of %" PRIu64,
-		  memory->lease, memory->maker, at, what, block->first.lease, block->first.maker, block->mark,
-		  block->last.lease, block->last.maker);
+		  "lease %" PRIu64 " of %u in %s, flags %#x, is at %" PRIu64 " not %s: stamped for %" PRIu64
+		  " of %" PRIu64 ", marked by %" PRIu64 ", stamped for %" PRIu64 " of %" PRIu64,
+		  memory->lease, memory->maker, memory->pool, memory->flags, at, what, block->first.lease,
+		  block->first.maker, block->mark, block->last.lease, block->last.maker);
 }
 
 /* The maker may be at it just now. *lease: of the blocks before, 0 if they were blank. */
@@ -119,7 +119,8 @@ static void look_at(const struct kinds_memory *memory, uint64_t at, enum kinds_l
 		break;
 	case KINDS_TAKE_OLD:
 		expect(is_old(&block->first, memory->maker) && is_old(&block->last, memory->maker) &&
-			       block->mark == 0 && is_zero(block->rest, sizeof(block->rest)),
+			       (block->mark == 0 || block->mark == memory->maker + 1) &&
+			       is_zero(block->rest, sizeof(block->rest)),
 		       memory, at, "its tenant's");
 		stamp(block, memory);
 		break;

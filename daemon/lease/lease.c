@@ -192,6 +192,8 @@ static enum lease_result result_of_share(int r)
 		return LEASE_NOT_ALLOWED;
 	case SHARE_BUSY:
 		return LEASE_BUSY;
+	case SHARE_EVICTED:
+		return LEASE_ENDED;
 	default:
 		return LEASE_NO_MEMORY;
 	}
@@ -390,7 +392,7 @@ static enum lease_result change_runs(struct session *session, struct lease_recor
 	int r = chain_reserve(shard->ledger, shard->index, record, new->list.n);
 
 	if (r == 0 && record->share)
-		r = shares_set_runs(ledger_shares(shard->ledger), record->share, new);
+		r = shares_set_runs(ledger_shares(shard->ledger), record->share, old, new);
 	chain_set(shard->ledger, shard->index, record, r == 0 ? new : old);
 	count_pages(session, record, false, old_pages);
 	count_pages(session, record, true, record->lease_pages);

@@ -68,10 +68,11 @@ void lease_put_back(struct zone *zone, unsigned worker, bool sole, bool clean, c
 enum lease_result lease_open(struct session *session, uint64_t request_id, const char *name, bool write,
 			     struct lease_record **ret_record);
 
-/* Give back all but the first `n_pages` of the session's lease. LEASE_OK, LEASE_BUSY, LEASE_NO_MEMORY. */
+/* Give back all but the first `n_pages` of the session's lease. LEASE_OK, LEASE_BUSY, LEASE_ENDED,
+ * LEASE_NO_MEMORY. */
 enum lease_result lease_trim(struct session *session, struct lease_record *record, uint64_t n_pages);
-/* Append pages to it, which are out, of the same zone. LEASE_OK, LEASE_BUSY, LEASE_NO_MEMORY: then they are
- * still the caller's. */
+/* Append pages to it, which are out, of the same zone. LEASE_OK, or LEASE_BUSY, LEASE_ENDED, LEASE_NO_MEMORY:
+ * then they are still the caller's. */
 enum lease_result lease_append(struct session *session, struct lease_record *record,
 			       const struct run_list *runs);
 /* May it be trimmed or grown? LEASE_OK, LEASE_BUSY, or LEASE_ENDED: a part of it was evicted. */

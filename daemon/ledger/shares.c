@@ -246,7 +246,18 @@ bool shares_leave(struct shares *shares, uint64_t id, struct share_runs *ret_run
 	return is_last;
 }
 
-int shares_set_runs(struct shares *shares, uint64_t id, const struct share_runs *runs)
+static bool has_runs(const struct share *share, const struct share_runs *runs)
+{
+	bool has = share->n_runs == runs->list.n;
+
+	for (unsigned i = 0; has && i < share->n_runs; i++)
+		has = share->runs[i].address == runs->list.runs[i].address &&
+		      share->runs[i].n_pages == runs->list.runs[i].n_pages;
+	return has;
+}
+
+int shares_set_runs(struct shares *shares, uint64_t id, const struct share_runs *old,
+		    const struct share_runs *new)
 {
 	struct share *share;
 	int r;
@@ -254,7 +265,10 @@ int shares_set_runs(struct shares *shares, uint64_t id, const struct share_runs 
 	lock_take(&shares->lock);
 	share = find_id(shares, id);
 	hp_assert(share);
-	r = share->n_holders > 1 ? SHARE_BUSY : set_runs(share, runs);
+	if (share->n_holders > 1)
+		r = SHARE_BUSY;
+	else
+		r = has_runs(share, old) ? set_runs(share, new) : SHARE_EVICTED;
 	lock_drop(&shares->lock);
 	return r;
 }

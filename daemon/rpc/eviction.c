@@ -31,6 +31,12 @@ static void drain_cache(struct shard *shard, struct zone *zone)
 	lock_drop(&zone->lock);
 }
 
+static void evict_shares(const struct eviction *eviction, struct shard *shard)
+{
+	for (unsigned i = 0; i < eviction->n_arenas; i++)
+		lease_evict_shares(shard, eviction->zone, eviction->arenas[i]);
+}
+
 static void evict_record(struct eviction *eviction, struct shard *shard, struct lease_record *record)
 {
 	struct session *session = record->session ? session_find(shard, record->session) : NULL;
@@ -72,8 +78,11 @@ static int visit(struct errand *errand, struct server *here)
 	struct eviction *eviction = (struct eviction *)errand;
 	unsigned index = here->shard.index;
 
-	if (eviction->cursor == 0)
+	if (eviction->cursor == 0) {
 		drain_cache(&here->shard, eviction->zone);
+		/* From its cache it may have granted a named one since. */
+		evict_shares(eviction, &here->shard);
+	}
 	if (evict_slice(eviction, &here->shard))
 		return (int)index;
 	eviction->cursor = 0;
@@ -103,8 +112,7 @@ static void send_off(struct server *server, struct eviction *eviction, struct co
 {
 	eviction->errand.visit = visit;
 	eviction->errand.answer = answer;
-	for (unsigned i = 0; i < eviction->n_arenas; i++)
-		lease_evict_shares(&server->shard, eviction->zone, eviction->arenas[i]);
+	evict_shares(eviction, &server->shard);
 	errand_send(&eviction->errand, server, connection, request_id, 0);
 }
 

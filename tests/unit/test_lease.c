@@ -363,6 +363,27 @@ static void lease_evicted_of_one_run_keeps_the_others(void **state)
 			 LEASE_ENDED);
 }
 
+/* Its worker was not visited yet: its pages are put once all the same. */
+static void lease_named_is_resized_while_it_is_evicted(void **state)
+{
+	struct scene *scene = *state;
+	const struct lease_alloc private = named("mine", 0600);
+	struct share_runs runs;
+	struct zone *zone;
+	uint64_t id;
+
+	assert_int_equal(house_alloc_like(&scene->house, scene->one, 4, &private, &id), LEASE_OK);
+	runs = runs_of(scene, id);
+	assert_int_equal(pool_condemn_arena(scene->house.pools[0], runs.arenas[0], &zone), 0);
+	lease_evict_shares(scene->one->shard, zone, runs.arenas[0]);
+	pool_zone_unref(zone);
+	assert_int_equal(house_resize(&scene->house, scene->one, id, 2, 1), LEASE_ENDED);
+	assert_int_equal(house_resize(&scene->house, scene->one, id, 6, RUN_LIST_MAX), LEASE_ENDED);
+	assert_int_equal(evict(scene, runs.arenas[0]), 1);
+	assert_int_equal(figures_of(scene).zones.leased, 0);
+	assert_false(pool_has_arena(scene->house.pools[0], run_slot(runs.list.runs[0]), runs.arenas[0]));
+}
+
 static void lease_with_deadline_is_due_then(void **state)
 {
 	struct scene *scene = *state;
@@ -535,6 +556,7 @@ int main(void)
 		TEST(lease_evicted_loses_all_and_its_arena_goes),
 		TEST(lease_batch_asked_again_is_whole_or_anew),
 		TEST(lease_evicted_of_one_run_keeps_the_others),
+		TEST(lease_named_is_resized_while_it_is_evicted),
 		TEST(lease_with_deadline_is_due_then),
 		TEST(lease_waits_and_first_come_is_first_served),
 		TEST(lease_waits_and_no_tenant_starves_another),

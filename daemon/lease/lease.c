@@ -392,7 +392,7 @@ static enum lease_result change_runs(struct session *session, struct lease_recor
 	int r = chain_reserve(shard->ledger, shard->index, record, new->list.n);
 
 	if (r == 0 && record->share)
-		r = shares_set_runs(ledger_shares(shard->ledger), record->share, old, new);
+		r = shares_set_runs(ledger_shares(shard->ledger), record->share, new);
 	chain_set(shard->ledger, shard->index, record, r == 0 ? new : old);
 	count_pages(session, record, false, old_pages);
 	count_pages(session, record, true, record->lease_pages);
@@ -628,6 +628,11 @@ static void put_evicted(struct shard *shard, struct zone *zone, const struct run
 	}
 }
 
+void lease_condemn_shares(struct shard *shard, uint64_t arena)
+{
+	shares_condemn_arena(ledger_shares(shard->ledger), arena);
+}
+
 void lease_evict_shares(struct shard *shard, struct zone *zone, uint64_t arena)
 {
 	struct run_list runs;
@@ -673,7 +678,7 @@ enum lease_eviction lease_evict(struct shard *shard, struct lease_record *record
 		count_pages(session, record, false, old_pages);
 		count_pages(session, record, true, record->lease_pages);
 	}
-	/* A named lease's pages have left its share already. */
+	/* A named lease's pages are its share's. */
 	if (!record->share)
 		put_evicted(shard, pool_zone_find(shard->pools[record->pool], record->tenant), &lost);
 	if (kept.list.n > 0)

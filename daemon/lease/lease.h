@@ -107,7 +107,10 @@ enum lease_eviction {
 	LEASE_CUT,       /* it has lost pages, and goes on with the others */
 	LEASE_EVICTED,   /* it has lost all, and has ended */
 };
-/* Named leases first, once for each arena: whoever opens one from now on gets none of its pages. */
+/* For each arena. Named leases that have pages there are not opened from now on, nor change: first, and again
+ * once a worker's caches are drained. The pages that are left in their shares go last, when every record of
+ * every worker has lost them. */
+void lease_condemn_shares(struct shard *shard, uint64_t arena);
 void lease_evict_shares(struct shard *shard, struct zone *zone, uint64_t arena);
 /* Then, on each worker, every record. */
 enum lease_eviction lease_evict(struct shard *shard, struct lease_record *record, const uint64_t *arenas,

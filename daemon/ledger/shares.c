@@ -20,6 +20,7 @@ struct share {
 	struct run *runs;
 	uint64_t *arenas; /* of each run */
 	unsigned n_runs;
+	bool is_evicted; /* some of them are, or will be */
 };
 
 struct shares {
@@ -202,7 +203,7 @@ int shares_open(struct shares *shares, const char *name, const struct share_who 
 
 	lock_take(&shares->lock);
 	share = find_name(shares, name);
-	if (!share || share->n_runs == 0) { /* evicted */
+	if (!share || share->is_evicted) {
 		r = SHARE_NONE;
 	} else if (!allows(&share->terms, who, write)) {
 		r = SHARE_NOT_ALLOWED;
@@ -246,18 +247,7 @@ bool shares_leave(struct shares *shares, uint64_t id, struct share_runs *ret_run
 	return is_last;
 }
 
-static bool has_runs(const struct share *share, const struct share_runs *runs)
-{
-	bool has = share->n_runs == runs->list.n;
-
-	for (unsigned i = 0; has && i < share->n_runs; i++)
-		has = share->runs[i].address == runs->list.runs[i].address &&
-		      share->runs[i].n_pages == runs->list.runs[i].n_pages;
-	return has;
-}
-
-int shares_set_runs(struct shares *shares, uint64_t id, const struct share_runs *old,
-		    const struct share_runs *new)
+int shares_set_runs(struct shares *shares, uint64_t id, const struct share_runs *runs)
 {
 	struct share *share;
 	int r;
@@ -268,7 +258,7 @@ int shares_set_runs(struct shares *shares, uint64_t id, const struct share_runs 
 	if (share->n_holders > 1)
 		r = SHARE_BUSY;
 	else
-		r = has_runs(share, old) ? set_runs(share, new) : SHARE_EVICTED;
+		r = share->is_evicted ? SHARE_EVICTED : set_runs(share, runs);
 	lock_drop(&shares->lock);
 	return r;
 }
@@ -294,16 +284,39 @@ struct walk {
 	void *arg;
 };
 
+static bool has_arena(const struct share *share, uint64_t arena)
+{
+	for (unsigned i = 0; i < share->n_runs; i++)
+		if (share->arenas[i] == arena)
+			return true;
+	return false;
+}
+
+static void condemn_node(const void *node, VISIT visit, void *arg)
+{
+	struct share *share = *(struct share *const *)node;
+	const struct walk *walk = arg;
+
+	if ((visit == preorder || visit == leaf) && has_arena(share, walk->arena))
+		share->is_evicted = true;
+}
+
+void shares_condemn_arena(struct shares *shares, uint64_t arena)
+{
+	struct walk walk = {.arena = arena};
+
+	lock_take(&shares->lock);
+	twalk_r(shares->by_id, condemn_node, &walk);
+	lock_drop(&shares->lock);
+}
+
 static void find_arena(const void *node, VISIT visit, void *arg)
 {
 	struct share *share = *(struct share *const *)node;
 	struct walk *walk = arg;
 
-	if (visit != preorder && visit != leaf)
-		return;
-	for (unsigned i = 0; i < share->n_runs && !walk->found; i++)
-		if (share->arenas[i] == walk->arena)
-			walk->found = share;
+	if ((visit == preorder || visit == leaf) && !walk->found && has_arena(share, walk->arena))
+		walk->found = share;
 }
 
 bool shares_drop_arena(struct shares *shares, uint64_t arena, struct run_list *ret_runs)

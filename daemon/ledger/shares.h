@@ -21,7 +21,7 @@ enum {
 	SHARE_NONE = 2,        /* there is none of that name */
 	SHARE_NOT_ALLOWED = 3, /* not to this user, or not for writing */
 	SHARE_BUSY = 4,        /* others hold it too */
-	SHARE_EVICTED = 5,     /* some of its pages are gone */
+	SHARE_EVICTED = 5,     /* some of its pages are condemned, or gone */
 };
 
 /* One user or group that may open it, beside what the mode says. */
@@ -70,13 +70,13 @@ int shares_open(struct shares *shares, const char *name, const struct share_who 
 void shares_end_name(struct shares *shares, uint64_t id);
 /* One holder less. True: it was the last, the share is gone, and *ret_runs is what has to be put. */
 bool shares_leave(struct shares *shares, uint64_t id, struct share_runs *ret_runs);
-/* Other pages than `old`, for the maker as long as nobody else holds it: 0, SHARE_BUSY, SHARE_EVICTED (it has
- * not got all of these any more) or -ENOMEM. */
-int shares_set_runs(struct shares *shares, uint64_t id, const struct share_runs *old,
-		    const struct share_runs *new);
+/* Other pages, for the maker as long as nobody else holds it: 0, SHARE_BUSY, SHARE_EVICTED or -ENOMEM. */
+int shares_set_runs(struct shares *shares, uint64_t id, const struct share_runs *runs);
 bool shares_has_others(struct shares *shares, uint64_t id);
-/* An arena is evicted: take its pages out of the next share that has some, and return true with them; false:
- * there is none. */
+/* An arena is evicted: who has pages there is not opened any more, and has no other pages from now on. */
+void shares_condemn_arena(struct shares *shares, uint64_t arena);
+/* No record has its pages any more: take them out of the next share that has some, and return true with them;
+ * false: there is none. */
 bool shares_drop_arena(struct shares *shares, uint64_t arena, struct run_list *ret_runs);
 
 /* The id, or 0. */

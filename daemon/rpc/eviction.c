@@ -31,6 +31,12 @@ static void drain_cache(struct shard *shard, struct zone *zone)
 	lock_drop(&zone->lock);
 }
 
+static void condemn_shares(const struct eviction *eviction, struct shard *shard)
+{
+	for (unsigned i = 0; i < eviction->n_arenas; i++)
+		lease_condemn_shares(shard, eviction->arenas[i]);
+}
+
 static void evict_shares(const struct eviction *eviction, struct shard *shard)
 {
 	for (unsigned i = 0; i < eviction->n_arenas; i++)
@@ -81,12 +87,15 @@ static int visit(struct errand *errand, struct server *here)
 	if (eviction->cursor == 0) {
 		drain_cache(&here->shard, eviction->zone);
 		/* From its cache it may have granted a named one since. */
-		evict_shares(eviction, &here->shard);
+		condemn_shares(eviction, &here->shard);
 	}
 	if (evict_slice(eviction, &here->shard))
 		return (int)index;
 	eviction->cursor = 0;
-	return index + 1 < errand->service->n_servers ? (int)index + 1 : ERRAND_HOME;
+	if (index + 1 < errand->service->n_servers)
+		return (int)index + 1;
+	evict_shares(eviction, &here->shard);
+	return ERRAND_HOME;
 }
 
 static void answer(struct errand *errand, struct connection *connection)
@@ -105,14 +114,14 @@ static void answer(struct errand *errand, struct connection *connection)
 	free(eviction);
 }
 
-/* Named leases lose the pages first, so that whoever opens one from now on gets none of them; then every
- * worker's records. */
+/* Named leases are closed first; then every worker's records lose the pages; at last nobody has them, and
+ * they go. A worker that was not visited yet may so go on with what its records say. */
 static void send_off(struct server *server, struct eviction *eviction, struct connection *connection,
 		     uint64_t request_id)
 {
 	eviction->errand.visit = visit;
 	eviction->errand.answer = answer;
-	evict_shares(eviction, &server->shard);
+	condemn_shares(eviction, &server->shard);
 	errand_send(&eviction->errand, server, connection, request_id, 0);
 }
 

@@ -263,7 +263,7 @@ static unsigned evict(struct scene *scene, uint64_t arena)
 
 	assert_int_equal(pool_condemn_arena(pool, arena, &zone), 0);
 	house_settle(&scene->house);
-	lease_evict_shares(&scene->house.shards[0], zone, arena);
+	lease_condemn_shares(&scene->house.shards[0], arena);
 	for (uint32_t chunk = 0; (owner = ledger_chunk_owner(scene->house.ledger, chunk)) >= 0; chunk++)
 		for (uint32_t i = 0; i < LEDGER_CHUNK_SLOTS; i++) {
 			struct lease_record *record =
@@ -273,6 +273,7 @@ static unsigned evict(struct scene *scene, uint64_t arena)
 				n_ended += lease_evict(&scene->house.shards[owner], record, &arena, 1) ==
 					   LEASE_EVICTED;
 		}
+	lease_evict_shares(&scene->house.shards[0], zone, arena);
 	pool_zone_unref(zone);
 	for (unsigned i = 0; i < HOUSE_WORKERS; i++) {
 		scene->house.shards[i].has_freed = true;
@@ -363,11 +364,12 @@ static void lease_evicted_of_one_run_keeps_the_others(void **state)
 			 LEASE_ENDED);
 }
 
-/* Its worker was not visited yet: its pages are put once all the same. */
+/* Its worker was not visited yet: it has its pages until then, and they are put once. */
 static void lease_named_is_resized_while_it_is_evicted(void **state)
 {
 	struct scene *scene = *state;
 	const struct lease_alloc private = named("mine", 0600);
+	struct lease_record *opened;
 	struct share_runs runs;
 	struct zone *zone;
 	uint64_t id;
@@ -375,8 +377,10 @@ static void lease_named_is_resized_while_it_is_evicted(void **state)
 	assert_int_equal(house_alloc_like(&scene->house, scene->one, 4, &private, &id), LEASE_OK);
 	runs = runs_of(scene, id);
 	assert_int_equal(pool_condemn_arena(scene->house.pools[0], runs.arenas[0], &zone), 0);
-	lease_evict_shares(scene->one->shard, zone, runs.arenas[0]);
+	lease_condemn_shares(scene->one->shard, runs.arenas[0]);
 	pool_zone_unref(zone);
+	assert_int_equal(figures_of(scene).zones.leased, 4);
+	assert_int_equal(lease_open(scene->one, 1, "mine", true, &opened), LEASE_NO_NAME);
 	assert_int_equal(house_resize(&scene->house, scene->one, id, 2, 1), LEASE_ENDED);
 	assert_int_equal(house_resize(&scene->house, scene->one, id, 6, RUN_LIST_MAX), LEASE_ENDED);
 	assert_int_equal(evict(scene, runs.arenas[0]), 1);

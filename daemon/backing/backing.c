@@ -4,7 +4,7 @@
  * page size's lock, so a janitor waits while the stocker has a file zeroed by the kernel (46 ms for 1 GiB);
  * everything else runs unlocked. Base pages have no counters, so no lock: their limbo cannot be seen.
  *
- * Invariant: a file is charged to the balances (live_pages) from the moment it is full until it is truncated.
+ * Invariant: a file's n_pages are allocated, and charged to the balances (live_pages), until it is truncated.
  */
 #include <config.h>
 
@@ -145,9 +145,11 @@ static uint64_t file_bytes(const struct backing_file *file)
 }
 
 /* Pages that are there already are left alone. */
-static int allocate_all(struct backing_file *file)
+static int allocate(struct backing_file *file, uint64_t n_pages)
 {
-	while (fallocate(file->fd, 0, 0, (off_t)file_bytes(file)) < 0)
+	const uint64_t page_bytes = file->backing->page_bytes;
+
+	while (fallocate(file->fd, 0, (off_t)(file->n_pages * page_bytes), (off_t)(n_pages * page_bytes)) < 0)
 		if (errno != EINTR)
 			return -errno;
 	return 0;
@@ -158,37 +160,39 @@ static bool is_short(int error)
 	return error == -ENOSPC || error == -ENOMEM;
 }
 
-/* hugetlbfs keeps what it could allocate before it failed; a plain memfd keeps nothing. At least 1. */
-static uint64_t missing_pages(const struct backing_file *file)
+/* Of `n_pages` more. hugetlbfs keeps what it could allocate before it failed; a plain memfd keeps nothing. At
+ * least 1. */
+static uint64_t count_missing(const struct backing_file *file, uint64_t n_pages)
 {
 	struct stat status;
 	uint64_t there;
 
 	if (fstat(file->fd, &status) < 0)
-		return file->n_pages;
-	there = (uint64_t)status.st_blocks * STAT_BLOCK_BYTES / file->backing->page_bytes;
-	return there < file->n_pages ? file->n_pages - there : 1;
+		return n_pages;
+	there = (uint64_t)status.st_blocks * STAT_BLOCK_BYTES / file->backing->page_bytes - file->n_pages;
+	return there < n_pages ? n_pages - there : 1;
 }
 
-/* Have all pages allocated, and nr_hugepages raised for what is missing if the pool may. With the lock held.
- * Returns 0; BACKING_SHORT with *ret_missing_pages set, or negative errno: then the file is empty again. */
-static int fill_or_empty(struct backing_file *file, uint64_t *ret_missing_pages)
+/* Have that many pages more allocated, and nr_hugepages raised for what is missing if the pool may. With the
+ * lock held. Returns 0; BACKING_SHORT with *ret_missing_pages set, or negative errno: then the file is as it
+ * was. */
+static int allocate_or_undo(struct backing_file *file, uint64_t n_pages, uint64_t *ret_missing_pages)
 {
 	struct kernelpool *kernelpool = file->backing->kernelpool;
 	uint64_t missing = 0, raised = 0;
 	int r;
 
-	r = allocate_all(file);
+	r = allocate(file, n_pages);
 	if (is_short(r)) {
-		missing = missing_pages(file);
+		missing = count_missing(file, n_pages);
 		/* What is there stays in the file meanwhile: nobody can take it from us. */
 		if (file->backing->grow && kernelpool && kernelpool_raise(kernelpool, missing, &raised) == 0)
-			r = allocate_all(file);
+			r = allocate(file, n_pages);
 	}
 	if (r == 0)
 		return 0;
 
-	(void)!ftruncate(file->fd, 0);
+	(void)!ftruncate(file->fd, (off_t)file_bytes(file));
 	if (kernelpool)
 		kernelpool_lower(kernelpool, raised); /* something else than the kernel's pool was short */
 	if (!is_short(r))
@@ -203,26 +207,30 @@ static bool has_second_balance(const struct backing *backing)
 	return backing->balance && backing->balance != &backing->kernelpool->balance;
 }
 
-static int file_fill(struct backing_file *file, int node, uint64_t *ret_missing_pages)
+int backing_file_extend(struct backing_file *file, uint64_t n_pages, int node, uint64_t *ret_missing_pages)
 {
 	struct backing *backing = file->backing;
 	int r;
 
-	if (ftruncate(file->fd, (off_t)file_bytes(file)) < 0)
-		return -errno;
+	hp_assert_alive(file, BACKING_FILE_MAGIC);
+	hp_assert(n_pages > 0 && !file->memory);
+	if (n_pages > INT64_MAX / backing->page_bytes - file->n_pages)
+		return -EOVERFLOW;
 	lock_counters(backing);
 	r = numa_enter(backing->node);
 	/* What a client wishes is no condition. */
 	if (backing->node == NUMA_ANY_NODE && numa_enter(node) < 0)
 		node = NUMA_ANY_NODE;
 	if (r == 0) {
-		r = fill_or_empty(file, ret_missing_pages);
+		r = allocate_or_undo(file, n_pages, ret_missing_pages);
 		numa_leave(backing->node == NUMA_ANY_NODE ? node : backing->node);
 	}
-	if (r == 0 && backing->balance) {
-		balance_gain(backing->balance, file->n_pages);
+	if (r == 0) {
+		file->n_pages += n_pages;
+		if (backing->balance)
+			balance_gain(backing->balance, n_pages);
 		if (has_second_balance(backing))
-			balance_gain(&backing->kernelpool->balance, file->n_pages);
+			balance_gain(&backing->kernelpool->balance, n_pages);
 	}
 	unlock_counters(backing);
 	return r;
@@ -274,7 +282,7 @@ static void file_unlink(struct backing_file *file)
 }
 
 /* Map and seal a full file. */
-static int file_finish(struct backing_file *file)
+static int map_and_seal(struct backing_file *file)
 {
 	struct stat status;
 	int r;
@@ -282,6 +290,8 @@ static int file_finish(struct backing_file *file)
 	r = mapping_new(file->fd, file_bytes(file), &file->memory);
 	if (r < 0)
 		return r;
+	if (file->backing->kernelpool)
+		mapping_populate(file->memory, file_bytes(file));
 	r = file->backing->ops->file_seal ? file->backing->ops->file_seal(file) : 0;
 	if (r < 0)
 		return r;
@@ -291,41 +301,60 @@ static int file_finish(struct backing_file *file)
 	return 0;
 }
 
+int backing_file_begin(struct backing *backing, struct backing_file **ret)
+{
+	struct backing_file *file;
+	int r;
+
+	hp_assert_alive(backing, BACKING_MAGIC);
+	file = calloc(1, sizeof(*file));
+	if (!file)
+		return -ENOMEM;
+	file->magic = BACKING_FILE_MAGIC;
+	file->backing = backing;
+	file->fd = file->reader_fd = file->lock_fd = -1;
+	atomic_fetch_add(&backing->n_files, 1);
+	r = backing->ops->file_open(file);
+	if (r < 0) {
+		file_unlink(file);
+		file_discard(file);
+		return r;
+	}
+	*ret = file;
+	return 0;
+}
+
+int backing_file_finish(struct backing_file *consume_file)
+{
+	int r;
+
+	hp_assert_alive(consume_file, BACKING_FILE_MAGIC);
+	hp_assert(consume_file->n_pages > 0);
+	r = map_and_seal(consume_file);
+	if (r < 0)
+		backing_file_release(consume_file, false, &(uint64_t){0});
+	return r;
+}
+
 int backing_file_new(struct backing *backing, uint64_t n_pages, int node, struct backing_file **ret,
 		     uint64_t *ret_missing_pages)
 {
 	struct backing_file *file;
 	int r;
 
-	hp_assert_alive(backing, BACKING_MAGIC);
 	hp_assert(n_pages > 0);
-	if (n_pages > INT64_MAX / backing->page_bytes)
-		return -EOVERFLOW;
-
-	file = calloc(1, sizeof(*file));
-	if (!file)
-		return -ENOMEM;
-	file->magic = BACKING_FILE_MAGIC;
-	file->backing = backing;
-	file->n_pages = n_pages;
-	file->fd = file->reader_fd = file->lock_fd = -1;
-	atomic_fetch_add(&backing->n_files, 1);
-
-	r = backing->ops->file_open(file);
-	if (r == 0)
-		r = file_fill(file, node, ret_missing_pages);
-	if (r != 0) {
-		file_unlink(file);
-		file_discard(file);
+	r = backing_file_begin(backing, &file);
+	if (r < 0)
 		return r;
-	}
-	r = file_finish(file);
-	if (r < 0) {
+	r = backing_file_extend(file, n_pages, node, ret_missing_pages);
+	if (r != 0) {
 		backing_file_release(file, false, &(uint64_t){0});
 		return r;
 	}
-	*ret = file;
-	return 0;
+	r = backing_file_finish(file);
+	if (r == 0)
+		*ret = file;
+	return r;
 }
 
 int backing_file_fd(const struct backing_file *file)
@@ -358,21 +387,25 @@ uint64_t backing_file_pages(const struct backing_file *file)
 	return file->n_pages;
 }
 
+static void *page_address(const struct backing_file *file, uint64_t first, uint64_t n_pages)
+{
+	hp_assert_alive(file, BACKING_FILE_MAGIC);
+	hp_assert(first <= file->n_pages && n_pages <= file->n_pages - first);
+	return (char *)file->memory + first * file->backing->page_bytes;
+}
+
 int backing_file_zero(struct backing_file *file, uint64_t first, uint64_t n_pages)
 {
-	return backing_file_fill(file, first, n_pages, 0);
+	void *memory = page_address(file, first, n_pages);
+
+	return guard_clear(memory, n_pages * file->backing->page_bytes) ? 0 : BACKING_DAMAGED;
 }
 
 int backing_file_fill(struct backing_file *file, uint64_t first, uint64_t n_pages, uint8_t value)
 {
-	uint64_t page_bytes;
+	void *memory = page_address(file, first, n_pages);
 
-	hp_assert_alive(file, BACKING_FILE_MAGIC);
-	hp_assert(first <= file->n_pages && n_pages <= file->n_pages - first);
-	page_bytes = file->backing->page_bytes;
-	if (!guard_fill((char *)file->memory + first * page_bytes, value, n_pages * page_bytes))
-		return BACKING_DAMAGED;
-	return 0;
+	return guard_fill(memory, value, n_pages * file->backing->page_bytes) ? 0 : BACKING_DAMAGED;
 }
 
 int backing_file_read(struct backing_file *file, uint64_t offset, void *buffer, size_t bytes)

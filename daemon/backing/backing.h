@@ -52,12 +52,21 @@ int backing_new(const struct backing_config *config, struct backing **ret, char 
 struct backing *backing_free(struct backing *backing);
 
 /* Make a file of `n_pages` from NUMA node `node` (-1: any; ignored where the backing has one), every page
- * allocated (fallocate) and zeroed by the kernel, and map it read-write at an address aligned to 1 GiB.
+ * allocated (fallocate) and zeroed by the kernel, and map it read-write at an address aligned to 1 GiB, the
+ * page tables of hugepages filled, for clients to share.
  * Sealed (memfd: GROW and SEAL; NOEXEC) and mode 0600 before it is returned. Returns 0; BACKING_SHORT with
  * *ret_missing_pages (at least 1) set, after raising was tried if the pool may grow: nothing is taken and
  * nothing stays raised; or negative errno. */
 int backing_file_new(struct backing *backing, uint64_t n_pages, int node, struct backing_file **ret,
 		     uint64_t *ret_missing_pages);
+
+/* The same in steps, for who has something else to do in between: begin with an empty file; have as many
+ * pages more allocated as `n_pages` (0, BACKING_SHORT or negative errno as above: the file is what it was
+ * before that step); and finish it, whatever it has (at least a page; negative errno: the file is gone).
+ * Until then it is only good for these and for backing_file_release(). */
+int backing_file_begin(struct backing *backing, struct backing_file **ret);
+int backing_file_extend(struct backing_file *file, uint64_t n_pages, int node, uint64_t *ret_missing_pages);
+int backing_file_finish(struct backing_file *consume_file);
 
 /* The descriptor that clients get, read-write. Stays ours. */
 int backing_file_fd(const struct backing_file *file);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "daemon/backing/clear.h"
 #include "daemon/backing/guard.h"
 #include "daemon/base/assert.h"
 
@@ -85,32 +86,57 @@ static void guard_leave(const struct guard *guard)
 	pthread_sigmask(SIG_SETMASK, &guard->mask, NULL);
 }
 
-bool guard_fill(void *memory, uint8_t value, size_t bytes)
+/* What is done to the guarded side. */
+struct access {
+	void *to;
+	const void *from;
+	size_t bytes;
+	uint8_t value;
+};
+
+/* The frame that a jump comes back to. */
+static bool run_guarded(const void *guarded, const struct access *access,
+			void (*run)(const struct access *access))
 {
 	struct guard guard;
 
-	guard_prepare(&guard, memory, bytes);
+	guard_prepare(&guard, guarded, access->bytes);
 	if (sigsetjmp(guard.escape, 0) != 0) {
 		guard_leave(&guard);
 		return false;
 	}
 	guard_enter(&guard);
-	memset(memory, value, bytes);
+	run(access);
 	guard_leave(&guard);
 	return true;
 }
 
+static void clear(const struct access *access)
+{
+	clear_pages(access->to, access->bytes);
+}
+
+static void fill(const struct access *access)
+{
+	memset(access->to, access->value, access->bytes);
+}
+
+static void copy(const struct access *access)
+{
+	memcpy(access->to, access->from, access->bytes);
+}
+
+bool guard_clear(void *memory, size_t bytes)
+{
+	return run_guarded(memory, &(struct access){.to = memory, .bytes = bytes}, clear);
+}
+
+bool guard_fill(void *memory, uint8_t value, size_t bytes)
+{
+	return run_guarded(memory, &(struct access){.to = memory, .bytes = bytes, .value = value}, fill);
+}
+
 bool guard_read(void *buffer, const void *memory, size_t bytes)
 {
-	struct guard guard;
-
-	guard_prepare(&guard, memory, bytes);
-	if (sigsetjmp(guard.escape, 0) != 0) {
-		guard_leave(&guard);
-		return false;
-	}
-	guard_enter(&guard);
-	memcpy(buffer, memory, bytes);
-	guard_leave(&guard);
-	return true;
+	return run_guarded(memory, &(struct access){.to = buffer, .from = memory, .bytes = bytes}, copy);
 }

@@ -15,6 +15,9 @@
  * later ones only if somebody (a test framework, say) has put another one there. */
 void guard_install(void);
 
+/* Zero `bytes` at `memory`, whole pages. False: SIGBUS on the way, how much was zeroed is undefined. */
+bool guard_clear(void *memory, size_t bytes);
+
 /* Set `bytes` at `memory` to `value`. False: SIGBUS on the way, how much was set is undefined. */
 bool guard_fill(void *memory, uint8_t value, size_t bytes);
 

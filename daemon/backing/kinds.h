@@ -43,12 +43,12 @@ struct backing {
 struct backing_file {
 	unsigned magic;
 
-	/* Constant after backing_file_new(). */
+	/* Constant after backing_file_finish(). */
 	struct backing *backing;
 	int fd;
 	int lock_fd;             /* -1: none; see hugetlbfs.c */
 	char name[NAME_MAX + 1]; /* "": none */
-	void *memory;
+	void *memory;            /* NULL: not finished */
 
 	/* Constant after the last backing_file_trim(), or backing_file_open_reader(). */
 	uint64_t n_pages;

@@ -2,6 +2,7 @@ noinst_LTLIBRARIES += libbacking.la
 libbacking_la_SOURCES = \
 	daemon/backing/backing.h daemon/backing/backing.c \
 	daemon/backing/balance.h daemon/backing/balance.c \
+	daemon/backing/clear.h daemon/backing/clear.c \
 	daemon/backing/guard.h daemon/backing/guard.c \
 	daemon/backing/hugemount.h daemon/backing/hugemount.c \
 	daemon/backing/hugetlbfs.c \

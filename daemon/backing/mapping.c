@@ -49,6 +49,11 @@ int mapping_new(int fd, size_t bytes, void **ret_memory)
 	return 0;
 }
 
+void mapping_populate(void *memory, size_t bytes)
+{
+	(void)madvise(memory, bytes, MADV_POPULATE_WRITE);
+}
+
 void mapping_trim(void *memory, size_t bytes, size_t keep_bytes)
 {
 	if (keep_bytes < bytes)

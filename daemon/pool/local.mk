@@ -3,7 +3,8 @@ libpool_la_SOURCES = \
 	daemon/pool/arena.h daemon/pool/arena.c \
 	daemon/pool/poison.h daemon/pool/poison.c \
 	daemon/pool/pool.h daemon/pool/pool.c \
-	daemon/pool/pool_inside.h daemon/pool/release.c daemon/pool/stock.c \
+	daemon/pool/pool_inside.h daemon/pool/refill.c \
+	daemon/pool/release.c daemon/pool/stock.c \
 	daemon/pool/pool_config.h daemon/pool/pool_config.c \
 	daemon/pool/run.h \
 	daemon/pool/scrubber.h daemon/pool/scrubber.c \

@@ -1,7 +1,7 @@
 /* pool.h - a named policy, and all arenas under it: those of its zones, and the blank ones in its stock.
  *
- * pool.c is the policy, the zones and the figures; stock.c makes arenas and hands them to zones; release.c
- * lets them go.
+ * pool.c is the policy, the zones and the figures; stock.c makes arenas and hands them to zones; refill.c
+ * makes them before they are asked for; release.c lets them go.
  *
  * Who does the slow work is handed in as mailboxes: the stocker makes arenas, the scrubber zeroes, the
  * janitor truncates. The pool knows neither threads nor clients.
@@ -66,14 +66,19 @@ struct pool {
 	struct arena *_Atomic *arenas; /* by slot; read unlocked by whoever holds pages of that arena */
 	_Atomic uint64_t *arena_ids;   /* by slot; 0: none, or on its way out. Read unlocked by anybody */
 	uint32_t n_arenas, slot_hint;
-	struct arena *stock; /* blank arenas, by their stock_next */
-	uint64_t stock_pages;
+	struct arena *stock;   /* blank arenas, by their stock_next */
+	uint64_t stock_pages;  /* and of one in the making */
 	uint64_t backed_pages; /* all that the kernel gave and has not back, limbo included */
 	uint64_t limbo_pages;  /* of those: being truncated, or pinned by a client */
 	unsigned n_releasing;  /* arenas with the janitor */
 
 	/* the stocker's thread only */
-	uint64_t retry_reserve_ns;
+	struct {
+		struct backing_file *file; /* an arena in the making; NULL: none */
+		uint64_t want_pages;       /* that it shall have */
+		bool is_below;             /* the stock fell to its low watermark, and is not full again */
+		uint64_t retry_ns;         /* the kernel was short: not before then */
+	} refill;
 	uint64_t blocked_round, blocked_pages; /* stocker.c: who waits for room, in this round */
 	uint64_t returned_pages; /* of limbo, and no zone has them in its limbo: their arena is about to be
 				    told released */
@@ -82,6 +87,8 @@ struct pool {
 	_Atomic unsigned n_waiting;         /* supplies queued */
 	_Atomic bool draining;              /* nothing new is leased */
 	_Atomic uint64_t missing_pages;     /* what the kernel could not supply when it was last asked */
+	_Atomic uint64_t stocked_pages;     /* made ready before they were asked for, so far */
+	_Atomic uint64_t scrubbed_pages;    /* zeroed by the scrubber, so far */
 	_Atomic uint64_t writes_after_free; /* pages of which poison.h had to report one */
 	struct log_limit poison_limit;      /* there */
 };
@@ -156,6 +163,7 @@ void pool_drain(struct pool *pool, bool draining);
 enum {
 	POOL_NO_STOCK = 3,      /* no blank arena that large */
 	POOL_TOO_MANY_RUNS = 5, /* that is what it would take */
+	POOL_MORE = 7,          /* see pool_refill_some() */
 	POOL_OVER_QUOTA = 6,    /* the tenant holds as much as it may */
 };
 
@@ -172,15 +180,20 @@ int pool_add_arenas(struct zone *zone, const struct want *want);
 /* Sole arenas for what is wanted: from the stock, the last one trimmed to the page, and from the kernel. 0;
  * POOL_TOO_MANY_RUNS; POOL_OVER_QUOTA; BACKING_SHORT; or negative errno as above. */
 int pool_give_sole(struct zone *zone, const struct want *want, struct run_list *ret_runs);
-/* Fill the stock up to the reserve, unless it is draining. Returns 0, BACKING_SHORT or negative errno. */
+/* A slice of what the reserve and the stock lack. Returns 0: nothing; POOL_MORE: there is more to do;
+ * BACKING_SHORT, or negative errno. */
+int pool_refill_some(struct pool *pool);
+/* All that the reserve lacks. 0, BACKING_SHORT or negative errno. */
 int pool_fill_reserve(struct pool *pool);
+/* Whoever waits shall have what is in the making: as an arena of the stock. Returns whether there is one. */
+bool pool_stop_refill(struct pool *pool);
 
 /* Send to the janitor, to be truncated, the zone's arenas that have been empty since `empty_since_ns`;
  * `below_reserve` is for pages that shall serve another zone at once. Returns how many. *ret_scrubbing: one
  * would be empty, and the scrubber is at work in it. */
 unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty_since_ns, bool below_reserve,
 			    bool *ret_scrubbing);
-/* Let blank arenas go that the reserve does not need: what could not be used after all. */
+/* Let blank arenas go that neither the reserve nor the stock needs: what could not be used after all. */
 void pool_release_stock(struct pool *pool);
 /* Ask the kernel which pages in limbo are back. */
 void pool_settle_limbo(struct pool *pool);

@@ -30,6 +30,7 @@ struct pool_config {
 	char *directory;    /* hugetlbfs: an existing directory on a mount; NULL: a mount of the pool's own */
 	uint64_t max_pages; /* at most this many backed */
 	uint64_t reserve_pages; /* backed from the start, never given back */
+	uint64_t stock_pages;   /* blank ones that are kept ready; 0: none */
 	uint64_t arena_pages;   /* of a new arena; 0: 1 GiB, or a quarter of max where that is less */
 	enum pool_isolation isolation;
 	enum pool_tenant tenant;

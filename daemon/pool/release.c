@@ -120,7 +120,9 @@ void pool_release_stock(struct pool *pool)
 	for (struct arena **link = &pool->stock; *link;) {
 		struct arena *arena = *link;
 
-		if (!may_release_locked(pool, arena)) {
+		if (!atomic_load(&pool->draining) &&
+		    (!may_release_locked(pool, arena) ||
+		     pool->stock_pages < pool->config.stock_pages + arena->n_pages)) {
 			link = &arena->stock_next;
 			continue;
 		}

@@ -85,6 +85,7 @@ static void hand_over_locked(struct zone *zone, const struct piece *piece, bool 
 	if (piece->work == WORK_POISON)
 		return;
 	arena_cleaned(arena, piece->first, piece->n_pages);
+	atomic_fetch_add(&zone->pool->scrubbed_pages, piece->n_pages);
 	zone->dirty_pages -= piece->n_pages;
 	zone->clean_pages += piece->n_pages;
 }

@@ -1,6 +1,6 @@
 /* stock.c - blank arenas: how they are made, and how they come to zones, shared or sole.
  *
- * Making and trimming are the stocker's; a worker may take what is just right.
+ * Making and trimming are the stocker's; a worker may take what is just right. Keeping it filled is refill.c.
  */
 #include <config.h>
 
@@ -49,14 +49,13 @@ static uint64_t arena_pages_in_room(const struct pool *pool, uint64_t min_pages,
 	return want_pages < room ? want_pages : room;
 }
 
-static void put_in_stock_locked(struct pool *pool, struct arena *arena)
+void pool_put_in_stock_locked(struct pool *pool, struct arena *arena)
 {
 	arena->stock_next = pool->stock;
 	pool->stock = arena;
 }
 
-/* Every arena is a descriptor or two: one more? */
-static bool count_arena(const struct pool *pool)
+bool pool_count_arena(const struct pool *pool)
 {
 	_Atomic unsigned *left = pool->threads->arenas_left;
 
@@ -68,18 +67,33 @@ static bool count_arena(const struct pool *pool)
 	return false;
 }
 
+int pool_adopt_file(struct pool *pool, struct backing_file *consume_file, int node, struct arena **ret)
+{
+	static _Atomic uint64_t last_id;
+	struct arena *arena = arena_new(pool, atomic_fetch_add(&last_id, 1) + 1, node, consume_file);
+
+	if (!arena) {
+		backing_file_release(consume_file, false, &(uint64_t){0});
+		pool_uncount_arena(pool);
+		return -ENOMEM;
+	}
+	lock_take(&pool->lock);
+	enter_arena_locked(pool, arena);
+	lock_drop(&pool->lock);
+	*ret = arena;
+	return 0;
+}
+
 /* An arena of `want_pages`, or as many as the kernel has, but at least `min_pages`; in nobody's hands, and
  * counted with the stock. */
 static int make_arena(struct pool *pool, uint64_t min_pages, uint64_t want_pages, int node,
 		      struct arena **ret)
 {
-	static _Atomic uint64_t last_id;
 	struct backing_file *file;
-	struct arena *arena;
 	uint64_t missing = 0;
 	int r;
 
-	if (!count_arena(pool))
+	if (!pool_count_arena(pool))
 		return -EMFILE;
 	r = backing_file_new(pool->backing, want_pages, node, &file, &missing);
 	if (r == BACKING_SHORT && missing < want_pages && want_pages - missing >= min_pages)
@@ -88,20 +102,13 @@ static int make_arena(struct pool *pool, uint64_t min_pages, uint64_t want_pages
 		pool_uncount_arena(pool);
 		return r;
 	}
-	arena = arena_new(pool, atomic_fetch_add(&last_id, 1) + 1, node, file);
-	if (!arena) {
-		uint64_t limbo_pages;
-
-		backing_file_release(file, false, &limbo_pages);
-		pool_uncount_arena(pool);
-		return -ENOMEM;
-	}
+	r = pool_adopt_file(pool, file, node, ret);
+	if (r < 0)
+		return r;
 	lock_take(&pool->lock);
-	enter_arena_locked(pool, arena);
-	pool->backed_pages += arena->n_pages;
-	pool->stock_pages += arena->n_pages;
+	pool->backed_pages += (*ret)->n_pages;
+	pool->stock_pages += (*ret)->n_pages;
 	lock_drop(&pool->lock);
-	*ret = arena;
 	return 0;
 }
 
@@ -113,7 +120,7 @@ static int make_stock(struct pool *pool, uint64_t min_pages, uint64_t want_pages
 	if (r != 0)
 		return r;
 	lock_take(&pool->lock);
-	put_in_stock_locked(pool, arena);
+	pool_put_in_stock_locked(pool, arena);
 	lock_drop(&pool->lock);
 	return 0;
 }
@@ -163,27 +170,6 @@ int pool_move_stock(struct zone *zone, uint64_t n_pages)
 	return r;
 }
 
-int pool_fill_reserve(struct pool *pool)
-{
-	for (;;) {
-		uint64_t lacking, want;
-		int r;
-
-		lock_take(&pool->lock);
-		lacking =
-			pool_usable_pages(pool) < pool->config.reserve_pages && !atomic_load(&pool->draining)
-				? pool->config.reserve_pages - pool_usable_pages(pool)
-				: 0;
-		lock_drop(&pool->lock);
-		if (lacking == 0)
-			return 0;
-		want = lacking < pool->config.arena_pages ? lacking : pool->config.arena_pages;
-		r = make_stock(pool, 1, want, pool->config.node);
-		if (r != 0)
-			return r;
-	}
-}
-
 /* ---- sole arenas ---- */
 
 /* Arenas that are on their way from the stock to a lease: counted with the stock, and in no list. */
@@ -196,7 +182,7 @@ static void put_back(struct pool *pool, struct handful *handful)
 {
 	lock_take(&pool->lock);
 	while (handful->n > 0)
-		put_in_stock_locked(pool, handful->arenas[--handful->n]);
+		pool_put_in_stock_locked(pool, handful->arenas[--handful->n]);
 	lock_drop(&pool->lock);
 }
 
@@ -303,6 +289,7 @@ int pool_take_sole(struct zone *zone, const struct want *want, struct run_list *
 	struct pool *pool = zone->pool;
 	struct handful handful = {.n = 0};
 	int r = ZONE_SHORT;
+	bool is_low;
 
 	if (want->has_readers || atomic_load(&pool->n_waiting) > 0)
 		return ZONE_SHORT;
@@ -310,8 +297,11 @@ int pool_take_sole(struct zone *zone, const struct want *want, struct run_list *
 	if (gather_locked(pool, want, &handful) == 0)
 		r = hand_over_locked(zone, want, &handful, ret_runs);
 	while (r != 0 && handful.n > 0)
-		put_in_stock_locked(pool, handful.arenas[--handful.n]);
+		pool_put_in_stock_locked(pool, handful.arenas[--handful.n]);
+	is_low = r == 0 && pool->config.stock_pages > 0 && pool->stock_pages <= pool_stock_low(pool);
 	lock_drop(&pool->lock);
+	if (is_low)
+		mailbox_ring(pool->threads->stocker);
 	return r == 0 ? 0 : ZONE_SHORT;
 }
 

@@ -10,7 +10,7 @@
 
 #define TICK_NS      (NS_PER_S / 2)
 #define RECLAIMS_MAX 8
-#define RETRY_NS     (10 * NS_PER_S) /* of a reserve that the kernel could not supply */
+#define RETRY_NS     (10 * NS_PER_S) /* of a refill that the kernel could not supply */
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
@@ -193,6 +193,7 @@ static bool reclaim(struct stocker *stocker, struct supply *supply)
 	}
 	supply->reclaim_tick = stocker->n_ticks;
 	may_release = supply->n_reclaims++ < RECLAIMS_MAX;
+	under_way |= pool_stop_refill(pool);
 	while (may_release && pool_move_stock(supply->zone, 1) == 0)
 		;
 	for (struct zone *zone = first_zone(pool); zone; zone = zone->next) {
@@ -359,6 +360,29 @@ static void serve(struct stocker *stocker)
 	}
 }
 
+/* ---- refilling ---- */
+
+/* A slice for each pool, but for those of which somebody waits for the room. Returns whether there is more
+ * to do. */
+static bool refill(struct stocker *stocker)
+{
+	const uint64_t now_ns = clock_now_ns();
+	bool more = false;
+
+	for (unsigned i = 0; i < stocker->n_pools; i++) {
+		struct pool *pool = stocker->pools[i];
+		int r;
+
+		if (atomic_load(&pool->n_waiting) > 0 || now_ns < pool->refill.retry_ns)
+			continue;
+		r = pool_refill_some(pool);
+		more |= r == POOL_MORE;
+		if (r != 0 && r != POOL_MORE)
+			pool->refill.retry_ns = now_ns + RETRY_NS;
+	}
+	return more;
+}
+
 /* ---- giving back ---- */
 
 static bool has_cached(struct zone *zone)
@@ -381,8 +405,6 @@ static void tick_pool(struct pool *pool, uint64_t now_ns)
 	}
 	pool_settle_limbo(pool);
 	pool_release_stock(pool);
-	if (now_ns >= pool->retry_reserve_ns && pool_fill_reserve(pool) != 0)
-		pool->retry_reserve_ns = now_ns + RETRY_NS;
 	pool_refresh_missing(pool);
 	pool_free_idle_zones(pool);
 }
@@ -405,8 +427,12 @@ void stocker_step(struct stocker *stocker)
 
 	if (stocker->next_deadline_ns < until_ns)
 		until_ns = stocker->next_deadline_ns;
-	mailbox_wait(&stocker->mailbox, now_ns < until_ns ? (int)((until_ns - now_ns) / NS_PER_MS + 1) : 0);
+	if (stocker->is_refilling || now_ns >= until_ns)
+		mailbox_wait(&stocker->mailbox, 0);
+	else
+		mailbox_wait(&stocker->mailbox, (int)((until_ns - now_ns) / NS_PER_MS + 1));
 	serve(stocker);
+	stocker->is_refilling = refill(stocker);
 	now_ns = clock_now_ns();
 	if (now_ns < stocker->next_tick_ns)
 		return;

@@ -4,7 +4,7 @@
  * stocker serves supplies first come first served: from what other workers' caches hold, from what the
  * scrubber is about to clean, from the stock, from the kernel, from other zones' empty arenas, in this order;
  * it says no only when nothing that is under way can help any more, or when its deadline has passed. Between
- * requests it lets empty arenas go and keeps the reserve.
+ * requests it lets empty arenas go, keeps the reserve, and keeps blank arenas ready.
  *
  * Of those that wait for a pool's room, a later one is served first only if its tenant would then hold less
  * than the earlier one's would: so neither those who ask for much nor those who ask often starve the others.
@@ -65,6 +65,7 @@ struct stocker {
 	uint64_t round;
 	uint64_t n_ticks;
 	uint64_t next_tick_ns, next_deadline_ns;
+	bool is_refilling; /* there is more of it to do */
 };
 
 /* Returns 0 or negative errno. `pools` are filled in afterwards, before the first step. */

@@ -32,6 +32,9 @@ static void fill_pool(Hugepool__PoolStatus *row, struct pool *pool)
 	row->arenas = figures.arenas;
 	row->tenants = figures.tenants;
 	row->leases = figures.zones.leases;
+	row->pages_stock_wanted = pool->config.stock_pages;
+	row->stocked = atomic_load(&pool->stocked_pages);
+	row->scrubbed = atomic_load(&pool->scrubbed_pages);
 	row->writes_after_free = atomic_load(&pool->writes_after_free);
 }
 

@@ -287,6 +287,8 @@ const struct config_key config_pool_keys[] = {
 	 "memfd (default), hugetlbfs (a mount of its own) or hugetlbfs:/DIRECTORY"},
 	{"reserve", CONFIG_KIND_TEXT, read_size, POOL(reserve_bytes),
 	 "memory taken at the start and never given back; default: none"},
+	{"stock", CONFIG_KIND_TEXT, read_size, POOL(stock_bytes),
+	 "zeroed memory of nobody's that is kept ready; default: none"},
 	{"arena", CONFIG_KIND_TEXT, read_size, POOL(arena_bytes),
 	 "size of one backing file; default: 1G, or a quarter of a small pool"},
 	{"isolation", CONFIG_KIND_TEXT, read_isolation, POOL(pool.isolation),

@@ -32,7 +32,7 @@ struct config_key {
 /* A pool while it is being read: sizes are bytes until the page size is known. */
 struct pool_draft {
 	struct pool_config pool;
-	uint64_t max_bytes, reserve_bytes, arena_bytes, quota_bytes;
+	uint64_t max_bytes, reserve_bytes, stock_bytes, arena_bytes, quota_bytes;
 };
 
 /* Each ends with a row without a name. */

@@ -101,6 +101,7 @@ static int sizes_to_pages(struct config_source *source, const json_t *object, st
 	const struct pool_size sizes[] = {
 		{"max", draft->max_bytes, &pool->max_pages, pool->page_bytes},
 		{"reserve", draft->reserve_bytes, &pool->reserve_pages, 0},
+		{"stock", draft->stock_bytes, &pool->stock_pages, 0},
 		{"arena", draft->arena_bytes, &pool->arena_pages, pool->page_bytes},
 		{"quota", draft->quota_bytes, &pool->quota_pages, pool->page_bytes},
 	};

@@ -91,8 +91,8 @@ void bench_tell(const struct bench_figure *figure, double ours, double peer, con
 	if (bench_options.is_json)
 		print_json(figure, ours, peer, peer_name, ratio, met);
 	else
-		printf(BENCH_ROW, figure->name, ours, peer, figure->unit, ratio, at_least ? ">=" : "<=",
-		       figure->times, met ? "met" : "NOT MET", peer_name);
+		printf(BENCH_ROW, figure->name, ours, peer, figure->unit, ratio,
+		       at_least ? ">=" : "<=", figure->times, met ? "met" : "NOT MET", peer_name);
 	fflush(stdout);
 }
 

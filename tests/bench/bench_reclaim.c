@@ -1,5 +1,6 @@
-/* bench_reclaim.c - from the SIGKILL of a client that holds a gigabyte, dirty, until another one of its tenant
- * has it, clean. The pool has no more than that, so the other one waits for it. The peer is the goal itself.
+/* bench_reclaim.c - from the SIGKILL of a client that holds a gigabyte, dirty, until another one of its
+ * tenant has it, clean. The pool has no more than that, so the other one waits for it. The peer is the goal
+ * itself.
  */
 #include <config.h>
 

@@ -28,6 +28,7 @@
 
 #include "daemon/backing/backing.h"
 #include "daemon/backing/balance.h"
+#include "daemon/backing/clear.h"
 #include "daemon/backing/guard.h"
 #include "daemon/backing/mapping.h"
 #include "daemon/base/clock.h"
@@ -1020,6 +1021,25 @@ static void backing_truncated_under_many_zeroers_all_survive(void **state)
 	backing_free(backing);
 }
 
+/* By every way that this CPU has; what lies around is left alone. */
+static void clear_pages_zeroes_exactly_these(void **state)
+{
+	enum { N_PAGES = 8, FIRST = 3, N_CLEARED = 2 };
+	uint8_t *memory =
+		mmap(NULL, N_PAGES * KIB4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(memory != MAP_FAILED);
+	assert_non_null(clear_ways()[0]);
+	for (clear_way *const *way = clear_ways(); *way; way++) {
+		memset(memory, 0xa5, N_PAGES * KIB4);
+		(*way)(memory + FIRST * KIB4, N_CLEARED * KIB4);
+		for (size_t at = 0; at < N_PAGES * KIB4; at++)
+			assert_int_equal(memory[at],
+					 at / KIB4 >= FIRST && at / KIB4 < FIRST + N_CLEARED ? 0 : 0xa5);
+	}
+	munmap(memory, N_PAGES * KIB4);
+}
+
 /* Instead of over cmocka's or a sanitizer's handler. */
 static void install_over_default(void)
 {
@@ -1099,6 +1119,7 @@ int main(void)
 		TEST(backing_plain_file_damage_is_detected),
 		TEST(backing_huge_file_damage_is_detected),
 		TEST(backing_truncated_under_many_zeroers_all_survive),
+		TEST(clear_pages_zeroes_exactly_these),
 		TEST(guard_sigbus_of_others_kills),
 	};
 	int n_failed;

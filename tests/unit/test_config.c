@@ -137,7 +137,8 @@ static void config_every_pool_key_is_read(void **state)
 {
 	struct config config = read_accepted(
 		"{\"pools\": [{\"max\": \"8G\", \"page_size\": \"2M\", \"name\": \"db-1_X\", "
-		"\"backing\": \"hugetlbfs:/mnt/huge\", \"reserve\": \"4G\", \"arena\": \"512M\", "
+		"\"backing\": \"hugetlbfs:/mnt/huge\", \"reserve\": \"4G\", \"stock\": \"1G\", \"arena\": "
+		"\"512M\", "
 		"\"isolation\": \"pool\", \"tenant\": \"gid\", \"quota\": 1073741824, "
 		"\"quota_leases\": 7, \"quota_names\": 4294967295, \"poison\": true, "
 		"\"users\": [\"root\", 1001, \"1002\"], \"groups\": [\"root\"], \"decay\": \"500ms\", "
@@ -151,6 +152,7 @@ static void config_every_pool_key_is_read(void **state)
 	assert_int_equal(pool->backing, POOL_BACKING_HUGETLBFS);
 	assert_string_equal(pool->directory, "/mnt/huge");
 	assert_int_equal(pool->reserve_pages, 2048);
+	assert_int_equal(pool->stock_pages, 512);
 	assert_int_equal(pool->arena_pages, 256);
 	assert_int_equal(pool->isolation, POOL_ISOLATION_POOL);
 	assert_int_equal(pool->tenant, POOL_TENANT_GID);
@@ -173,7 +175,7 @@ static void config_every_pool_key_is_read(void **state)
 static void config_pool_word_reads_every_key(void **state)
 {
 	struct config config = word_accepted(
-		"big=1G:4G,backing=hugetlbfs:/mnt,reserve=1G,arena=2G,isolation=pool,tenant=socket,"
+		"big=1G:4G,backing=hugetlbfs:/mnt,reserve=1G,stock=2G,arena=2G,isolation=pool,tenant=socket,"
 		"quota=3G,quota_leases=5,quota_names=2,poison=on,users=root+1001+*,groups=root+7,decay=1.5,"
 		"node=-1,grow=Yes");
 	const struct pool_config *pool = &config.pools[0];
@@ -185,6 +187,7 @@ static void config_pool_word_reads_every_key(void **state)
 	assert_int_equal(pool->backing, POOL_BACKING_HUGETLBFS);
 	assert_string_equal(pool->directory, "/mnt");
 	assert_int_equal(pool->reserve_pages, 1);
+	assert_int_equal(pool->stock_pages, 2);
 	assert_int_equal(pool->arena_pages, 2);
 	assert_int_equal(pool->isolation, POOL_ISOLATION_POOL);
 	assert_int_equal(pool->tenant, POOL_TENANT_SOCKET);
@@ -378,10 +381,11 @@ static void config_unknown_key_names_place_and_known_keys(void **state)
 	text_refused("{\"workers\": 1,\n  \"worker\": 2}",
 		     "t:2:3: key \"worker\": expected one of socket, sockets, state, workers, log_level, "
 		     "max_sessions, user_sessions, admin_groups, pools");
-	text_refused("{\"pools\": [\n" POOL_A ",\n\t\"size\": 1}]}",
-		     "t:3:2: key \"size\": expected one of name, page_size, max, backing, reserve, arena, "
-		     "isolation, tenant, quota, quota_leases, quota_names, users, groups, decay, node, "
-		     "grow, poison");
+	text_refused(
+		"{\"pools\": [\n" POOL_A ",\n\t\"size\": 1}]}",
+		"t:3:2: key \"size\": expected one of name, page_size, max, backing, reserve, stock, arena, "
+		"isolation, tenant, quota, quota_leases, quota_names, users, groups, decay, node, "
+		"grow, poison");
 }
 
 static void config_wrong_type_names_place(void **state)
@@ -662,11 +666,11 @@ static void config_pool_word_refusals_name_flag_and_key(void **state)
 							  "number of a user that this host knows, or \"*\", "
 							  "not \"no-such-user\"");
 	word_refused("big=2M:4G,backing=\xff", "--pool big: key \"backing\": expected text in UTF-8");
-	word_refused(
-		"big=2M:4G,siz=1",
-		"--pool big: key \"siz\": expected one of name, page_size, max, backing, reserve, arena, "
-		"isolation, tenant, quota, quota_leases, quota_names, users, groups, decay, node, grow, "
-		"poison");
+	word_refused("big=2M:4G,siz=1",
+		     "--pool big: key \"siz\": expected one of name, page_size, max, backing, reserve, "
+		     "stock, arena, "
+		     "isolation, tenant, quota, quota_leases, quota_names, users, groups, decay, node, grow, "
+		     "poison");
 }
 
 static void config_pool_word_with_a_files_name_is_refused(void **state)

@@ -207,6 +207,126 @@ static void pool_reserve_is_backed_from_the_start_and_kept(void **state)
 	house_end_session(house, session);
 }
 
+/* ---- the stock ---- */
+
+#define STOCK_PAGES 512 /* two arenas: refilled when one is left */
+
+static int stock_setup(void **state)
+{
+	static struct house house;
+
+	house_init(&house, MAX_PAGES, ARENA_PAGES, 0, MAX_PAGES);
+	house.pools[0]->config.stock_pages = STOCK_PAGES;
+	house_settle(&house);
+	*state = &house;
+	return 0;
+}
+
+static void pool_stock_is_filled_and_refilled_when_an_arena_was_taken(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000);
+	uint64_t id;
+
+	assert_int_equal(figures_of(house).stock, STOCK_PAGES);
+	assert_int_equal(atomic_load(&house->pools[0]->stocked_pages), STOCK_PAGES);
+	assert_int_equal(house_alloc(house, session, 10, &id), LEASE_OK);
+	house_settle(house);
+	assert_int_equal(figures_of(house).stock, STOCK_PAGES);
+	assert_int_equal(figures_of(house).backed, STOCK_PAGES + ARENA_PAGES);
+	assert_int_equal(atomic_load(&house->pools[0]->stocked_pages), STOCK_PAGES + ARENA_PAGES);
+	house_end_session(house, session);
+}
+
+static void pool_stock_never_passes_max(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000);
+	uint64_t id;
+
+	assert_int_equal(house_alloc(house, session, MAX_PAGES - ARENA_PAGES - 10, &id), LEASE_OK);
+	house_settle(house);
+	assert_true(figures_of(house).backed <= MAX_PAGES);
+	assert_int_equal(lease_free(session, id, true), LEASE_OK);
+	/* All that was the tenant's goes back; and then the stock is full again. */
+	for (unsigned i = 0; i < 4; i++)
+		house_tick(house);
+	assert_int_equal(figures_of(house).backed, STOCK_PAGES);
+	assert_int_equal(figures_of(house).stock, STOCK_PAGES);
+	house_end_session(house, session);
+}
+
+static void pool_stock_above_its_mark_is_given_back(void **state)
+{
+	struct house *house = *state;
+
+	house->pools[0]->config.stock_pages = ARENA_PAGES;
+	house_tick(house);
+	assert_int_equal(figures_of(house).stock, ARENA_PAGES);
+	assert_int_equal(figures_of(house).backed, ARENA_PAGES);
+}
+
+static void pool_stock_of_a_drained_pool_stays_empty(void **state)
+{
+	struct house *house = *state;
+
+	pool_drain(house->pools[0], true);
+	house_tick(house);
+	assert_int_equal(figures_of(house).backed, 0);
+	pool_drain(house->pools[0], false);
+	house_tick(house);
+	assert_int_equal(figures_of(house).stock, STOCK_PAGES);
+}
+
+#define LARGE_MAX_PAGES 20000 /* an arena of three slices of 32 MiB */
+
+static int large_setup(void **state)
+{
+	static struct house house;
+
+	house_init(&house, LARGE_MAX_PAGES, LARGE_MAX_PAGES, 0, LARGE_MAX_PAGES);
+	house.pools[0]->config.stock_pages = LARGE_MAX_PAGES;
+	mailbox_ring(&house.stocker.mailbox);
+	stocker_step(&house.stocker);
+	*state = &house;
+	return 0;
+}
+
+static void pool_arena_in_the_making_counts_as_stock(void **state)
+{
+	struct house *house = *state;
+	uint64_t slice_pages = (32 << 20) / 4096;
+
+	assert_int_equal(figures_of(house).stock, slice_pages);
+	assert_int_equal(figures_of(house).backed, slice_pages);
+	assert_int_equal(figures_of(house).arenas, 0);
+	stocker_step(&house->stocker); /* without being rung */
+	assert_int_equal(figures_of(house).stock, 2 * slice_pages);
+	house_settle(house);
+	assert_int_equal(figures_of(house).stock, LARGE_MAX_PAGES);
+	assert_int_equal(figures_of(house).arenas, 1);
+}
+
+static void pool_arena_in_the_making_makes_way_for_who_asks(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000);
+	uint64_t id;
+
+	assert_int_equal(figures_of(house).arenas, 0);
+	assert_int_equal(house_alloc(house, session, LARGE_MAX_PAGES, &id), LEASE_OK);
+	assert_int_equal(figures_of(house).stock, 0);
+	house_end_session(house, session);
+}
+
+static void pool_arena_in_the_making_is_forgotten_at_the_end(void **state)
+{
+	struct house *house = *state;
+
+	assert_int_equal(figures_of(house).arenas, 0);
+	pool_drain(house->pools[0], true);
+}
+
 static void pool_quota_counts_only_what_is_held(void **state)
 {
 	struct house *house = *state;
@@ -324,6 +444,15 @@ int main(void)
 		POOL_TEST(pool_pages_in_another_workers_cache_are_found),
 		POOL_TEST(pool_tenants_never_share_an_arena),
 		POOL_TEST(pool_empty_arena_is_given_back_after_decay),
+#define STOCK_TEST(name) cmocka_unit_test_setup_teardown(name, stock_setup, pool_teardown)
+		STOCK_TEST(pool_stock_is_filled_and_refilled_when_an_arena_was_taken),
+		STOCK_TEST(pool_stock_never_passes_max),
+		STOCK_TEST(pool_stock_above_its_mark_is_given_back),
+		STOCK_TEST(pool_stock_of_a_drained_pool_stays_empty),
+#define LARGE_TEST(name) cmocka_unit_test_setup_teardown(name, large_setup, pool_teardown)
+		LARGE_TEST(pool_arena_in_the_making_counts_as_stock),
+		LARGE_TEST(pool_arena_in_the_making_makes_way_for_who_asks),
+		LARGE_TEST(pool_arena_in_the_making_is_forgotten_at_the_end),
 		cmocka_unit_test_setup_teardown(pool_reserve_is_backed_from_the_start_and_kept, reserve_setup,
 						pool_teardown),
 		cmocka_unit_test_setup_teardown(pool_quota_counts_only_what_is_held, quota_setup,

@@ -7,6 +7,5 @@ tests_bench_hugepool_bench_SOURCES = tests/bench/hugepool-bench.c tests/bench/be
 	tests/support/raw.h tests/support/raw.c
 tests_bench_hugepool_bench_LDADD   = libclient.la libproto.la $(JANSSON_LIBS) $(TEST_LIBS) -lpthread
 
-.PHONY: bench
 bench: all tests/bench/hugepool-bench
 	HP_BUILD='$(abs_top_builddir)' HP_SOURCE='$(abs_top_srcdir)' tests/bench/hugepool-bench $(BENCH)

@@ -11,6 +11,7 @@ build_packages=(
 # shellcheck disable=SC2034
 check_packages=(
 	libcmocka-dev
+	redis-tools libjemalloc2 libmimalloc2.0
 	clang clang-tidy cppcheck mandoc shellcheck
 	xz-utils
 	busybox-static cpio qemu-system-x86

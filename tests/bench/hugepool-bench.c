@@ -73,10 +73,10 @@ static bool run(const struct benchmark *benchmark)
 	return true;
 }
 
-static void print_list(void)
+static void print_list(FILE *out)
 {
 	for (unsigned i = 0; i < N_BENCHMARKS; i++)
-		printf("%-14s %s\n", benchmarks[i].name, benchmarks[i].what);
+		fprintf(out, "%-14s %s\n", benchmarks[i].name, benchmarks[i].what);
 }
 
 static int usage(void)
@@ -105,7 +105,7 @@ static int parse(int argc, char **argv)
 		else if (option == 't' && n_files + 1 < sizeof(files) / sizeof(files[0]))
 			files[n_files++] = optarg;
 		else if (option == 'l') {
-			print_list();
+			print_list(stdout);
 			exit(0);
 		} else
 			return usage();
@@ -113,7 +113,7 @@ static int parse(int argc, char **argv)
 	for (int i = optind; i < argc; i++)
 		if (!find(argv[i])) {
 			fprintf(stderr, "no such benchmark: %s; there are:\n", argv[i]);
-			print_list();
+			print_list(stderr);
 			return 2;
 		}
 	return 0;

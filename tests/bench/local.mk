@@ -7,5 +7,10 @@ tests_bench_hugepool_bench_SOURCES = tests/bench/hugepool-bench.c tests/bench/be
 	tests/support/raw.h tests/support/raw.c
 tests_bench_hugepool_bench_LDADD   = libclient.la libproto.la $(JANSSON_LIBS) $(TEST_LIBS) -lpthread
 
+check_PROGRAMS += tests/bench/test_bench
+TESTS          += tests/bench/test_bench
+tests_bench_test_bench_SOURCES = tests/bench/test_bench.c tests/support/dut.h tests/support/dut.c
+tests_bench_test_bench_LDADD   = $(JANSSON_LIBS) $(TEST_LIBS)
+
 bench: all tests/bench/hugepool-bench
 	HP_BUILD='$(abs_top_builddir)' HP_SOURCE='$(abs_top_srcdir)' tests/bench/hugepool-bench $(BENCH)

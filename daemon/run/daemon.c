@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "daemon/base/assert.h"
 #include "daemon/base/clock.h"
@@ -19,6 +20,7 @@
 #include "daemon/rpc/linger.h"
 #include "daemon/run/daemon.h"
 
+#define SCRUBBER_NICENESS  5 /* gives way to workers and clients where CPUs are short */
 #define DESCRIPTORS_WANTED (1u << 20)
 #define DESCRIPTORS_OURS   256 /* at least, for event bases, mailboxes and arenas */
 #define OUR_SHARE          4   /* or this part of all */
@@ -59,6 +61,7 @@ static void *run_helper(void *arg)
 {
 	struct helper *helper = arg;
 
+	(void)!nice(helper->niceness); /* Linux: of this thread */
 	while (!helper->stopping) {
 		mailbox_wait(&helper->mailbox, helper->between ? BETWEEN_MS : -1);
 		if (helper->between)
@@ -269,6 +272,7 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 	*ret_error = NULL;
 	*daemon = (struct daemon){.config = config};
 	daemon->janitor.between = check_lingering;
+	daemon->scrubber.niceness = SCRUBBER_NICENESS;
 	if (stocker_init(&daemon->stocker, NULL) < 0 || mailbox_init(&daemon->scrubber.mailbox) < 0 ||
 	    mailbox_init(&daemon->janitor.mailbox) < 0 || mailbox_init(&daemon->closer.mailbox) < 0)
 		return -EMFILE;

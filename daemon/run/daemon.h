@@ -15,6 +15,7 @@ struct helper {
 	bool stopping; /* its own thread */
 	struct letter stop_letter;
 	void (*between)(void); /* now and then, or NULL */
+	int niceness;          /* on top of the daemon's own */
 };
 
 struct worker {

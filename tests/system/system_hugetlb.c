@@ -257,6 +257,31 @@ static void hugetlb_reserve_is_kept_and_the_rest_decays(void **state)
 }
 
 /* Everything the kernel has, and 16 pages more. */
+/* Before anybody asks, and again when somebody has taken some. */
+static void hugetlb_stock_is_kept_ready(void **state)
+{
+	struct dut dut;
+	uint64_t lease;
+	pid_t holder;
+
+	scene_begin(MIB2, 16);
+	dut_start(&dut, DUT_WORDS("--pool", "p=2M:32M,arena=8M,stock=16M,decay=0,users=*"));
+	assert_int_equal(dut_pool(&dut, "p", "pages_stock_wanted"), 8);
+	dut_wait_pool(&dut, "p", "pages_stock", 8);
+	scene_assert_taken(&dut, 8);
+	holder = dut_hold(&dut, SOMEUID, DUT_WORDS("8M"), &lease);
+	dut_wait_pool(&dut, "p", "stocked", 12);
+	assert_int_equal(dut_pool(&dut, "p", "pages_stock"), 8);
+	assert_int_equal(dut_pool(&dut, "p", "pages_leased"), 4);
+	scene_assert_taken(&dut, 12);
+	raw_kill(holder);
+	/* Nobody else's: what a client has seen goes back, not into the stock. */
+	dut_wait_pool(&dut, "p", "pages_backed", 8);
+	assert_int_equal(dut_pool(&dut, "p", "stocked"), 12);
+	dut_stop(&dut);
+	scene_assert_all_back();
+}
+
 static void hugetlb_growing_pool_raises_and_gives_back(void **state)
 {
 	uint64_t available, lease, last = 0, backed;
@@ -480,6 +505,7 @@ int main(void)
 		TEST(hugetlb_clients_killed_at_work_leave_nothing),
 		TEST(hugetlb_daemon_killed_without_holders_leaves_nothing),
 		TEST(hugetlb_reserve_is_kept_and_the_rest_decays),
+		TEST(hugetlb_stock_is_kept_ready),
 		TEST(hugetlb_growing_pool_raises_and_gives_back),
 		TEST(hugetlb_reserve_that_cannot_be_met_is_refused),
 		TEST(hugetlb_pool_that_the_kernel_cannot_fill_says_what_is_missing),

@@ -111,6 +111,8 @@ static void pool_freed_pages_are_zero_when_granted_again(void **state)
 		stamp(house, house_record(house, id));
 		assert_int_equal(lease_free(session, id, true), LEASE_OK);
 	}
+	house_settle(house);
+	assert_int_equal(atomic_load(&house->pools[0]->scrubbed_pages), 20 * ARENA_PAGES);
 	house_end_session(house, session);
 }
 

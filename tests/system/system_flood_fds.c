@@ -210,7 +210,8 @@ static void connect_too_often(void *arg)
 
 	for (unsigned i = 0; i < FEW_DESCRIPTORS; i++)
 		raw_connect(&raw[i], &scene->dut);
-	raw_receive_error(&raw[FEW_DESCRIPTORS - 1], HUGEPOOL__CODE__TOO_MANY, "as many connections as it may");
+	raw_receive_error(&raw[FEW_DESCRIPTORS - 1], HUGEPOOL__CODE__TOO_MANY,
+			  "as many connections as it may");
 	scene_set_step(scene, 1);
 	scene_wait_step(scene, 2);
 }
@@ -313,6 +314,50 @@ static void descriptors_in_flight_die_with_their_client(struct scene *scene)
 			  dut_n_fds(&scene->dut), n_before);
 		dut_pause();
 	}
+}
+
+#define N_LEFT (3 * FEW_DESCRIPTORS)
+
+/* A lease's descriptor and a Bye, both unread: the connection has ended, and what was sent lies in it for as
+ * long as our end is open. The daemon's user may have FEW_DESCRIPTORS on their way. */
+static void leave_in_flight(void *arg)
+{
+	struct scene *scene = arg;
+	struct raw left[N_LEFT], anchor;
+	struct raw_request ask;
+	uint8_t bytes[256];
+	size_t n_bytes;
+
+	raw_open(&anchor, &scene->dut);
+	raw_alloc(&anchor, 1); /* then there are pages without waiting */
+	n_bytes = raw_pack(raw_ask_hello(&ask), bytes, 0, sizeof(bytes));
+	n_bytes = raw_pack(raw_ask_alloc(&ask, 1), bytes, n_bytes, sizeof(bytes));
+	n_bytes = raw_pack(raw_ask_bye(&ask), bytes, n_bytes, sizeof(bytes));
+	for (unsigned i = 0; i < N_LEFT; i++) {
+		raw_connect(&left[i], &scene->dut);
+		raw_send_bytes(&left[i], bytes, n_bytes, RAW_WAIT_MS);
+		/* Its first reply: it has been let in, or not. */
+		raw_check(!raw_is_silent(&left[i], RAW_WAIT_MS), "no reply");
+	}
+	scene_set_step(scene, 1);
+	scene_wait_step(scene, 2);
+}
+
+static void descriptors_left_in_flight_keep_their_seats(void **state)
+{
+	struct scene scene;
+	pid_t child;
+
+	dut_need_root();
+	dut_limit_fds(FEW_DESCRIPTORS);
+	scene_begin(&scene, UID_DAEMON, DUT_WORDS("--pool", "default=4K:64M,users=*,decay=100ms"));
+	dut_limit_fds(0);
+	child = raw_fork(UID_HOSTILE, leave_in_flight, &scene);
+	scene_wait_step(&scene, 1);
+	scene_expect_service(&scene, true);
+	scene_set_step(&scene, 2);
+	raw_join(child);
+	scene_end(&scene);
 }
 
 /* ---- the client has none left ---- */
@@ -555,6 +600,7 @@ int main(void)
 		cmocka_unit_test_teardown(daemon_with_few_descriptors_keeps_some_for_others, dut_kill_all),
 		SCENE_TEST(descriptors_unacknowledged_hold_up_nobody),
 		SCENE_TEST(descriptors_in_flight_die_with_their_client),
+		cmocka_unit_test_teardown(descriptors_left_in_flight_keep_their_seats, dut_kill_all),
 		SCENE_TEST(client_without_descriptors_gets_emfile),
 		SCENE_TEST(descriptors_sent_are_refused_by_the_kernel),
 		cmocka_unit_test_teardown(descriptors_that_block_their_closer_block_nobody_else,

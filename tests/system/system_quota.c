@@ -498,20 +498,26 @@ static void quota_names_and_ids_of_others_are_theirs(void **state)
 #define MAX_LEASES 24
 #define MAX_PAGES  24
 
+#define N_SPREES   2
+#define MAX_SHARES 1024 /* named leases that one process makes: each once */
+
 struct spree_shared {
 	_Atomic uint64_t held; /* pages that the user's processes know to be theirs: at least so many are */
-	_Atomic uint64_t n_refused, n_granted;
+	_Atomic uint64_t n_refused, n_granted, n_opened;
+	_Atomic unsigned n_shares[N_SPREES];
+	_Atomic unsigned n_holders[N_SPREES][MAX_SHARES];
 };
 
 struct spree {
 	struct spree_shared *shared;
-	unsigned seed;
+	unsigned index, seed;
 	hp_client *client;
 	unsigned n;
-	struct {
+	struct spree_item {
 		hp_lease *lease; /* NULL: detached, and forgotten */
 		uint64_t id, n_pages;
 		bool detached;
+		_Atomic unsigned *n_holders; /* NULL: of one that nobody can open */
 	} items[MAX_LEASES];
 };
 
@@ -526,6 +532,13 @@ static void spree_got(struct spree *spree, uint64_t n_pages)
 
 	raw_check(held <= QUOTA, "%" PRIu64 " pages are ours, of %" PRIu64, held, QUOTA);
 	spree->shared->n_granted++;
+}
+
+/* Before it is let go: the pages of a named lease are held as long as one of its holders has it. */
+static void spree_loses(struct spree *spree, const struct spree_item *item)
+{
+	if (!item->n_holders || atomic_fetch_sub(item->n_holders, 1) == 1)
+		spree->shared->held -= item->n_pages;
 }
 
 static void spree_refused(struct spree *spree, int r)
@@ -553,19 +566,78 @@ static void spree_alloc(struct spree *spree)
 		return;
 	}
 	spree_got(spree, n * n_pages);
-	for (unsigned i = 0; i < n; i++, spree->n++) {
-		spree->items[spree->n].lease = leases[i];
-		spree->items[spree->n].id = hp_lease_id(leases[i]);
-		spree->items[spree->n].n_pages = n_pages;
-		spree->items[spree->n].detached = kind->flags & HP_DETACHED;
+	for (unsigned i = 0; i < n; i++)
+		spree->items[spree->n++] = (struct spree_item){.lease = leases[i],
+							       .id = hp_lease_id(leases[i]),
+							       .n_pages = n_pages,
+							       .detached = kind->flags & HP_DETACHED};
+}
+
+static const char *share_name(unsigned spree, unsigned share, char word[MAX_WORD])
+{
+	snprintf(word, MAX_WORD, "%u.%u", spree, share);
+	return word;
+}
+
+/* A lease with a name: every other one is of a file of its own. */
+static void spree_share(struct spree *spree)
+{
+	struct spree_shared *shared = spree->shared;
+	unsigned share = shared->n_shares[spree->index], n_pages = 1 + spree_random(spree, MAX_PAGES);
+	char word[MAX_WORD];
+	const struct hp_alloc_options options = {.name = share_name(spree->index, share, word),
+						 .mode = share % 2 ? 0600 : 0604};
+	hp_lease *lease;
+	int r;
+
+	if (spree->n == MAX_LEASES || share == MAX_SHARES)
+		return;
+	r = hp_alloc(spree->client, n_pages * PAGE, &options, &lease);
+	if (r < 0) {
+		spree_refused(spree, r);
+		return;
 	}
+	spree->items[spree->n++] = (struct spree_item){.lease = lease,
+						       .id = hp_lease_id(lease),
+						       .n_pages = n_pages,
+						       .n_holders = &shared->n_holders[spree->index][share]};
+	shared->n_holders[spree->index][share] = 1;
+	spree_got(spree, n_pages);
+	shared->n_shares[spree->index]++;
+}
+
+/* What the other has made last, if that is still there. Its pages are the user's already, unless the other
+ * lets go of it in this moment. */
+static void spree_open(struct spree *spree)
+{
+	struct spree_shared *shared = spree->shared;
+	unsigned maker = !spree->index, n_shares = shared->n_shares[maker];
+	_Atomic unsigned *n_holders;
+	char word[MAX_WORD];
+	hp_lease *lease;
+	uint64_t n_pages;
+	int r;
+
+	if (spree->n == MAX_LEASES || n_shares == 0)
+		return;
+	r = hp_lease_open(spree->client, share_name(maker, n_shares - 1, word), 0, &lease);
+	if (r == -ENOENT)
+		return;
+	raw_check(r == 0, "open: %s", hp_error());
+	n_holders = &shared->n_holders[maker][n_shares - 1];
+	n_pages = hp_lease_bytes(lease) / PAGE;
+	if (atomic_fetch_add(n_holders, 1) == 0)
+		spree_got(spree, n_pages);
+	shared->n_opened++;
+	spree->items[spree->n++] = (struct spree_item){
+		.lease = lease, .id = hp_lease_id(lease), .n_pages = n_pages, .n_holders = n_holders};
 }
 
 static void spree_free(struct spree *spree, unsigned i)
 {
 	int r;
 
-	spree->shared->held -= spree->items[i].n_pages;
+	spree_loses(spree, &spree->items[i]);
 	r = spree->items[i].lease ? hp_free(spree->items[i].lease)
 				  : hp_free_id(spree->client, spree->items[i].id);
 	raw_check(r == 0, "free: %s", hp_error());
@@ -577,7 +649,7 @@ static void spree_resize(struct spree *spree, unsigned i)
 	uint64_t old = spree->items[i].n_pages, new = 1 + spree_random(spree, MAX_PAGES);
 	int r;
 
-	if (!spree->items[i].lease)
+	if (!spree->items[i].lease || spree->items[i].n_holders)
 		return;
 	if (new < old)
 		spree->shared->held -= old - new;
@@ -599,7 +671,7 @@ static void spree_reconnect(struct spree *spree)
 
 	for (unsigned i = 0; i < spree->n; i++) {
 		if (!spree->items[i].detached) {
-			spree->shared->held -= spree->items[i].n_pages;
+			spree_loses(spree, &spree->items[i]);
 			continue;
 		}
 		spree->items[i].lease = NULL;
@@ -618,8 +690,12 @@ static void go_on_a_spree(void *arg)
 	for (unsigned step = dut_ops(STEPS); step > 0; step--) {
 		unsigned what = spree_random(spree, 100);
 
-		if (what < 55)
+		if (what < 40)
 			spree_alloc(spree);
+		else if (what < 46)
+			spree_share(spree);
+		else if (what < 55)
+			spree_open(spree);
 		else if (what < 99 && spree->n == 0)
 			continue;
 		else if (what < 80)
@@ -659,24 +735,24 @@ static void quota_of_pages_holds_at_random(void **state)
 {
 	unsigned seed = (unsigned)getpid();
 	struct spree_shared *shared;
-	struct spree sprees[2];
-	pid_t pids[2];
+	struct spree sprees[N_SPREES];
+	pid_t pids[N_SPREES];
 
 	dut_need_root();
 	fprintf(stderr, "seed %u\n", seed);
 	dut_start(&dut, BY_PAGES);
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(shared, MAP_FAILED);
-	for (unsigned i = 0; i < 2; i++) {
-		sprees[i] = (struct spree){.shared = shared, .seed = seed + i};
+	for (unsigned i = 0; i < N_SPREES; i++) {
+		sprees[i] = (struct spree){.shared = shared, .index = i, .seed = seed + i};
 		pids[i] = raw_fork(USER, go_on_a_spree, &sprees[i]);
 	}
 	while (is_running(pids[0]) || is_running(pids[1]))
 		look_from_outside();
-	for (unsigned i = 0; i < 2; i++)
+	for (unsigned i = 0; i < N_SPREES; i++)
 		raw_join(pids[i]);
 	assert_int_equal(shared->held, 0);
-	assert_true(shared->n_granted > 0 && shared->n_refused > 0);
+	assert_true(shared->n_granted > 0 && shared->n_refused > 0 && shared->n_opened > 0);
 	munmap(shared, sizeof(*shared));
 	dut_wait_pool(&dut, "p", "leases", 0);
 	dut_wait_pool(&dut, "p", "pages_leased", 0);
@@ -686,44 +762,83 @@ static void quota_of_pages_holds_at_random(void **state)
 /* ---- workers ---- */
 
 #define N_MAPPINGS 60000 /* vm.max_map_count is a little more */
+#define N_ROUNDS   3
 
-static hp_lease *lease_alone(hp_client *client)
+/* A lease of a file of its own, held on `raw`. Returns a descriptor of the file, which `client` has opened
+ * and let go of again: it maps nothing of it any more, and waits for nothing. */
+static int lease_alone(struct raw *raw, hp_client *client, uint64_t *ret_lease)
 {
-	const struct hp_alloc_options options = {.pool = "alone"};
-	hp_lease *lease;
-
-	raw_check(hp_alloc(client, 2 * PAGE, &options, &lease) == 0, "alloc: %s", hp_error());
-	return lease;
-}
-
-/* Map one page of the lease as often as one can, touch each, and free it. */
-static void map_often(void *arg)
-{
-	struct scene *scene = arg;
-	hp_client *client;
-	hp_lease *lease;
-	struct stat status;
+	struct raw_request ask;
+	Hugepool__Reply *reply;
+	hp_lease *opened;
 	int fd;
 
-	raw_check(hp_open(scene->dut.socket, &client) == 0, "open: %s", hp_error());
-	lease = lease_alone(client);
-	fd = hp_lease_dup_fd(lease, 0, NULL, NULL);
-	raw_check(fd >= 0, "no file");
+	raw_ask_alloc(&ask, 2);
+	ask.alloc.pool = 1;
+	ask.alloc.name = "alone";
+	ask.alloc.mode = 0600;
+	reply = raw_call(raw, &ask.request);
+	raw_check(reply->alloc, "alloc: %s", reply->error ? reply->error->message : "no grant");
+	*ret_lease = reply->alloc->grants[0]->lease;
+	raw_drop(reply);
+	raw_say_received(raw);
+	raw_check(hp_lease_open(client, "alone", 0, &opened) == 0, "open: %s", hp_error());
+	fd = hp_lease_dup_fd(opened, 0, NULL, NULL);
+	raw_check(fd >= 0 && hp_free(opened) == 0, "no file: %s", hp_error());
+	return fd;
+}
+
+static bool has_blocks(int fd)
+{
+	struct stat status;
+
+	raw_check(fstat(fd, &status) == 0, "fstat: %s", strerror(errno));
+	return status.st_blocks > 0;
+}
+
+/* Map one page of the lease as often as one can, touch each, and free it. Returns whether the daemon has
+ * answered before it had truncated the file. */
+static bool map_often_and_free(struct scene *scene, struct raw *raw, hp_client *client, int step)
+{
+	uint64_t lease;
+	int fd = lease_alone(raw, client, &lease);
+	uint8_t *memory = mmap(NULL, N_MAPPINGS * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool was_first;
+
+	raw_check(memory != MAP_FAILED, "no room: %s", strerror(errno));
 	for (unsigned i = 0; i < N_MAPPINGS; i++) {
-		uint8_t *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		uint8_t *page =
+			mmap(memory + i * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
 
 		raw_check(page != MAP_FAILED, "mapping %u: %s", i, strerror(errno));
 		*page = 1;
 	}
-	scene_set_step(scene, 1);
-	scene_wait_step(scene, 2);
-	raw_check(hp_free(lease) == 0, "free: %s", hp_error());
-	/* The daemon answers, and truncates when it can. */
-	(void)lease_alone(client);
-	do
-		raw_check(fstat(fd, &status) == 0, "fstat: %s", strerror(errno));
-	while (status.st_blocks > 0);
+	scene_set_step(scene, step);
+	scene_wait_step(scene, step + 1);
+	raw_check(raw_free(raw, lease) == HUGEPOOL__CODE__OK, "not freed");
+	was_first = has_blocks(fd);
+	while (has_blocks(fd))
+		;
+	munmap(memory, N_MAPPINGS * PAGE);
+	close(fd);
+	return was_first;
+}
+
+/* An answer can always be late; but not always. */
+static void map_often(void *arg)
+{
+	struct scene *scene = arg;
+	unsigned n_first = 0;
+	hp_client *client;
+	struct raw raw;
+
+	raw_open(&raw, &scene->dut);
+	raw_check(hp_open(scene->dut.socket, &client) == 0, "open: %s", hp_error());
+	for (int i = 0; i < N_ROUNDS; i++)
+		n_first += map_often_and_free(scene, &raw, client, 1 + 2 * i);
+	raw_check(n_first > 0, "no answer before the truncation");
 	hp_close(client);
+	raw_close(&raw);
 }
 
 static void workers_are_not_blocked_by_many_mappings(void **state)
@@ -736,10 +851,12 @@ static void workers_are_not_blocked_by_many_mappings(void **state)
 		    DUT_WORDS("--pool", "default=4K:64M,users=*,decay=100ms", "--pool",
 			      "alone=4K:1M,arena=1M,users=*,isolation=lease"));
 	pid = raw_fork(USER, map_often, &scene);
-	scene_wait_step(&scene, 1);
-	scene_expect_service(&scene, false);
-	scene_set_step(&scene, 2);
-	scene_expect_service(&scene, true);
+	for (int i = 0; i < N_ROUNDS; i++) {
+		scene_wait_step(&scene, 1 + 2 * i);
+		scene_expect_service(&scene, false);
+		scene_set_step(&scene, 2 + 2 * i);
+		scene_expect_service(&scene, true);
+	}
 	raw_join(pid);
 	scene_end(&scene);
 }

@@ -98,6 +98,7 @@ static void assert_kept_is_gone(struct wall *wall)
 {
 	int64_t n_written;
 
+	assert_int_equal(actor_act(&wall->intruder, 0, intruder_look), 0);
 	wait_gone(wall);
 	assert_int_equal(actor_act(&wall->intruder, 0, intruder_look), 0);
 	n_written = actor_act(&wall->intruder, 0, intruder_overwrite);

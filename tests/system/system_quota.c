@@ -2,8 +2,9 @@
  * workers.
  *
  * Clients are real processes of several users. Tokens are system_holder.c's, who is let in is
- * system_tenant.c's. Lines of defence that were taken out to
- * see a test fail are named beside it.
+ * system_tenant.c's. Lines of defence that were taken out to see a test fail are named beside it; every test
+ * of a quota of pages fails without the comparison in zone_take_locked() of pool/zone.c, but for that of what
+ * is pinned.
  */
 #include <config.h>
 
@@ -120,7 +121,8 @@ static void expect_full(uint64_t lease_of_a, uint64_t its_pages)
 	assert_int_equal(tenant_number("pages_leased"), QUOTA);
 }
 
-/* Fails without the comparison with zone_quota_left() in hand_over_locked() of pool/stock.c. */
+/* Fails without the comparison with zone_quota_left() in hand_over_locked() of pool/stock.c, and without
+ * n_allowed in take_and_refill() of pool/zone.c. */
 static void quota_of_pages_holds_for_every_kind_of_lease(void **state)
 {
 	struct actor stranger;
@@ -178,7 +180,9 @@ static void quota_of_pages_counts_what_workers_cache(void **state)
 	end();
 }
 
-/* Who has opened a lease cannot be asked for its pages: its maker is charged until it has closed. */
+/* Who has opened a lease cannot be asked for its pages: its maker is charged until it has closed. Fails if
+ * the maker puts them in end() of lease/lease.c, not the last holder; and without the two looks for others,
+ * in lease_may_change() and shares_set_runs(). */
 static void quota_of_pages_stays_with_the_maker_of_what_others_opened(void **state)
 {
 	const struct hp_alloc_options named = {.name = "n", .mode = 0644};
@@ -267,7 +271,8 @@ static void quota_of_pages_lets_only_as_many_wait_no_more(void **state)
 }
 
 /* Pages that were freed, and that the user still pins past every descriptor and mapping. Fails without
- * pinned_pages in zone_quota_left() of pool/zone.c. */
+ * pinned_pages in zone_quota_left() of pool/zone.c, and if file_truncate() of backing/backing.c takes what is
+ * missing for returned. */
 static void quota_of_pages_counts_what_is_pinned(void **state)
 {
 	struct hugetlb_pinner pinner;
@@ -298,6 +303,8 @@ static void quota_of_pages_counts_what_is_pinned(void **state)
 
 /* ---- leases and names ---- */
 
+/* Fails without charge_one() of n_leases in charge() of lease/lease.c, and without charge() in lease_open().
+ */
 static void quota_of_leases_holds_for_every_kind_of_lease(void **state)
 {
 	const struct hp_alloc_options sole = {.flags = HP_REVOCABLE};
@@ -332,6 +339,7 @@ static void quota_of_leases_holds_for_every_kind_of_lease(void **state)
 	dut_stop(&dut);
 }
 
+/* Fails without charge_one() of n_names in charge(). */
 static void quota_of_names_holds_in_all_sessions(void **state)
 {
 	uint64_t first, none;
@@ -730,7 +738,8 @@ static bool is_running(pid_t pid)
 	return info.si_pid == 0;
 }
 
-/* Fails without the comparison in hand_over_locked(), too. */
+/* Fails without the comparison in hand_over_locked(), without n_allowed in take_and_refill(), and if the
+ * maker of a shared lease puts its pages, not the last holder. */
 static void quota_of_pages_holds_at_random(void **state)
 {
 	unsigned seed = (unsigned)getpid();

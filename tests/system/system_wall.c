@@ -1,8 +1,10 @@
 /* system_wall.c - attacks on another tenant's memory by what was kept: descriptors, mappings, pins, children.
  *
  * The intruder leases all there is, keeps what it can, and lets go; then the victim, another user, leases all
- * there is, finds zeros and fills it. The intruder must see none of that and change none of it. Each test
- * names the line of defence that it attacks. Attacks by rights are in system_wall_rights.c.
+ * there is, finds zeros and fills it. The intruder must see none of that and change none of it. Attacks by
+ * rights are in system_wall_rights.c. Lines of defence that were taken out to see a test fail are named
+ * beside it. All fail here without ftruncate() in file_truncate() of backing/backing.c, but for the 4 KiB
+ * pins, and all without exception in a daemon that uses files again, zeroed, instead of truncating them.
  */
 #include <config.h>
 
@@ -140,7 +142,7 @@ static void keep_after_free(uint64_t page_bytes)
 	wall_end(&wall);
 }
 
-/* Defence: zones of their own for each tenant; the truncation of what leaves a zone. */
+/* Both fail if tenant_of() of pool/pool.c says the same of all: the file is then the victim's, too. */
 static void wall_4k_kept_after_free_shows_nothing(void **state)
 {
 	keep_after_free(KIB4);
@@ -151,8 +153,7 @@ static void wall_2m_kept_after_free_shows_nothing(void **state)
 	keep_after_free(MIB2);
 }
 
-/* Leases of files of their own: gone as soon as it is free, whoever comes next.
- * Defence: the truncation. */
+/* Leases of files of their own: gone as soon as it is free, whoever comes next. */
 static void wall_isolation_by_lease_ends_with_the_lease(void **state)
 {
 	struct wall wall;
@@ -205,7 +206,6 @@ static void stop_over_the_end(uint64_t page_bytes, const struct hp_alloc_options
 	wall_end(&wall);
 }
 
-/* Defence: the truncation. */
 static void wall_4k_stopped_over_revocation_has_nothing(void **state)
 {
 	stop_over_the_end(KIB4, &(struct hp_alloc_options){.flags = HP_REVOCABLE}, true);
@@ -246,7 +246,8 @@ static void child_of_the_dead(uint64_t page_bytes)
 	wall_end(&wall);
 }
 
-/* Defence: zones of their own for each tenant; the truncation. */
+/* Both fail if tenant_of() says the same of all, and without the event for the pidfd in server_add_session()
+ * of rpc/server.c. */
 static void wall_4k_child_of_the_dead_has_nothing(void **state)
 {
 	child_of_the_dead(KIB4);
@@ -281,7 +282,7 @@ static void assert_pin_is_harmless(struct wall *wall)
 	assert_victim_untouched(wall);
 }
 
-/* Defence: zones of their own for each tenant (that is, with zeroing only). */
+/* Fails if tenant_of() says the same of all: zeroing alone is no wall. */
 static void wall_4k_pinned_page_is_never_anothers(void **state)
 {
 	struct wall wall;
@@ -312,7 +313,7 @@ static void pin_2m(const struct hp_alloc_options *options)
 	wall_end(&wall);
 }
 
-/* Defence: zones of their own for each tenant; limbo, when what is missing counts as returned. */
+/* Both fail if file_truncate() takes what is missing for returned. */
 static void wall_2m_pinned_page_is_limbo_and_never_anothers(void **state)
 {
 	pin_2m(NULL);

@@ -2,8 +2,8 @@
  * reopening, sealing, growing, truncating, punching, private copies.
  *
  * The intruder is another user than the owner of what it reads, and than the victim, who leases all the time.
- * Acts that try return a bit for each attempt that went through. Each test names the line of defence that it
- * attacks.
+ * Acts that try return a bit for each attempt that went through. Lines of defence that were taken out to see
+ * a test fail are named beside it.
  */
 #include <config.h>
 
@@ -32,6 +32,7 @@
 
 #define KIB4      UINT64_C(4096)
 #define LEASE     16 /* pages */
+#define ARENA     8  /* at least so many has an arena that is made while the victim leases */
 #define NAME      "shown"
 #define FOR_ALL   0604 /* to be read */
 #define N_COPIES  3
@@ -164,8 +165,9 @@ static int64_t try_to_write(int fd)
 	       can_see_fds_of(others[0]) << 12 | can_see_fds_of(others[1]) << 13;
 }
 
-/* Defence: fchmod 0600 of a new memfd (bits 0, 1, 2); a reader's descriptor that is read-only (all but
- * bits 2, 10, 11, 12, 13). */
+/* Fails without fchmod() in memfd_open() of backing/memfd.c (bits 0, 1, 2), and if introduce() of
+ * rpc/grants.c always sends backing_file_fd() (bits 3, 4, 6, 7, 8, 9). What the others try is the kernel's to
+ * refuse. */
 static void wall_what_is_shown_for_reading_cannot_be_written(void **state)
 {
 	const struct hp_alloc_options shown = {.name = NAME, .mode = FOR_ALL};
@@ -186,8 +188,9 @@ static void wall_what_is_shown_for_reading_cannot_be_written(void **state)
 
 static int64_t try_to_seal(int fd)
 {
-	static const int seals[N_SEALS] = {F_SEAL_SEAL,  F_SEAL_SHRINK,       F_SEAL_GROW,
-					   F_SEAL_WRITE, F_SEAL_FUTURE_WRITE, SEAL_EXEC};
+	/* The one that keeps off more comes last. */
+	static const int seals[N_SEALS] = {F_SEAL_SHRINK,       F_SEAL_GROW, F_SEAL_WRITE,
+					   F_SEAL_FUTURE_WRITE, SEAL_EXEC,   F_SEAL_SEAL};
 	int64_t done = 0;
 
 	for (unsigned i = 0; i < N_SEALS; i++)
@@ -203,7 +206,7 @@ static void seal(uint64_t page_bytes)
 	end();
 }
 
-/* Defence: F_SEAL_SEAL. */
+/* Both fail without F_SEAL_SEAL in memfd_seal() of backing/memfd.c. */
 static void wall_4k_seals_are_the_daemons(void **state)
 {
 	seal(KIB4);
@@ -257,7 +260,7 @@ static void grow(uint64_t page_bytes)
 	end();
 }
 
-/* Defence: F_SEAL_GROW. */
+/* Both fail without F_SEAL_GROW in memfd_seal(). */
 static void wall_4k_files_do_not_grow(void **state)
 {
 	grow(KIB4);
@@ -307,25 +310,35 @@ static int64_t has_all_blocks(int fd)
 	return fstat(fd, &status) == 0 && status.st_size > 0 && status.st_blocks * 512 >= status.st_size;
 }
 
+static int64_t number_of_file(int fd)
+{
+	struct stat status;
+
+	return fstat(fd, &status) < 0 ? -errno : (int64_t)status.st_ino;
+}
+
 /* The lease after that is in another file, backed to the last page; the victim's is what it was. */
 static void destroy(uint64_t page_bytes, int64_t (*act)(int fd))
 {
 	uint64_t of_victim, first, next;
+	int64_t destroyed;
 
 	begin(page_bytes);
 	of_victim = lease(&victim, LEASE * page_bytes);
 	actor_fill(&victim, of_victim, VICTIM_BYTE);
 	first = lease(&intruder, 1 * page_bytes);
 	actor_fill(&intruder, first, INTRUDER_BYTE);
+	destroyed = actor_act(&intruder, first, number_of_file);
 	assert_int_equal(actor_act(&intruder, first, act), 0);
 
-	/* The first lease is not even free. */
-	next = lease(&intruder, (LEASE - 1) * page_bytes);
+	/* The first lease is not even free, and there is room behind it. */
+	next = lease(&intruder, (ARENA - 1) * page_bytes);
+	assert_int_not_equal(actor_act(&intruder, next, number_of_file), destroyed);
 	assert_int_equal(actor_act(&intruder, next, has_all_blocks), 1);
 	actor_fill(&intruder, next, INTRUDER_BYTE);
 	assert_int_equal(actor_free(&intruder, first), 0);
 	assert_int_equal(actor_free(&intruder, next), 0);
-	next = lease(&intruder, LEASE * page_bytes);
+	next = lease(&intruder, ARENA * page_bytes);
 	assert_int_equal(actor_act(&intruder, next, has_all_blocks), 1);
 
 	assert_int_equal(actor_count_other(&victim, of_victim, VICTIM_BYTE), 0);
@@ -333,7 +346,7 @@ static void destroy(uint64_t page_bytes, int64_t (*act)(int fd))
 	end();
 }
 
-/* Defence: comparing a file's blocks before a grant. */
+/* All fail without the comparison in arena_is_sound() of pool/zone.c. */
 static void wall_4k_truncated_file_serves_nobody(void **state)
 {
 	destroy(KIB4, truncate_all);
@@ -364,7 +377,7 @@ static void wall_2m_file_made_longer_serves_nobody(void **state)
 
 /* The daemon is zeroing what was freed, which takes it milliseconds, when the file goes under its hands. Most
  * rounds meet it there.
- * Defence: the guard around what the daemon does to a file. */
+ * Fails without guard_enter() in guard_fill() of backing/guard.c: the daemon dies of SIGBUS. */
 static void wall_truncated_under_the_scrubber_stops_nobody(void **state)
 {
 	const uint64_t much = 8192 * KIB4;
@@ -439,7 +452,7 @@ static void wait_removed(uint64_t n)
 }
 
 /* Round after round in the file that the intruder's user has then; a peer of that user leases beside it.
- * Defence: files of their own for each tenant; the guard around what the daemon does to a file. */
+ * Fails if tenant_of() of pool/pool.c says the same of all. */
 static void wall_removing_without_end_hurts_one_tenant_at_most(void **state)
 {
 	uint64_t of_victim, bait, of_peer;
@@ -493,7 +506,7 @@ static int64_t copy_all(int fd)
 
 /* As many as there are mappings, taken from the host's free ones as anonymous mappings would; the end of the
  * lease takes them all back. What is mapped after it, which makes a hugetlb file longer, is new.
- * Defence: the truncation. */
+ * Fails without ftruncate() in file_truncate() of backing/backing.c. */
 static void wall_private_copies_end_with_the_lease(void **state)
 {
 	const struct hp_alloc_options shown = {.name = NAME, .mode = FOR_ALL, .flags = HP_REVOCABLE};

@@ -48,8 +48,8 @@ static void wait_hangup(const struct raw *raw)
 #define FIRST_ID      UINT64_C(1000)
 #define REQUEST_BYTES 320 /* at most */
 
-/* Long requests with errors for replies, in one piece; malloc'ed. */
-static uint8_t *pack_requests(size_t *ret_n_bytes)
+/* Long requests in one piece; malloc'ed. With NEVER_A_POOL their replies are errors. */
+static uint8_t *pack_requests(uint32_t pool, uint64_t wait_ms, size_t *ret_n_bytes)
 {
 	size_t room = N_REQUESTS * (size_t)REQUEST_BYTES, used = 0;
 	uint8_t *bytes = malloc(room);
@@ -61,7 +61,8 @@ static uint8_t *pack_requests(size_t *ret_n_bytes)
 	name[sizeof(name) - 1] = 0;
 	for (uint64_t i = 0; i < N_REQUESTS; i++) {
 		raw_ask_alloc(&ask, 1);
-		ask.alloc.pool = NEVER_A_POOL;
+		ask.alloc.pool = pool;
+		ask.alloc.wait_ms = wait_ms;
 		ask.alloc.name = name;
 		ask.request.id = FIRST_ID + i;
 		used = raw_pack(&ask.request, bytes, used, room);
@@ -83,7 +84,7 @@ static void send_all_then_read_all(void *arg)
 {
 	struct scene *scene = arg;
 	size_t n_bytes, n_sent;
-	uint8_t *bytes = pack_requests(&n_bytes);
+	uint8_t *bytes = pack_requests(NEVER_A_POOL, 0, &n_bytes);
 	uint64_t n_read = 0;
 	struct raw raw;
 
@@ -104,9 +105,45 @@ static void send_all_then_read_all(void *arg)
 	free(bytes);
 }
 
+/* Fails without CONNECTION_OUT_SOFT in connection_takes_more() of rpc/connection.c. */
 static void replies_unread_hold_up_their_reader_only(struct scene *scene)
 {
 	pid_t child = raw_fork(scene_uid(UID_HOSTILE), send_all_then_read_all, scene);
+
+	scene_wait_step(scene, 1);
+	scene_expect_service(scene, true);
+	raw_check(scene_grown_bytes(scene) < GROWTH_MAX, "the daemon has grown by %" PRIu64 " bytes",
+		  scene_grown_bytes(scene));
+	scene_set_step(scene, 2);
+	raw_join(child);
+}
+
+/* ---- requests that wait ---- */
+
+static void ask_for_what_is_not_there(void *arg)
+{
+	struct scene *scene = arg;
+	size_t n_bytes, n_sent;
+	uint8_t *bytes = pack_requests(SCENE_SMALL, RAW_WAIT_MS, &n_bytes);
+	struct raw_request ask;
+	struct raw holder, raw;
+
+	raw_open(&holder, &scene->dut);
+	raw_ask_alloc(&ask, SCENE_SMALL_PAGES);
+	ask.alloc.pool = SCENE_SMALL;
+	raw_drop(raw_call(&holder, &ask.request));
+	raw_open(&raw, &scene->dut);
+	n_sent = raw_send_bytes(&raw, bytes, n_bytes, PATIENCE_MS);
+	raw_check(n_sent < n_bytes, "the daemon lets %u requests wait", N_REQUESTS);
+	scene_set_step(scene, 1);
+	scene_wait_step(scene, 2);
+	free(bytes);
+}
+
+/* Fails without CONNECTION_MAX_WAITING in may_take_more() of rpc/connection.c. */
+static void requests_that_wait_are_so_many_at_once(struct scene *scene)
+{
+	pid_t child = raw_fork(scene_uid(UID_HOSTILE), ask_for_what_is_not_there, scene);
 
 	scene_wait_step(scene, 1);
 	scene_expect_service(scene, true);
@@ -124,7 +161,7 @@ static void never_read(void *arg)
 {
 	struct scene *scene = arg;
 	size_t n_bytes;
-	uint8_t *bytes = pack_requests(&n_bytes);
+	uint8_t *bytes = pack_requests(NEVER_A_POOL, 0, &n_bytes);
 	struct raw raw;
 
 	raw_open(&raw, &scene->dut);
@@ -167,6 +204,8 @@ static void say_nothing_whole(void *arg)
 	scene->shared->n_out++;
 }
 
+/* Fails without `stalled` and without `mute` in connections_check_time() of rpc/connection.c, and if
+ * frame_reader_fill() of proto/frame_reader.c waits for the rest of a frame. */
 static void silence_is_closed_and_holds_nobody(struct scene *scene)
 {
 	pid_t reader = raw_fork(scene_uid(UID_HOSTILE), never_read, scene);
@@ -503,6 +542,7 @@ static void play_seats(struct scene *scene)
 	one_after_another(scene, UID_HOSTILE, take_half_of_the_seats, true);
 }
 
+/* Fails without is_full_for() in take_locked() of lease/seats.c. */
 static void seats_are_at_most_half_one_users(void **state)
 {
 	dut_need_root();
@@ -513,6 +553,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCENE_TEST(replies_unread_hold_up_their_reader_only),
+		SCENE_TEST(requests_that_wait_are_so_many_at_once),
 		SCENE_TEST(silence_is_closed_and_holds_nobody),
 		SCENE_TEST(connections_that_vanish_in_a_frame_leave_nothing),
 		SCENE_TEST(bytes_one_at_a_time_are_served),

@@ -319,6 +319,8 @@ static int64_t try_stolen_token(int unused)
 	return !reply ? -1 : reply->error ? (int64_t)reply->error->code : 0;
 }
 
+/* Fails without the comparison of tokens, and without that of pids, in session_is_claimed_by() of
+ * lease/session.c. */
 static void holder_token_is_for_its_process_only(void **state)
 {
 	struct connection *connection;

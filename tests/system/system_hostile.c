@@ -111,6 +111,7 @@ static void ask_unknown_pools(void *arg)
 	raw_close(&raw);
 }
 
+/* Fails without pool_admits() in session_get_zone() of lease/session.c. */
 static void pool_unknown_or_closed_is_refused(struct scene *scene)
 {
 	run_in_child(scene, 0, ask_unknown_pools);
@@ -235,6 +236,8 @@ static void free_what_root_holds(void *arg)
 	}
 }
 
+/* Fails without the comparison of sessions in lease_find() of lease/lease.c, and without that of users or
+ * that of states in lease_free_detached(). */
 static void free_of_anothers_lease_is_refused(struct scene *scene)
 {
 	pid_t holder = raw_fork(0, hold_one, scene);
@@ -616,6 +619,8 @@ static void hold_session(void *arg)
 	raw_close(&raw);
 }
 
+/* Fails without the comparison of tokens, and without that of pids, in session_is_claimed_by() of
+ * lease/session.c. */
 static void session_of_another_process_is_not_continued(struct scene *scene)
 {
 	pid_t holder = raw_fork(0, hold_session, scene);
@@ -641,6 +646,7 @@ static void ask_as_admin(void *arg)
 	raw_close(&raw);
 }
 
+/* Fails without server_is_admin() in dispatch() of rpc/dispatch.c. */
 static void admin_calls_of_others_are_refused(struct scene *scene)
 {
 	dut_need_root();

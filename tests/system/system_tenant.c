@@ -133,6 +133,7 @@ static void assert_tenant(const struct dut *dut, uint64_t arena, const char *ten
 
 /* ---- who shares an arena ---- */
 
+/* Fails if tenant_of() of pool/pool.c says the same of all users. */
 static void tenant_is_the_user_by_default(void **state)
 {
 	struct raw a, b, again;
@@ -228,6 +229,8 @@ static void tenant_is_everybody_with_isolation_pool(void **state)
 
 /* ---- quotas ---- */
 
+/* Fails without the comparison with zone_quota_left() in zone_take_locked() of pool/zone.c; so does the next.
+ */
 static void tenant_quota_is_of_all_its_users(void **state)
 {
 	struct raw a, b, c;
@@ -274,6 +277,7 @@ static void tenant_quota_is_of_one_socket(void **state)
 
 /* ---- who is let in ---- */
 
+/* Fails without pool_admits() in session_get_zone() of lease/session.c. */
 static void tenant_lists_admit_users_and_groups(void **state)
 {
 	static const struct {
@@ -365,6 +369,7 @@ static void say_hello_again(struct raw *raw, const struct raw *before, Hugepool_
 	raw_drop(reply);
 }
 
+/* Fails without the comparison of sockets in session_is_claimed_by() of lease/session.c. */
 static void tenant_session_continues_at_its_own_socket_only(void **state)
 {
 	struct raw before, elsewhere, again;

@@ -35,9 +35,10 @@
 #define SO_PASSRIGHTS 83
 #endif
 
-#define PAGE       4096
-#define SILENCE_MS 300 /* nothing is said for so long by who waits */
-#define MAX_FD     1024
+#define PAGE          4096
+#define SILENCE_MS    300         /* nothing is said for so long by who waits */
+#define STALL_WAIT_MS (60 * 1000) /* only failures wait this long */
+#define MAX_FD        1024
 
 /* ---- taking descriptors away ---- */
 
@@ -216,7 +217,8 @@ static void connect_too_often(void *arg)
 	scene_wait_step(scene, 2);
 }
 
-/* A daemon that cannot raise its limit: one user takes half of what there is for clients, not everybody's. */
+/* A daemon that cannot raise its limit: one user takes half of what there is for clients, not everybody's.
+ * Fails without is_full_for() in take_locked() of lease/seats.c. */
 static void daemon_with_few_descriptors_keeps_some_for_others(void **state)
 {
 	struct scene scene;
@@ -271,14 +273,19 @@ static void never_say_received(void *arg)
 	raw_close(&raw);
 }
 
+/* Fails if frame_writer_may_pass_fds() and frame_writer_flush() of proto/frame_writer.c do not look at
+ * `unacknowledged`. */
 static void descriptors_unacknowledged_hold_up_nobody(struct scene *scene)
 {
+	uint64_t deadline = dut_now_ms() + STALL_WAIT_MS;
 	pid_t children[N_SILENT];
 
 	for (unsigned i = 0; i < N_SILENT; i++)
 		children[i] = raw_fork(scene_uid(UID_HOSTILE), never_say_received, scene);
-	while (scene->shared->n_in < N_SILENT)
+	while (scene->shared->n_in < N_SILENT) {
+		raw_check(dut_now_ms() < deadline, "only %d were served", scene->shared->n_in);
 		scene_expect_service(scene, true);
+	}
 	scene_set_step(scene, 1);
 	for (unsigned i = 0; i < N_SILENT; i++)
 		raw_join(children[i]);
@@ -343,6 +350,8 @@ static void leave_in_flight(void *arg)
 	scene_wait_step(scene, 2);
 }
 
+/* Fails if arrive() of rpc/linger.c lets no connection linger, and without is_full_for() in take_locked() of
+ * lease/seats.c. */
 static void descriptors_left_in_flight_keep_their_seats(void **state)
 {
 	struct scene scene;
@@ -546,6 +555,7 @@ static void try_to_send_descriptors(void *arg)
 	raw_close(&raw);
 }
 
+/* Fails without SO_PASSRIGHTS in run/listener.c. */
 static void descriptors_sent_are_refused_by_the_kernel(struct scene *scene)
 {
 	if (!kernel_has_passrights()) {
@@ -574,7 +584,8 @@ static void hide_passrights(void)
 	assert_false(kernel_has_passrights());
 }
 
-/* The last test: its filter stays. */
+/* The last test: its filter stays. Fails if the janitor closes what has unread input or stray descriptors, in
+ * finish() of rpc/linger.c, and if linger_close_socket() closes it on the listener's thread. */
 static void descriptors_that_block_their_closer_block_nobody_else(void **state)
 {
 	static const char text[] = "{\"max_sessions\": 16}";

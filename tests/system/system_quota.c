@@ -861,6 +861,7 @@ static void map_often(void *arg)
 	raw_close(&raw);
 }
 
+/* Fails if pool_post_release_locked() of pool/release.c calls release_arena() instead of posting it. */
 static void workers_are_not_blocked_by_many_mappings(void **state)
 {
 	struct scene scene;

@@ -7,8 +7,9 @@ tests_stress_soak_SOURCES = tests/stress/soak.c tests/stress/soak_client.h tests
 	tests/support/raw.h tests/support/raw.c
 tests_stress_soak_LDADD   = libclient.la libproto.la $(JANSSON_LIBS) $(TEST_LIBS)
 
-# Every kind of lease and an operator; started by hand: tests/stress/kinds [SEED [OPERATIONS]].
+# Every kind of lease and an operator: prints its seed, and takes one.
 check_PROGRAMS += tests/stress/kinds
+TESTS          += tests/stress/kinds
 tests_stress_kinds_SOURCES = tests/stress/kinds.c tests/stress/kinds_client.h tests/stress/kinds_client.c \
 	tests/stress/kinds_self.h tests/stress/kinds_self.c tests/stress/kinds_event.c tests/stress/kinds_take.c \
 	tests/stress/kinds_give.c tests/stress/kinds_start.c tests/stress/kinds_operator.c tests/stress/kinds_stamp.h tests/stress/kinds_stamp.c \

@@ -129,6 +129,9 @@ void session_set_connection(struct session *session, void *connection)
 	bool was_orphaned = !session->connection, is_orphaned = !connection;
 
 	session->connection = connection;
+	/* What was not read by now never will be. */
+	session->missed_events |= session->told_events;
+	session->told_events = false;
 	if (was_orphaned == is_orphaned)
 		return;
 	for (unsigned i = 0; i < session->shard->n_pools; i++) {

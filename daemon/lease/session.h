@@ -81,7 +81,8 @@ struct session {
 	unsigned n_recalls;
 	uint32_t events;             /* rpc's: which kinds it wants to be told of */
 	uint64_t kept_pressure;      /* rpc's: pools, a bit each, of which it is still to be told */
-	bool missed_events;          /* rpc's: of others it was not told */
+	bool missed_events;          /* rpc's: of others it was not told, or nobody knows */
+	bool told_events;            /* rpc's: of some, on this connection */
 	struct session_zone zones[]; /* by pool index */
 };
 

@@ -12,7 +12,12 @@ _Static_assert(POOLS_MAX <= 64, "a bit for each pool");
 
 static bool wants(const struct session *session, Hugepool__EventKind kind)
 {
-	return session->connection && session->events & 1u << kind;
+	return session->events & 1u << kind;
+}
+
+static bool can_be_told(const struct session *session)
+{
+	return session->connection && connection_takes_more(session->connection);
 }
 
 static void keep(struct session *session, Hugepool__EventKind kind, const struct pool *pool)
@@ -32,7 +37,7 @@ void event_send(struct session *session, Hugepool__EventKind kind, const struct 
 
 	if (!wants(session, kind))
 		return;
-	if (!connection_takes_more(connection)) {
+	if (!can_be_told(session)) {
 		keep(session, kind, pool);
 		return;
 	}
@@ -43,8 +48,12 @@ void event_send(struct session *session, Hugepool__EventKind kind, const struct 
 	event.missed = session->missed_events;
 	reply.n_events = 1;
 	reply.events = &events;
-	if (connection_reply(connection, &reply, NULL, 0) == 0)
+	if (connection_reply(connection, &reply, NULL, 0) == 0) {
 		session->missed_events = false;
+		session->told_events = true;
+	} else {
+		keep(session, kind, pool);
+	}
 	connection_done_waiting(connection);
 }
 

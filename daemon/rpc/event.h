@@ -1,8 +1,9 @@
 /* event.h - telling clients what has happened, those that asked for it (Subscribe).
  *
- * An event is a reply that answers nothing. A client that does not read gets no more of them: pressure is
- * kept, once a pool, of others the next one says that some were missed. So events take no memory that a
- * client can make grow.
+ * An event is a reply that answers nothing. A client that does not read, or is not connected, gets no more of
+ * them: pressure is kept, once a pool, of others the next one says that some were missed. So it does when
+ * some went out on a connection that has broken: nobody knows whether they were read. So events take no
+ * memory that a client can make grow.
  */
 #pragma once
 

@@ -197,15 +197,12 @@ static void holder_orphaned_is_listed_as_such(void **state)
 
 /* ---- the token, in the protocol's own words ---- */
 
-/* One request; the reply is the caller's, its descriptors are dropped. NULL: the connection is broken. */
-static Hugepool__Reply *exchange(struct connection *connection, Hugepool__Request *request)
+/* The next reply; it is the caller's, its descriptors are dropped. NULL: the connection is broken. */
+static Hugepool__Reply *receive(struct connection *connection)
 {
 	struct frame frame;
 	int r;
 
-	if (connection_queue(connection, request) != 0 ||
-	    frame_writer_flush(connection->writer, connection->socket_fd) != 0)
-		return NULL;
 	while ((r = frame_reader_next(connection->reader, &frame)) == FRAME_AGAIN) {
 		if (connection_wait(connection, POLLIN, UINT64_MAX) <= 0 ||
 		    frame_reader_fill(connection->reader, connection->socket_fd) != 0)
@@ -215,6 +212,15 @@ static Hugepool__Reply *exchange(struct connection *connection, Hugepool__Reques
 		return NULL;
 	frame_close_fds(&frame);
 	return hugepool__reply__unpack(NULL, frame.length, frame.message);
+}
+
+/* One request, and the next reply. */
+static Hugepool__Reply *exchange(struct connection *connection, Hugepool__Request *request)
+{
+	if (connection_queue(connection, request) != 0 ||
+	    frame_writer_flush(connection->writer, connection->socket_fd) != 0)
+		return NULL;
+	return receive(connection);
 }
 
 static struct connection *connect_to(const struct dut *dut)
@@ -444,6 +450,104 @@ static void holder_that_frees_a_name_again_frees_one_lease(void **state)
 	dut_stop(&dut);
 }
 
+/* ---- events that nobody could hear ---- */
+
+static void subscribe(struct connection *connection)
+{
+	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
+	Hugepool__Subscribe subscribe = HUGEPOOL__SUBSCRIBE__INIT;
+
+	subscribe.kinds = 1u << HUGEPOOL__EVENT_KIND__REVOKED | 1u << HUGEPOOL__EVENT_KIND__DRAINED |
+			  1u << HUGEPOOL__EVENT_KIND__RESTORED;
+	request.id = 2;
+	request.method_case = HUGEPOOL__REQUEST__METHOD_SUBSCRIBE;
+	request.subscribe = &subscribe;
+	expect_done(exchange(connection, &request));
+}
+
+static uint64_t alloc_revocable(struct connection *connection)
+{
+	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
+	Hugepool__Alloc alloc = HUGEPOOL__ALLOC__INIT;
+	uint64_t n_pages = 1, lease;
+	Hugepool__Reply *reply;
+
+	alloc.n_n_pages = 1;
+	alloc.n_pages = &n_pages;
+	alloc.revocable = true;
+	request.id = 3;
+	request.method_case = HUGEPOOL__REQUEST__METHOD_ALLOC;
+	request.alloc = &alloc;
+	reply = exchange(connection, &request);
+	assert_null(reply->error);
+	lease = reply->alloc->grants[0]->lease;
+	hugepool__reply__free_unpacked(reply, NULL);
+	return lease;
+}
+
+static void order(const struct dut *dut, const char *verb, const char *object)
+{
+	assert_int_equal(dut_ctl(dut, 0, DUT_WORDS(verb, object), NULL, NULL), 0);
+}
+
+static void expect_event(struct connection *connection, Hugepool__EventKind kind, bool missed)
+{
+	Hugepool__Reply *reply = receive(connection);
+
+	assert_non_null(reply);
+	assert_int_equal(reply->n_events, 1);
+	assert_int_equal(reply->events[0]->kind, kind);
+	assert_int_equal(reply->events[0]->missed, missed);
+	hugepool__reply__free_unpacked(reply, NULL);
+}
+
+/* Revoked while it is cut off, or just before, so that the event was sent and is never read. */
+static void miss_a_revocation(bool is_sent)
+{
+	struct connection *connection;
+	Hugepool__Reply *reply;
+	uint64_t session;
+	uint8_t token[16];
+	char word[24];
+	struct dut dut;
+
+	dut_start(&dut, POOL);
+	connection = connect_to(&dut);
+	reply = say_hello(connection, 0, NULL, 0);
+	assert_null(reply->error);
+	session = reply->hello->session;
+	memcpy(token, reply->hello->token.data, sizeof(token));
+	hugepool__reply__free_unpacked(reply, NULL);
+	subscribe(connection);
+	snprintf(word, sizeof(word), "%" PRIu64, alloc_revocable(connection));
+	if (!is_sent) {
+		connection = connection_unref(connection);
+		dut_wait_pool(&dut, "p", "pages_orphaned", 1);
+	}
+	order(&dut, "revoke", word);
+	dut_wait_pool(&dut, "p", "leases", 0);
+	connection_unref(connection);
+
+	connection = connect_to(&dut);
+	expect_done(say_hello(connection, session, token, sizeof(token)));
+	order(&dut, "drain", "p");
+	expect_event(connection, HUGEPOOL__EVENT_KIND__DRAINED, true);
+	order(&dut, "restore", "p");
+	expect_event(connection, HUGEPOOL__EVENT_KIND__RESTORED, false);
+	connection_unref(connection);
+	dut_stop(&dut);
+}
+
+static void holder_cut_off_is_told_that_it_missed_events(void **state)
+{
+	miss_a_revocation(false);
+}
+
+static void holder_that_did_not_read_its_events_is_told_so(void **state)
+{
+	miss_a_revocation(true);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, dut_kill_all)
@@ -457,6 +561,8 @@ int main(void)
 		TEST(holder_token_is_for_its_process_only),
 		TEST(holder_that_asks_again_gets_the_same_lease),
 		TEST(holder_that_frees_a_name_again_frees_one_lease),
+		TEST(holder_cut_off_is_told_that_it_missed_events),
+		TEST(holder_that_did_not_read_its_events_is_told_so),
 	};
 
 	return cmocka_run_group_tests_name("system_holder", tests, NULL, NULL);

@@ -30,7 +30,6 @@ static void do_dispatch(void)
 
 void client_break(void)
 {
-	event_lose();
 	/* What one of them was granted may be revoked before it is asked again. */
 	event_expect_unseen(self.n_pending);
 	for (int fd = FIRST_FD; fd < MAX_FDS; fd++)

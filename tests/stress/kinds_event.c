@@ -1,8 +1,9 @@
 /* kinds_event.c - see kinds_self.h: what a client is told, and that it fits what it has seen.
  *
- * REVOKED names a lease that is ours and mortal, and whoever finds memory gone is told so. An event leaves
- * the daemon before the reply that ends its lease, and is dispatched soon after: but a lease that could not
- * be mapped any more is never seen, and what is told while the connection is broken may be lost.
+ * REVOKED names a lease that is ours and mortal, and whoever finds memory gone is told so, or that events
+ * were missed: the operator does things that all are told of until the end, so the next event is never far.
+ * A lease that could not be mapped any more is never seen. Its event is on its way before its memory goes, so
+ * the next reply comes behind it: by then it is clear which of those we have never seen was told of.
  */
 #include <config.h>
 
@@ -60,11 +61,6 @@ void event_expect_unseen(unsigned n)
 	n_may_be_unseen += n;
 }
 
-void event_lose(void)
-{
-	n_losses++;
-}
-
 unsigned event_n_losses(void)
 {
 	return n_losses;
@@ -100,41 +96,52 @@ static void on_event(void *unused, const struct hp_event *event)
 		  event->kind, event->lease_id);
 	raw_check(event->arena == 0 || event->kind & (HP_EVENT_DRAINED | HP_EVENT_RESTORED),
 		  "event %#x of arena %" PRIu64, event->kind, event->arena);
-	if (event->missed)
-		event_lose();
+	n_losses += event->missed;
 	if (event->kind == HP_EVENT_REVOKED)
 		on_revoked(event->lease_id);
 	count(event->kind == HP_EVENT_REVOKED ? KINDS_TOLD_REVOKED : KINDS_TOLD, 1);
 }
 
-void event_subscribe(void)
+static void subscribe(void)
 {
-	int r;
+	int r = hp_subscribe(self.client, ALL_KINDS, on_event, NULL);
 
-	memset(slots, 0, sizeof(slots));
-	n_slots = n_strangers = n_may_be_unseen = 0;
-	r = hp_subscribe(self.client, ALL_KINDS, on_event, NULL);
 	raw_check(r == 0, "subscribe: %d: %s", r, hp_error());
 }
 
-/* What was told of, and nobody has seen, was for what could not be mapped. */
-static void check_strangers(void)
+void event_subscribe(void)
 {
-	if (self.n_pending > 0)
-		return;
-	raw_check(n_strangers <= n_may_be_unseen,
-		  "%u leases were revoked that are not ours, %" PRIu64 " is one", n_strangers,
-		  n_strangers > 0 ? strangers[0] : 0);
-	n_may_be_unseen -= n_strangers;
-	n_strangers = 0;
+	memset(slots, 0, sizeof(slots));
+	n_slots = n_strangers = n_may_be_unseen = 0;
+	subscribe();
 }
 
-void dispatch(void)
+static void call_back(void)
 {
 	int r = hp_dispatch(self.client);
 
 	raw_check(r >= 0, "dispatch: %d: %s", r, hp_error());
-	check_strangers();
+}
+
+/* What was told of, and nobody has seen, was for what could not be mapped; now is the last time that it can
+ * be told. */
+static void check_strangers(void)
+{
+	if (n_may_be_unseen > 0) {
+		subscribe(); /* a call that always asks the daemon */
+		call_back();
+	}
+	raw_check(n_strangers <= n_may_be_unseen,
+		  "%u leases were revoked that are not ours, %" PRIu64 " is one", n_strangers,
+		  n_strangers > 0 ? strangers[0] : 0);
+	n_may_be_unseen = n_strangers = 0;
+}
+
+void dispatch(void)
+{
+	call_back();
+	if (self.n_pending == 0)
+		check_strangers();
 }
 
 void event_wait_revoked(const struct held *held)

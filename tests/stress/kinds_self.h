@@ -25,7 +25,7 @@ struct held {
 	uid_t maker;
 	bool is_mortal, is_opened;
 	bool is_ended;     /* a look has found it gone */
-	unsigned n_losses; /* of events, when it began */
+	unsigned n_losses; /* event_n_losses() when it began */
 	char name[MAX_NAME];
 };
 
@@ -86,8 +86,7 @@ void client_break(void);
 
 /* Be told of everything; what an earlier client was told is forgotten. */
 void event_subscribe(void);
-/* The connection breaks: events may be lost. */
-void event_lose(void);
+/* How often we were told that events were missed. */
 unsigned event_n_losses(void);
 /* This mortal lease is ours from now on. */
 void event_expect(uint64_t lease);

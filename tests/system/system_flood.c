@@ -257,6 +257,7 @@ static void send_parts(void *arg)
 	raise(SIGKILL);
 }
 
+/* Fails without connection_close() in on_readable() of rpc/connection.c. */
 static void connections_that_vanish_in_a_frame_leave_nothing(struct scene *scene)
 {
 	for (unsigned i = 0; i < dut_ops(16); i++) {
@@ -360,6 +361,8 @@ static void say_bye_while_waiting(void *arg)
 	raw_close(&raw);
 }
 
+/* Fails when two are taken out: lease_requests_cancel() in session_end() of lease/session.c, and the look for
+ * `ending` in supplied() of lease/request.c. */
 static void allocs_that_wait_when_bye_is_said_are_undone(struct scene *scene)
 {
 	run_hostile(scene, say_bye_while_waiting);

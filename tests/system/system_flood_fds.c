@@ -306,6 +306,7 @@ static void die_with_one_in_flight(void *arg)
 	raise(SIGKILL);
 }
 
+/* Fails without close() in fd_frame_free() of proto/frame_writer.c. */
 static void descriptors_in_flight_die_with_their_client(struct scene *scene)
 {
 	unsigned n_before = dut_n_fds(&scene->dut);

@@ -50,9 +50,15 @@ int range_map(uint8_t *start, size_t bytes, int protection, int flags, int fd, u
 
 	if (munmap(start, bytes) < 0)
 		return -errno;
-	r = map_at(start, bytes, protection, flags, fd, offset_bytes);
-	if (r < 0)
+	r = map_at(start, bytes, protection & ~PROT_WRITE, flags, fd, offset_bytes);
+	if (r < 0) {
 		*ret_hole = (struct range_hole){.start = start, .bytes = bytes};
+		return r;
+	}
+	if (protection & PROT_WRITE && mprotect(start, bytes, protection) < 0) {
+		r = -errno;
+		range_cover(start, bytes);
+	}
 	return r;
 }
 

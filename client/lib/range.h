@@ -26,7 +26,9 @@ int range_reserve(size_t bytes, size_t lead_bytes, uint64_t align_bytes, uint64_
 /* Reserve exactly these addresses. -EEXIST: something else is there. */
 int range_reserve_at(uint8_t *start, size_t bytes);
 /* Map a part of a file over a reserved part, shared or private as `flags` say. 0, or what mmap says, -EEXIST:
- * somebody was faster; then the part is in *ret_hole, unless it is as it was. */
+ * somebody was faster; then the part is in *ret_hole, unless it is as it was.
+ * A file that is shorter stays so: mmap for writing would make a hugetlb one longer that was truncated to
+ * take it back, and all who have it mapped would find zeros there again instead of SIGBUS. */
 int range_map(uint8_t *start, size_t bytes, int protection, int flags, int fd, uint64_t offset_bytes,
 	      struct range_hole *ret_hole);
 /* Move a mapping to a reserved part. On failure it is where it was, and the part is reserved or in *ret_hole.

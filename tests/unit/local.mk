@@ -19,6 +19,11 @@ tests_unit_test_client_LDADD   = libclient.la libproto.la $(TEST_LIBS)
 # The library against a peer that plays the daemon.
 PEER = tests/support/peer.h tests/support/peer.c
 
+check_PROGRAMS += tests/unit/test_range
+TESTS          += tests/unit/test_range
+tests_unit_test_range_SOURCES = tests/unit/test_range.c tests/support/hugetlb.h tests/support/hugetlb.c
+tests_unit_test_range_LDADD   = libclient.la $(TEST_LIBS) -lpthread
+
 check_PROGRAMS += tests/unit/test_client_lease
 TESTS          += tests/unit/test_client_lease
 tests_unit_test_client_lease_SOURCES = tests/unit/test_client_lease.c $(PEER)

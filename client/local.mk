@@ -3,6 +3,8 @@ noinst_LTLIBRARIES += libclient.la
 libclient_la_SOURCES = \
 	client/lib/alloc.c \
 	client/lib/arena.h client/lib/arena.c \
+	client/lib/cache.h client/lib/cache.c \
+	client/lib/cache_part.h client/lib/cache_part.c \
 	client/lib/call.h client/lib/call.c \
 	client/lib/claim.h client/lib/claim.c \
 	client/lib/client.h client/lib/client.c \

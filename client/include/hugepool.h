@@ -165,6 +165,48 @@ uint64_t hp_lease_id(const hp_lease *lease);
  * Returns the descriptor or a negative errno; -ENOENT past the last run. */
 int hp_lease_dup_fd(const hp_lease *lease, unsigned run, uint64_t *ret_offset, uint64_t *ret_bytes);
 
+/* ---- buffers that are ready at hand ---- */
+
+/* A cache keeps leases of one size that the program has done with, for the thread that has used them, so that
+ * taking one again costs nanoseconds and no request. Others come and go in batches, one request each. */
+typedef struct hp_cache hp_cache;
+
+enum {
+	HP_ZEROED = 1u << 18, /* what was used before is zeroed when it is taken again */
+};
+
+struct hp_cache_options {
+	const char *pool; /* NULL: the daemon's first */
+	uint64_t bytes;   /* of a buffer, rounded up to whole pages; 0: a page */
+	unsigned high;    /* a thread keeps at most so many; 0: what makes 16 MiB, but 4 to 256 */
+	unsigned batch;   /* of so many come and go at once, at most 256 and high; 0: half of high */
+	unsigned flags;   /* HP_ZEROED, and those for hp_alloc(): HP_CONTIGUOUS, HP_NO_ZERO, HP_POPULATE,
+			     HP_LOCK, HP_GUARD */
+};
+
+/* `options` may be NULL. Takes no memory yet. -EAGAIN: no pthread key is left. */
+int hp_cache_new(hp_client *client, const struct hp_cache_options *options, hp_cache **ret_cache);
+
+/* A buffer: the one that this thread has put last, or of a new batch. A new one is zeroed; one that was put
+ * is what this process has left in it, unless HP_ZEROED. Each is a lease like any other; it may also be ended
+ * by hp_free(). When there is no memory for a batch there may be for one, or another thread has one to spare;
+ * else the errors are hp_alloc()'s. */
+int hp_cache_take(hp_cache *cache, hp_lease **ret_lease);
+/* Keep the buffer for this thread's next take, whichever thread took it; its memory must not be touched any
+ * more. It is ended instead if it was resized, or something was revoked or drained since. When the thread has
+ * `high`, those that lie there the longest go. A buffer that lies in the cache, or is not of it, is -EINVAL
+ * and nothing has happened; of one that has left the cache since, the caller must not know any more. Other
+ * failures are of ending leases: the buffer is not the caller's any more. */
+int hp_cache_put(hp_cache *cache, hp_lease *lease);
+/* Give back all that no thread uses. It happens by itself when the daemon says that a pool is short
+ * (HP_EVENT_PRESSURE; for all threads, by the first that takes or puts, or by hp_dispatch(); takes look for
+ * it every now and then), and of a thread when it exits. Returns the first failure. */
+int hp_cache_drain(hp_cache *cache);
+/* Drain and free the cache, which nobody uses any more, but that threads which did may exit. Buffers that are
+ * out stay leases. Takes NULL. Returns NULL. hp_close() frees the caches that are left, and is the only one
+ * to do so in a forked child. */
+hp_cache *hp_cache_free(hp_cache *cache);
+
 /* ---- events ---- */
 
 enum {

@@ -11,8 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "client/lib/cache.h"
 #include "client/lib/error.h"
-#include "client/lib/session.h"
 #include "daemon/base/clock.h"
 
 #define BYE_LIMIT_NS    (2 * NS_PER_S)
@@ -54,6 +54,7 @@ int session_check(const hp_client *client)
 /* Free the client and what it holds, here and not at the daemon. `mapped`: false in a forked child. */
 static void client_free(hp_client *client, bool mapped)
 {
+	cache_list_free(client);
 	session_forget_leases(client, mapped);
 	arena_table_fini(&client->arenas, mapped);
 	connection_unref(client->connection);
@@ -126,6 +127,7 @@ hp_client *session_new(void)
 	TAILQ_INIT(&client->sent);
 	TAILQ_INIT(&client->finished);
 	TAILQ_INIT(&client->leases);
+	LIST_INIT(&client->caches);
 	client->watch = WATCH_CLOSED;
 	client->fork_mark = fork_mark_new();
 	if (client->fork_mark && bump_init(&client->bump, REPLY_MAX_BYTES) == 0)
@@ -195,6 +197,7 @@ hp_client *hp_close(hp_client *client)
 			client_free(client, false);
 		return NULL;
 	}
+	cache_list_free(client);
 	say_bye(client);
 	session_cancel(client);
 	pthread_mutex_destroy(&client->lock);

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "client/lib/session.h"
+#include "client/lib/cache.h"
 #include "daemon/base/clock.h"
 
 #define RETRY_NS (250 * NS_PER_MS) /* from a mend that was given up to the next, where nobody asks for it */
@@ -73,6 +73,16 @@ static void work(hp_client *client, struct error *ret_error)
 	call_hand_over(client);
 }
 
+/* The daemon is short of memory: begin to give it what the caches can spare. */
+static void relieve(hp_client *client)
+{
+	if (!cache_list_is_pressed(client))
+		return;
+	pthread_mutex_unlock(&client->lock);
+	cache_list_relieve(client);
+	pthread_mutex_lock(&client->lock);
+}
+
 /* Call what the next finished call or event is for; the lock is held, and given up meanwhile. False: there is
  * none. */
 static bool call_back(hp_client *client, int *n_called)
@@ -113,6 +123,7 @@ int hp_dispatch(hp_client *client)
 	pthread_mutex_lock(&client->lock);
 	client->n_dispatchers++;
 	work(client, &error);
+	relieve(client);
 	while (call_back(client, &n_called))
 		;
 	client->n_dispatchers--;

@@ -108,11 +108,41 @@ static bool take_subscribed(hp_client *client, struct call *call, const struct a
 	return true;
 }
 
+/* Ask for what the program and the library want together. The lock is held, and given up meanwhile. */
+static int run_subscribe(hp_client *client, struct call *call, call_take *take)
+{
+	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
+	Hugepool__Subscribe message = HUGEPOOL__SUBSCRIBE__INIT;
+
+	message.kinds = client->events.asked | client->events.inside;
+	request.method_case = HUGEPOOL__REQUEST__METHOD_SUBSCRIBE;
+	request.subscribe = &message;
+	call_init(call, &request, take);
+	return call_run(client, call, NO_DEADLINE);
+}
+
+static int subscribe(hp_client *client, struct subscription *subscription)
+{
+	int r;
+
+	client->events.asked = subscription->kinds;
+	r = run_subscribe(client, &subscription->call, take_subscribed);
+	if (r < 0)
+		client->events.asked = client->events.kinds;
+	return r;
+}
+
+int event_subscribe_inside(hp_client *client, unsigned kinds)
+{
+	struct call call;
+
+	client->events.inside |= kinds;
+	return run_subscribe(client, &call, NULL);
+}
+
 int hp_subscribe(hp_client *client, unsigned kinds, hp_event_handler *handler, void *arg)
 {
 	struct subscription subscription = {.kinds = kinds, .handler = handler, .arg = arg};
-	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
-	Hugepool__Subscribe message = HUGEPOOL__SUBSCRIBE__INIT;
 	int r = session_check(client);
 
 	if (r < 0)
@@ -121,16 +151,11 @@ int hp_subscribe(hp_client *client, unsigned kinds, hp_event_handler *handler, v
 		return error_set(-EINVAL, "The kinds of events 0x%x are not known.", kinds);
 	if (kinds && !handler)
 		return error_set(-EINVAL, "There is nobody to tell of events: NULL was given.");
-	message.kinds = kinds;
-	request.method_case = HUGEPOOL__REQUEST__METHOD_SUBSCRIBE;
-	request.subscribe = &message;
-	call_init(&subscription.call, &request, take_subscribed);
-
 	pthread_mutex_lock(&client->lock);
 	if (event_queue_init(&client->events) < 0)
 		r = error_set(-ENOMEM, "No memory for events.");
 	else
-		r = call_run(client, &subscription.call, NO_DEADLINE);
+		r = subscribe(client, &subscription);
 	pthread_mutex_unlock(&client->lock);
 	return r;
 }

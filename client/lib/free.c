@@ -13,9 +13,9 @@ struct free_call {
 	Hugepool__Request request;
 	Hugepool__Free message;
 	/* Where nobody waits: */
-	uint64_t id;
 	hp_lease_done *done;
 	void *arg;
+	uint64_t ids[];
 };
 
 /* The first of what failed is the call's error. */
@@ -162,32 +162,43 @@ static unsigned finish_free(hp_client *client, struct call *call)
 	return done ? 1 : 0;
 }
 
+/* Begin to end leases of one client, and free their handles. -ENOMEM: nothing has begun. */
+static int free_start(hp_lease *const *leases, unsigned n, unsigned flags, hp_lease_done *done, void *arg)
+{
+	struct free_call *ending = malloc(sizeof(*ending) + n * sizeof(ending->ids[0]));
+	hp_client *client = leases[0]->client;
+
+	if (!ending)
+		return error_set(-ENOMEM, "No memory for a request.");
+	ending->done = done;
+	ending->arg = arg;
+	free_call_init(ending, ending->ids, n, flags);
+	ending->call.finish = finish_free;
+	for (unsigned i = 0; i < n; i++)
+		lease_unmap(leases[i]);
+	pthread_mutex_lock(&client->lock);
+	for (unsigned i = 0; i < n; i++) {
+		ending->ids[i] = leases[i]->id;
+		lease_free(leases[i], true);
+	}
+	call_start(client, &ending->call);
+	pthread_mutex_unlock(&client->lock);
+	return 0;
+}
+
+int lease_end_start(hp_lease *const *leases, unsigned n)
+{
+	return free_start(leases, n, 0, NULL, NULL);
+}
+
 int hp_free_start(hp_lease *lease, unsigned flags, hp_lease_done *done, void *arg)
 {
-	struct free_call *ending;
-	hp_client *client;
 	int r;
 
 	if (!lease)
 		return error_set(-EINVAL, "There is no lease: NULL was given.");
-	client = lease->client;
-	r = session_check(client);
+	r = session_check(lease->client);
 	if (r == 0)
 		r = check_flags(flags);
-	if (r < 0)
-		return r;
-	ending = malloc(sizeof(*ending));
-	if (!ending)
-		return error_set(-ENOMEM, "No memory for a request.");
-	ending->id = lease->id;
-	ending->done = done;
-	ending->arg = arg;
-	free_call_init(ending, &ending->id, 1, flags);
-	ending->call.finish = finish_free;
-	lease_unmap(lease);
-	pthread_mutex_lock(&client->lock);
-	lease_free(lease, true);
-	call_start(client, &ending->call);
-	pthread_mutex_unlock(&client->lock);
-	return 0;
+	return r < 0 ? r : free_start(&lease, 1, flags, done, arg);
 }

@@ -29,6 +29,10 @@ struct hp_lease {
 	struct arena_run *runs, one_run;
 	unsigned n_runs;
 	struct view view;
+	uint64_t cache_serial; /* of the cache that it is a buffer of; 0: of none */
+	unsigned cache_epoch;
+	bool idle; /* it lies in the cache */
+	bool used; /* it lay there before */
 
 	/* Guarded by the client's lock. */
 	TAILQ_ENTRY(hp_lease) link;
@@ -49,6 +53,9 @@ bool lease_needs_view(const hp_lease *lease);
 int lease_map(hp_lease *lease);
 /* Let go of a mapping of its own; the lock need not be held. */
 void lease_unmap(hp_lease *lease);
+/* End leases of one client, at most as many as it may at once, and free their handles, without waiting for
+ * the daemon. -ENOMEM: nothing is done. */
+int lease_end_start(hp_lease *const *leases, unsigned n);
 /* Put it into its client's list; the lock is held. */
 void lease_link(hp_lease *lease);
 /* Exchange what two handles are made of, but for their mappings. */

@@ -6,7 +6,7 @@
 #include <poll.h>
 #include <string.h>
 
-#include "client/lib/session.h"
+#include "client/lib/cache.h"
 #include "daemon/base/clock.h"
 
 #define PROTOCOL_VERSION  1
@@ -140,6 +140,8 @@ static int try_later(hp_client *client, uint64_t now_ns)
 				    : not_answering(client, -ETIMEDOUT);
 	mend->give_up_ns = 0;
 	client->ended = r == -ESTALE;
+	if (client->ended)
+		cache_list_end(client);
 	return r;
 }
 

@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-#include "client/lib/session.h"
+#include "client/lib/cache.h"
 
 /* The arenas that a reply shows, each with a descriptor in the frame. */
 static size_t shown_arenas(const Hugepool__Reply *reply, Hugepool__ArenaInfo *const **ret_infos)
@@ -57,9 +57,11 @@ static void take_news(hp_client *client, const Hugepool__Reply *reply)
 {
 	for (size_t i = 0; i < reply->n_gone_arenas; i++)
 		arena_table_gone(&client->arenas, reply->gone_arenas[i]);
-	for (size_t i = 0; i < reply->n_events; i++)
+	for (size_t i = 0; i < reply->n_events; i++) {
 		event_queue_add(&client->events, reply->events[i]);
-	if (client->events.n > 0)
+		cache_list_tell(client, reply->events[i]);
+	}
+	if (client->events.n > 0 || cache_list_is_pressed(client))
 		session_wake(client);
 }
 

@@ -3,8 +3,8 @@
  *
  * client.c opens and closes it, mend.c finds the daemon, call.c sends requests and brings their replies,
  * reply.c takes what replies say to the session, dispatch.c is for programs with an event loop; claim.c makes
- * leases of what was granted, alloc.c, resize.c and free.c are what is done with them. One mutex guards all
- * that changes; nobody waits for the daemon while holding it.
+ * leases of what was granted, alloc.c, resize.c and free.c are what is done with them; cache.c keeps some of
+ * them. One mutex guards all that changes; nobody waits for the daemon while holding it.
  */
 #pragma once
 
@@ -58,6 +58,7 @@ struct hp_client {
 	unsigned n_pools, max_batch;
 	struct arena_table arenas;
 	struct lease_list leases; /* every handle there is */
+	LIST_HEAD(, hp_cache) caches;
 	struct event_queue events;
 	struct watch watch;
 	struct bump bump; /* for the reply that is being taken */

@@ -29,6 +29,11 @@ TESTS          += tests/unit/test_client_lease
 tests_unit_test_client_lease_SOURCES = tests/unit/test_client_lease.c $(PEER)
 tests_unit_test_client_lease_LDADD   = libclient.la libproto.la $(TEST_LIBS) -lpthread
 
+check_PROGRAMS += tests/unit/test_client_cache
+TESTS          += tests/unit/test_client_cache
+tests_unit_test_client_cache_SOURCES = tests/unit/test_client_cache.c $(PEER)
+tests_unit_test_client_cache_LDADD   = libclient.la libproto.la $(TEST_LIBS) -lpthread
+
 check_PROGRAMS += tests/unit/test_client_loop
 TESTS          += tests/unit/test_client_loop
 tests_unit_test_client_loop_SOURCES = tests/unit/test_client_loop.c $(PEER)

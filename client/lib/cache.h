@@ -18,18 +18,21 @@ enum {
 	CACHE_ENDED = 1u << 1,   /* the session has ended: nothing is granted any more */
 };
 
+/* What every take and put reads comes first, in one cache line. */
 struct hp_cache {
 	/* Constant after hp_cache_new(). */
-	hp_client *client;
-	const volatile uint8_t *fork_mark; /* the client's */
 	uint64_t serial;                   /* no other cache of this process has it, ever */
-	char pool[EVENT_POOL_MAX];
+	const volatile uint8_t *fork_mark; /* the client's */
 	uint64_t bytes;
 	unsigned high, batch, flags;
 
 	_Atomic unsigned attention; /* CACHE_... bits; 0: nothing to see */
 	_Atomic unsigned epoch;     /* buffers of an older one are not kept: some may be gone */
 	_Atomic unsigned batch_now; /* what a refill asks for: little after pressure, doubled by each */
+
+	/* Constant after hp_cache_new(). */
+	hp_client *client;
+	char pool[EVENT_POOL_MAX];
 
 	struct cache_parts parts;  /* part_lock() */
 	unsigned n_leaving;        /* part_lock(): threads that give back what their part had */

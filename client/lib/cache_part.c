@@ -19,7 +19,6 @@
 #define GIVE_MAX 64 /* buffers that a thread that exits gives back at a time */
 
 _Thread_local struct cache_memo cache_memo;
-bool cache_part_has_barrier;
 
 static _Thread_local struct cache_parts own_parts;
 
@@ -27,6 +26,7 @@ static pthread_mutex_t parts_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t nobody_leaves = PTHREAD_COND_INITIALIZER;
 static pthread_key_t exit_key; /* not NULL in threads that have parts */
 static int prepared;           /* 0: it is; else why not */
+static bool has_barrier;
 
 void part_lock(void)
 {
@@ -119,7 +119,7 @@ static void prepare(void)
 	prepared = -pthread_key_create(&exit_key, exit_thread);
 	if (prepared == 0)
 		prepared = -pthread_atfork(part_lock, part_unlock, part_unlock);
-	cache_part_has_barrier = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0;
+	has_barrier = membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0;
 }
 
 int part_prepare(void)
@@ -165,6 +165,7 @@ static struct cache_part *part_new(hp_cache *cache)
 		return NULL;
 	}
 	part->serial = cache->serial;
+	part->has_barrier = has_barrier;
 	part->cache = cache;
 	LIST_INSERT_HEAD(&own_parts, part, of_thread);
 	LIST_INSERT_HEAD(&cache->parts, part, of_cache);
@@ -199,7 +200,7 @@ void part_claim_all(const struct cache_parts *parts)
 
 	LIST_FOREACH(part, parts, of_cache)
 	atomic_store(&part->claimed, true);
-	if (cache_part_has_barrier)
+	if (has_barrier)
 		(void)membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
 	LIST_FOREACH(part, parts, of_cache)
 	while (atomic_load(&part->busy))

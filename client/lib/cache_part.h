@@ -19,7 +19,8 @@
 
 struct cache_part {
 	/* Constant. */
-	uint64_t serial; /* the cache's */
+	uint64_t serial;  /* the cache's */
+	bool has_barrier; /* the kernel's: claims need no help of the owner's */
 
 	/* part_lock(): */
 	hp_cache *cache; /* NULL: it was freed, and the part waits for its thread */
@@ -45,8 +46,6 @@ struct cache_memo {
 	struct cache_part *part;
 };
 extern _Thread_local struct cache_memo cache_memo __attribute__((tls_model("initial-exec")));
-/* Claims need no help of the owner's; constant once there is a cache. */
-extern bool cache_part_has_barrier;
 
 /* Once for each cache, before its parts. 0, or a negative errno: no key is left for threads that exit. */
 int part_prepare(void);
@@ -68,7 +67,7 @@ void part_abandon(struct cache_part *part);
 /* Enter the own part. False: it is claimed, and not entered. */
 static inline bool part_enter(struct cache_part *part)
 {
-	if (cache_part_has_barrier)
+	if (part->has_barrier)
 		atomic_store_explicit(&part->busy, true, memory_order_relaxed);
 	else
 		atomic_exchange(&part->busy, true);

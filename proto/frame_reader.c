@@ -162,7 +162,7 @@ static void keep_fds(struct frame_reader *reader, struct msghdr *message, uint64
 	}
 }
 
-int frame_reader_fill(struct frame_reader *reader, int socket_fd)
+static int fill(struct frame_reader *reader, int socket_fd, int flags)
 {
 	/* Who accepts none takes as many as can come: those without room the kernel would close here and now.
 	 */
@@ -184,7 +184,7 @@ int frame_reader_fill(struct frame_reader *reader, int socket_fd)
 	do {
 		message.msg_control = control;
 		message.msg_controllen = CMSG_LEN(max_fds * sizeof(int));
-		n = recvmsg(socket_fd, &message, MSG_CMSG_CLOEXEC);
+		n = recvmsg(socket_fd, &message, MSG_CMSG_CLOEXEC | flags);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? FRAME_AGAIN : -errno;
@@ -196,6 +196,16 @@ int frame_reader_fill(struct frame_reader *reader, int socket_fd)
 	if (message.msg_controllen > 0)
 		keep_fds(reader, &message, begin, begin + (uint64_t)n);
 	return reader->n_fds > 0 && !reader->accept_fds ? -EPROTO : 0;
+}
+
+int frame_reader_fill(struct frame_reader *reader, int socket_fd)
+{
+	return fill(reader, socket_fd, 0);
+}
+
+int frame_reader_fill_now(struct frame_reader *reader, int socket_fd)
+{
+	return fill(reader, socket_fd, MSG_DONTWAIT);
 }
 
 /* Give the frame that begins at reader->position what came for it. -EPROTO when that is more than its header

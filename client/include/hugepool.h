@@ -53,6 +53,12 @@ int hp_open(const char *socket_path, hp_client **ret_client);
  * up to 2 s for the daemon to know. Takes NULL. Returns NULL. */
 hp_client *hp_close(hp_client *client);
 
+/* Threads that wait for an answer look for it again and again for up to `spin_us` microseconds before they
+ * sleep: it then comes without the time that waking up takes, for a CPU that does nothing else meanwhile. 5
+ * to 20 are for programs that ask often. 0, as it is at first: they sleep at once. No matter where there is
+ * only one CPU. */
+int hp_set_spin(hp_client *client, unsigned spin_us);
+
 /* The page size of `pool` (NULL: the daemon's first) in bytes. */
 int hp_pool_page_bytes(hp_client *client, const char *pool, uint64_t *ret_page_bytes);
 

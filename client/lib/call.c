@@ -18,8 +18,10 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/lib/session.h"
+#include "daemon/base/clock.h"
 
 #define CALL_MAX_SENDS  8    /* a request that breaks the connection every time is not sent for ever */
 #define CALL_MAX_ASKING 48   /* the daemon stops reading at 64 requests that wait, of any kind */
@@ -284,31 +286,70 @@ static void take_frames(hp_client *client)
 
 /* ---- who waits ---- */
 
+/* Look for input again and again, for so long. Returns as frame_reader_fill(); FRAME_AGAIN: none has come. */
+static int spin(const struct connection *connection, uint64_t spin_ns)
+{
+	const uint64_t end_ns = clock_now_ns() + spin_ns;
+	int r;
+
+	do {
+		r = frame_reader_fill_now(connection->reader, connection->socket_fd);
+	} while (r == FRAME_AGAIN && clock_now_ns() < end_ns);
+	return r;
+}
+
+/* Sleep until there is input, or room for what is stuck. Returns as frame_reader_fill(); FRAME_AGAIN: there
+ * is only room; -ETIMEDOUT after the deadline. */
+static int sleep_for_input(const struct connection *connection, bool stuck, uint64_t deadline_ns)
+{
+	int events = POLLIN;
+
+	if (stuck || deadline_ns != NO_DEADLINE)
+		events = connection_wait(connection, (short)(POLLIN | (stuck ? POLLOUT : 0)), deadline_ns);
+	if (events < 0)
+		return events;
+	return events == POLLOUT ? FRAME_AGAIN : frame_reader_fill(connection->reader, connection->socket_fd);
+}
+
 /* Wait for the daemon and take what it says. Gives up the lock meanwhile. -ETIMEDOUT after the deadline. */
 static int drive(hp_client *client, uint64_t deadline_ns)
 {
 	struct connection *connection = connection_ref(client->connection);
-	bool stuck = frame_writer_pending(connection->writer) > 0;
-	int events = POLLIN, r = 0;
+	const bool stuck = frame_writer_pending(connection->writer) > 0;
+	const uint64_t spin_ns = stuck || deadline_ns != NO_DEADLINE ? 0 : client->spin_ns;
+	int r = FRAME_AGAIN;
 
 	client->driven = true;
 	pthread_mutex_unlock(&client->lock);
-	if (stuck || deadline_ns != NO_DEADLINE)
-		events = connection_wait(connection, (short)(POLLIN | (stuck ? POLLOUT : 0)), deadline_ns);
-	if (events > 0 && events != POLLOUT)
-		r = frame_reader_fill(connection->reader, connection->socket_fd);
+	if (spin_ns > 0)
+		r = spin(connection, spin_ns);
+	if (r == FRAME_AGAIN)
+		r = sleep_for_input(connection, stuck, deadline_ns);
 	pthread_mutex_lock(&client->lock);
 	client->driven = false;
 
 	/* Another thread may have found it broken. */
-	if (client->connection == connection && events > 0) {
-		if (r == 0)
+	if (client->connection == connection && r != -ETIMEDOUT) {
+		if (r == 0 || r == FRAME_AGAIN)
 			take_frames(client);
 		else
 			break_connection(client);
 	}
 	connection_unref(connection);
-	return events < 0 ? events : 0;
+	return r == -ETIMEDOUT ? r : 0;
+}
+
+int hp_set_spin(hp_client *client, unsigned spin_us)
+{
+	int r = session_check(client);
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&client->lock);
+	/* On one CPU the daemon could not answer meanwhile. */
+	client->spin_ns = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? spin_us * UINT64_C(1000) : 0;
+	pthread_mutex_unlock(&client->lock);
+	return 0;
 }
 
 /* Send what is stuck while another thread drives. Gives up the lock meanwhile. Wakes for input as well: that
@@ -385,7 +426,9 @@ void call_poll(hp_client *client)
 	int r = 0;
 
 	for (unsigned i = 0; client->connection && !client->driven && r == 0 && i < POLL_MAX_READS; i++) {
-		r = connection_fill_now(client->connection);
+		struct connection *connection = client->connection;
+
+		r = frame_reader_fill_now(connection->reader, connection->socket_fd);
 		if (r == 0)
 			take_frames(client);
 		else if (r != FRAME_AGAIN)

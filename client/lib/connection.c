@@ -120,12 +120,3 @@ int connection_wait(const struct connection *connection, short events, uint64_t 
 			return -errno;
 	}
 }
-
-int connection_fill_now(struct connection *connection)
-{
-	int events = connection_wait(connection, POLLIN, 0);
-
-	if (events < 0)
-		return events == -ETIMEDOUT ? FRAME_AGAIN : events;
-	return frame_reader_fill(connection->reader, connection->socket_fd);
-}

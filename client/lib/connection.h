@@ -31,5 +31,3 @@ int connection_queue(struct connection *connection, const Hugepool__Request *req
 /* Wait for any of `events`, as poll has them; on no connection (NULL) for the deadline (monotonic;
  * UINT64_MAX: none). Returns what happened, -ETIMEDOUT, or a negative errno. */
 int connection_wait(const struct connection *connection, short events, uint64_t deadline_ns);
-/* Read what is there, without waiting: as frame_reader_fill(). */
-int connection_fill_now(struct connection *connection);

@@ -98,7 +98,7 @@ static int listen_to_it(hp_client *client)
 	int r;
 
 	while ((r = frame_reader_next(mend->greeting->reader, &frame)) == FRAME_AGAIN) {
-		r = connection_fill_now(mend->greeting);
+		r = frame_reader_fill_now(mend->greeting->reader, mend->greeting->socket_fd);
 		if (r == FRAME_AGAIN)
 			return MEND_WAIT;
 		if (r != 0)

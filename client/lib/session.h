@@ -53,6 +53,7 @@ struct hp_client {
 	unsigned n_sent, n_asking;     /* of sent: all, and those for memory */
 	unsigned n_waiters;            /* threads that wait for a call */
 	unsigned n_dispatchers;        /* threads in hp_dispatch() */
+	uint64_t spin_ns;              /* a thread that drives looks for input so long before it sleeps */
 
 	struct session_pool *pools;
 	unsigned n_pools, max_batch;

@@ -4,6 +4,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -629,6 +630,58 @@ static void event_subscription_is_changed_and_ended(void **state)
 	assert_int_equal(hp_subscribe(client, 1u << 4, on_event, NULL), -EINVAL);
 }
 
+/* ---- spinning before sleeping ---- */
+
+/* The thread looks for its answer as long as it does not come, and keeps nobody from the client. */
+static void spin_gives_way_to_other_threads(void **state)
+{
+	uint64_t page_bytes, n_held = 0;
+	pthread_t thread;
+	void *bad;
+
+	alarm(WAIT_MS / 1000);
+	assert_int_equal(hp_set_spin(client, UINT_MAX), 0);
+	side.holds_allocs = true;
+	assert_int_equal(pthread_create(&thread, NULL, alloc_in_thread, NULL), 0);
+	wait_held(1);
+	assert_int_equal(hp_pool_page_bytes(client, NULL, &page_bytes), 0);
+	start(1);
+	wait_held(2);
+	peer_do(&peer, let_go, NULL);
+	pthread_join(thread, &bad);
+	assert_null(bad);
+	dispatch_until(1);
+	peer_do(&peer, get_n_held, &n_held);
+	assert_int_equal(n_held, 0);
+	alarm(0);
+}
+
+static void spin_that_was_too_short_goes_to_sleep(void **state)
+{
+	pthread_t thread;
+	void *bad;
+
+	assert_int_equal(hp_set_spin(NULL, 1), -EINVAL);
+	assert_int_equal(hp_set_spin(client, 1), 0);
+	side.holds_allocs = true;
+	assert_int_equal(pthread_create(&thread, NULL, alloc_in_thread, NULL), 0);
+	wait_held(1);
+	peer_do(&peer, let_go, NULL);
+	pthread_join(thread, &bad);
+	assert_null(bad);
+}
+
+/* What spins finds the connection broken, and a new one. */
+static void spin_goes_on_over_a_broken_connection(void **state)
+{
+	hp_lease *lease;
+
+	assert_int_equal(hp_set_spin(client, UINT_MAX), 0);
+	side.hang_up_at = 1;
+	assert_int_equal(hp_alloc(client, 1, NULL, &lease), 0);
+	assert_int_equal(n_hellos(), 2);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -648,6 +701,9 @@ int main(void)
 		TEST(event_of_pressure_waits_once_a_pool),
 		TEST(event_queue_keeps_the_last_and_says_that_others_are_missed),
 		TEST(event_subscription_is_changed_and_ended),
+		TEST(spin_gives_way_to_other_threads),
+		TEST(spin_that_was_too_short_goes_to_sleep),
+		TEST(spin_goes_on_over_a_broken_connection),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

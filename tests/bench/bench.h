@@ -74,3 +74,5 @@ void bench_ready_2m(void);
 void bench_ready_lease(void);
 void bench_scrub(void);
 void bench_reclaim(void);
+void bench_rpc(void);
+void bench_pipeline(void);

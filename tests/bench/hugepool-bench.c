@@ -35,6 +35,8 @@ static const struct benchmark {
 	{"ready-lease", bench_ready_lease, "1 GiB in files of its own"},
 	{"scrub", bench_scrub, "the scrubber's zeroing, against the kernel's"},
 	{"reclaim", bench_reclaim, "SIGKILL of a holder of 1 GiB, until its pages are leasable again"},
+	{"rpc", bench_rpc, "one Alloc or Free of a warm page, against a raw ping-pong"},
+	{"pipeline", bench_pipeline, "10 clients with 64 outstanding each, against Redis"},
 };
 #define N_BENCHMARKS (sizeof(benchmarks) / sizeof(benchmarks[0]))
 

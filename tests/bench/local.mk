@@ -3,6 +3,7 @@ check_PROGRAMS += tests/bench/hugepool-bench
 tests_bench_hugepool_bench_SOURCES = tests/bench/hugepool-bench.c tests/bench/bench.h tests/bench/bench.c \
 	tests/bench/bench_options.h tests/bench/bench_house.h tests/bench/bench_house.c \
 	tests/bench/bench_ready.c tests/bench/bench_scrub.c tests/bench/bench_reclaim.c \
+	tests/bench/bench_pairs.h tests/bench/bench_pairs.c tests/bench/bench_rpc.c tests/bench/bench_pipeline.c \
 	tests/support/dut.h tests/support/dut.c tests/support/hugetlb.h tests/support/hugetlb.c \
 	tests/support/raw.h tests/support/raw.c
 tests_bench_hugepool_bench_LDADD   = libclient.la libproto.la $(JANSSON_LIBS) $(TEST_LIBS) -lpthread

@@ -24,7 +24,7 @@
 
 #include "proto/frame.h"
 
-#define READER_FIRST_BYTES 4096
+#define READER_FIRST_BYTES 512 /* most connections are idle, and keep this */
 #define READER_MAX_BYTES   (FRAME_HEADER_BYTES + FRAME_MAX_BYTES)
 #define KERNEL_MAX_FDS     253 /* SCM_MAX_FD: in one sendmsg */
 

@@ -20,7 +20,7 @@
 
 #include "proto/frame.h"
 
-#define WRITER_FIRST_BYTES 4096
+#define WRITER_FIRST_BYTES 512          /* most connections are idle, and keep this */
 #define WRITER_KEEP_BYTES  (128u << 10) /* a larger buffer does not outlive its burst */
 
 /* The descriptors of one queued frame. */
@@ -113,14 +113,12 @@ void frame_writer_acknowledge(struct frame_writer *writer)
 	writer->unacknowledged = false;
 }
 
-/* Make room for `wanted` bytes behind what is pending. False: no memory, or it would be too much. */
+/* Make room for `wanted` bytes behind what is pending. False: no memory. */
 static bool make_room(struct frame_writer *writer, size_t wanted)
 {
 	size_t pending = frame_writer_pending(writer), size = WRITER_FIRST_BYTES;
 	uint8_t *bytes;
 
-	if (pending + wanted > FRAME_WRITER_MAX_BYTES)
-		return false;
 	while (size < 2 * (pending + wanted))
 		size *= 2;
 	if (size <= writer->size) {
@@ -142,10 +140,11 @@ static bool make_room(struct frame_writer *writer, size_t wanted)
 
 uint8_t *frame_writer_reserve(struct frame_writer *writer, size_t length)
 {
-	if (length > FRAME_MAX_BYTES)
+	const size_t wanted = FRAME_HEADER_BYTES + length;
+
+	if (length > FRAME_MAX_BYTES || frame_writer_pending(writer) + wanted > FRAME_WRITER_MAX_BYTES)
 		return NULL;
-	if (writer->size - writer->end < FRAME_HEADER_BYTES + length &&
-	    !make_room(writer, FRAME_HEADER_BYTES + length))
+	if (writer->size - writer->end < wanted && !make_room(writer, wanted))
 		return NULL;
 	return writer->bytes + writer->end + FRAME_HEADER_BYTES;
 }

@@ -76,3 +76,6 @@ void bench_scrub(void);
 void bench_reclaim(void);
 void bench_rpc(void);
 void bench_pipeline(void);
+void bench_scale_leases(void);
+void bench_scale_clients(void);
+void bench_workers(void);

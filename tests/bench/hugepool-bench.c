@@ -37,6 +37,9 @@ static const struct benchmark {
 	{"reclaim", bench_reclaim, "SIGKILL of a holder of 1 GiB, until its pages are leasable again"},
 	{"rpc", bench_rpc, "one Alloc or Free of a warm page, against a raw ping-pong"},
 	{"pipeline", bench_pipeline, "10 clients with 64 outstanding each, against Redis"},
+	{"scale-leases", bench_scale_leases, "an RPC beside a million leases, against one beside a thousand"},
+	{"scale-clients", bench_scale_clients, "an RPC beside 10,000 idle sessions, against one beside none"},
+	{"workers", bench_workers, "two workers of one zone below their sockets, against one"},
 };
 #define N_BENCHMARKS (sizeof(benchmarks) / sizeof(benchmarks[0]))
 

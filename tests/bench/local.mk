@@ -4,6 +4,8 @@ tests_bench_hugepool_bench_SOURCES = tests/bench/hugepool-bench.c tests/bench/be
 	tests/bench/bench_options.h tests/bench/bench_house.h tests/bench/bench_house.c \
 	tests/bench/bench_ready.c tests/bench/bench_scrub.c tests/bench/bench_reclaim.c \
 	tests/bench/bench_pairs.h tests/bench/bench_pairs.c tests/bench/bench_rpc.c tests/bench/bench_pipeline.c \
+	tests/bench/bench_scale.h tests/bench/bench_scale.c tests/bench/bench_scale_leases.c \
+	tests/bench/bench_scale_clients.c tests/bench/bench_inside.c \
 	tests/support/dut.h tests/support/dut.c tests/support/hugetlb.h tests/support/hugetlb.c \
 	tests/support/raw.h tests/support/raw.c
 tests_bench_hugepool_bench_LDADD   = libclient.la libproto.la $(JANSSON_LIBS) $(TEST_LIBS) -lpthread
@@ -13,5 +15,11 @@ TESTS          += tests/bench/test_bench
 tests_bench_test_bench_SOURCES = tests/bench/test_bench.c tests/support/dut.h tests/support/dut.c
 tests_bench_test_bench_LDADD   = $(JANSSON_LIBS) $(TEST_LIBS)
 
-bench: all tests/bench/hugepool-bench
+check_PROGRAMS += tests/bench/inside-bench
+tests_bench_inside_bench_SOURCES = tests/bench/inside-bench.c tests/bench/bench.h tests/bench/bench.c \
+	tests/bench/bench_options.h tests/bench/bench_workers.c $(HOUSE)
+tests_bench_inside_bench_LDADD   = librpc.la liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la \
+	libproto.la $(EVENT_LIBS) $(JANSSON_LIBS) $(TEST_LIBS) -lpthread
+
+bench: all tests/bench/hugepool-bench tests/bench/inside-bench
 	HP_BUILD='$(abs_top_builddir)' HP_SOURCE='$(abs_top_srcdir)' tests/bench/hugepool-bench $(BENCH)

@@ -70,7 +70,7 @@ static void supplied(struct supply *supply)
 	if (result == LEASE_OK && request->session->ending)
 		result = LEASE_SESSION_ENDED;
 	/* An eviction that was under way has not seen these. */
-	else if (result == LEASE_OK && !zone_is_granting(supply->zone, &supply->runs)) {
+	else if (result == LEASE_OK && !zone_is_granting(supply->zone, supply->runs.runs, supply->runs.n)) {
 		put_back(request, &supply->want, &supply->runs);
 		supply_post(supply);
 		return;
@@ -246,6 +246,9 @@ static void alloc_supplied(struct lease_request *request, enum lease_result resu
 
 	if (result == LEASE_OK) {
 		keep(alloc, &request->supply.runs);
+		/* Nor what was kept here. */
+		if (!zone_is_granting(request->zone->zone, alloc->runs, alloc->n_runs))
+			lease_alloc_unwind(alloc);
 		result = go_on(alloc);
 		if (result == LEASE_WAIT) {
 			post(request, &alloc->want, alloc->deadline_ns);

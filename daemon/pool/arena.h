@@ -35,6 +35,8 @@ struct arena {
 	int node; /* that it was asked from; -1: any */
 
 	_Atomic bool exposed; /* a client was sent its descriptor */
+	_Atomic bool shut; /* condemned or isolated: no worker's cache shall have its runs. Written under the
+			      lock */
 
 	/* guarded by the zone's lock */
 	bool sole;      /* constant while pages are out */

@@ -131,6 +131,7 @@ void zone_condemn_locked(struct arena *arena)
 {
 	lock_assert_held(&arena->zone->lock);
 	arena->condemned = true;
+	atomic_store(&arena->shut, true);
 	buddy_isolate(arena->buddy);
 	ask_for_drain_locked(arena->zone);
 }
@@ -146,6 +147,7 @@ void zone_isolate_locked(struct arena *arena, bool isolated)
 {
 	lock_assert_held(&arena->zone->lock);
 	arena->isolated = isolated;
+	atomic_store(&arena->shut, arena->condemned || isolated);
 	if (isolated)
 		buddy_isolate(arena->buddy);
 	else if (!arena->condemned)
@@ -286,13 +288,13 @@ int zone_take_locked(struct zone *zone, const struct want *want, struct run_list
 									: ZONE_SHORT;
 }
 
-bool zone_is_granting(struct zone *zone, const struct run_list *runs)
+bool zone_is_granting(struct zone *zone, const struct run *runs, unsigned n)
 {
 	bool granting = true;
 
 	lock_take(&zone->lock);
-	for (unsigned i = 0; i < runs->n; i++)
-		granting &= !arena_of(zone, runs->runs[i])->condemned;
+	for (unsigned i = 0; i < n; i++)
+		granting &= !arena_of(zone, runs[i])->condemned;
 	lock_drop(&zone->lock);
 	return granting;
 }
@@ -388,12 +390,16 @@ static void drain_cache_locked(struct zone *zone, struct pcache *cache, uint64_t
 		}
 }
 
+/* Once a worker's caches were drained of a shut arena they stay so: what comes back goes past them. */
 static void put(struct zone *zone, struct pcache *cache, struct run run, bool hot, bool clean)
 {
-	if (pcache_put(cache, run.address, run.n_pages, hot) == 0)
+	const bool is_shut = atomic_load_explicit(&arena_of(zone, run)->shut, memory_order_relaxed);
+
+	if (!is_shut && pcache_put(cache, run.address, run.n_pages, hot) == 0)
 		return;
 	lock_take(&zone->lock);
-	drain_cache_locked(zone, cache, zone->pool->cache_limits.batch_pages, clean);
+	if (!is_shut)
+		drain_cache_locked(zone, cache, zone->pool->cache_limits.batch_pages, clean);
 	put_locked(zone, run, clean);
 	if (!clean)
 		zone_wake_scrubber_locked(zone);

@@ -104,7 +104,7 @@ enum {
 };
 int zone_take_locked(struct zone *zone, const struct want *want, struct run_list *ret_runs);
 /* None of these runs lies in an arena that was condemned since they were taken. */
-bool zone_is_granting(struct zone *zone, const struct run_list *runs);
+bool zone_is_granting(struct zone *zone, const struct run *runs, unsigned n);
 /* The clean pages just behind a run that is out, all `n_more` of them: 0 or ZONE_SHORT. */
 int zone_take_behind(struct zone *zone, struct run run, uint64_t n_more);
 

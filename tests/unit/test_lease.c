@@ -388,6 +388,36 @@ static void lease_named_is_resized_while_it_is_evicted(void **state)
 	assert_false(pool_has_arena(scene->house.pools[0], run_slot(runs.list.runs[0]), runs.arenas[0]));
 }
 
+/* Rule 2: its holder may write to its page until the file is truncated, so nobody is given it as it is. */
+static void lease_evicted_is_not_granted_unscrubbed(void **state)
+{
+	struct scene *scene = *state;
+	struct lease_alloc unscrubbed = scattered;
+	struct pool *pool = scene->house.pools[0];
+	uint64_t id, stays, arena;
+	struct zone *zone;
+
+	assert_int_equal(house_alloc(&scene->house, scene->one, 2, &id), LEASE_OK);
+	assert_int_equal(house_alloc(&scene->house, scene->one, 2, &stays), LEASE_OK);
+	arena = house_record(&scene->house, id)->arena;
+	assert_int_equal(house_record(&scene->house, stays)->arena, arena);
+	assert_int_equal(pool_condemn_arena(pool, arena, &zone), 0);
+	/* The worker is visited: its caches are drained, then one of its records; another will be later. */
+	lock_take(&zone->lock);
+	zone_drain_locked(zone, 0);
+	lock_drop(&zone->lock);
+	assert_int_equal(lease_evict(scene->one->shard, house_record(&scene->house, id), &arena, 1),
+			 LEASE_EVICTED);
+	pool_zone_unref(zone);
+	unscrubbed.want.no_zero = true;
+	assert_int_equal(house_alloc_like(&scene->house, scene->one, 2, &unscrubbed, &id), LEASE_OK);
+	assert_int_not_equal(house_record(&scene->house, id)->arena, arena);
+	/* Nor by way of a Free. */
+	assert_int_equal(lease_free(scene->one, stays, true), LEASE_OK);
+	assert_int_equal(house_alloc_like(&scene->house, scene->one, 2, &unscrubbed, &id), LEASE_OK);
+	assert_int_not_equal(house_record(&scene->house, id)->arena, arena);
+}
+
 static void lease_with_deadline_is_due_then(void **state)
 {
 	struct scene *scene = *state;
@@ -561,6 +591,7 @@ int main(void)
 		TEST(lease_batch_asked_again_is_whole_or_anew),
 		TEST(lease_evicted_of_one_run_keeps_the_others),
 		TEST(lease_named_is_resized_while_it_is_evicted),
+		TEST(lease_evicted_is_not_granted_unscrubbed),
 		TEST(lease_with_deadline_is_due_then),
 		TEST(lease_waits_and_first_come_is_first_served),
 		TEST(lease_waits_and_no_tenant_starves_another),

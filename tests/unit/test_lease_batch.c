@@ -118,6 +118,26 @@ static void lease_batch_that_is_refused_leaves_nothing(void **state)
 	house_end_session(house, other);
 }
 
+/* What a batch keeps while it waits is in no record, so no eviction finds it: it is taken anew. */
+static void lease_batch_keeps_nothing_of_an_evicted_arena(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000);
+	struct lease_alloc alloc;
+	struct zone *zone;
+	uint64_t arena;
+
+	start_batch(house, session, &alloc);
+	arena = pool_arena(house->pools[0], run_slot(alloc.runs[0]))->id;
+	assert_int_equal(pool_condemn_arena(house->pools[0], arena, &zone), 0);
+	pool_zone_unref(zone);
+	house_settle(house);
+	assert_int_equal(result, LEASE_OK);
+	assert_int_not_equal(alloc.records[0]->arena, arena);
+	assert_int_not_equal(alloc.records[1]->arena, arena);
+	house_end_session(house, session);
+}
+
 int main(void)
 {
 #define LEASE_TEST(name) cmocka_unit_test_setup_teardown(name, lease_setup, lease_teardown)
@@ -125,6 +145,7 @@ int main(void)
 		LEASE_TEST(lease_batch_is_leased_when_all_of_it_is_there),
 		LEASE_TEST(lease_batch_that_waits_ends_with_its_holder),
 		LEASE_TEST(lease_batch_that_is_refused_leaves_nothing),
+		LEASE_TEST(lease_batch_keeps_nothing_of_an_evicted_arena),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -122,3 +122,10 @@ tests_system_system_quota_SOURCES = tests/system/system_quota.c tests/support/op
 	tests/support/operator.c tests/support/actor.h tests/support/actor.c tests/support/hugetlb.h \
 	tests/support/hugetlb.c $(HOSTILE)
 tests_system_system_quota_LDADD   = $(SYSTEM_LIBS)
+
+check_PROGRAMS += tests/system/system_quota_random
+TESTS          += tests/system/system_quota_random
+tests_system_system_quota_random_SOURCES = tests/system/system_quota_random.c tests/support/operator.h \
+	tests/support/operator.c tests/support/actor.h tests/support/actor.c tests/support/hugetlb.h \
+	tests/support/hugetlb.c $(HOSTILE)
+tests_system_system_quota_random_LDADD = $(SYSTEM_LIBS)

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -552,6 +553,113 @@ static void seats_are_at_most_half_one_users(void **state)
 	with_few_seats(play_seats);
 }
 
+/* ---- mappings ---- */
+
+#define N_MAPPINGS 60000 /* vm.max_map_count is a little more */
+#define N_ROUNDS   3
+#define DONE       100 /* a step past all rounds' */
+
+/* A lease of a file of its own, held on `raw`. Returns a descriptor of the file, which `client` has opened
+ * and let go of again: it maps nothing of it any more, and waits for nothing. */
+static int lease_alone(struct raw *raw, hp_client *client, uint64_t *ret_lease)
+{
+	struct raw_request ask;
+	Hugepool__Reply *reply;
+	hp_lease *opened;
+	int fd;
+
+	raw_ask_alloc(&ask, 2);
+	ask.alloc.pool = 1;
+	ask.alloc.name = "alone";
+	ask.alloc.mode = 0600;
+	reply = raw_call(raw, &ask.request);
+	raw_check(reply->alloc, "alloc: %s", reply->error ? reply->error->message : "no grant");
+	*ret_lease = reply->alloc->grants[0]->lease;
+	raw_drop(reply);
+	raw_say_received(raw);
+	raw_check(hp_lease_open(client, "alone", 0, &opened) == 0, "open: %s", hp_error());
+	fd = hp_lease_dup_fd(opened, 0, NULL, NULL);
+	raw_check(fd >= 0 && hp_free(opened) == 0, "no file: %s", hp_error());
+	return fd;
+}
+
+static bool has_blocks(int fd)
+{
+	struct stat status;
+
+	raw_check(fstat(fd, &status) == 0, "fstat: %s", strerror(errno));
+	return status.st_blocks > 0;
+}
+
+/* Map one page of the lease as often as one can, touch each, and free it. Returns whether the daemon has
+ * answered before it had truncated the file. */
+static bool map_often_and_free(struct scene *scene, struct raw *raw, hp_client *client, int step)
+{
+	uint64_t lease;
+	int fd = lease_alone(raw, client, &lease);
+	uint8_t *memory = mmap(NULL, N_MAPPINGS * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool was_first;
+
+	raw_check(memory != MAP_FAILED, "no room: %s", strerror(errno));
+	for (unsigned i = 0; i < N_MAPPINGS; i++) {
+		uint8_t *page =
+			mmap(memory + i * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+
+		raw_check(page != MAP_FAILED, "mapping %u: %s", i, strerror(errno));
+		*page = 1;
+	}
+	scene_set_step(scene, step);
+	scene_wait_step(scene, step + 1);
+	raw_check(raw_free(raw, lease) == HUGEPOOL__CODE__OK, "not freed");
+	was_first = has_blocks(fd);
+	while (has_blocks(fd))
+		;
+	munmap(memory, N_MAPPINGS * PAGE);
+	close(fd);
+	return was_first;
+}
+
+/* An answer can be late by chance; not in every round. */
+static void map_often(void *arg)
+{
+	struct scene *scene = arg;
+	bool was_first = false;
+	hp_client *client;
+	struct raw raw;
+
+	raw_open(&raw, &scene->dut);
+	raw_check(hp_open(scene->dut.socket, &client) == 0, "open: %s", hp_error());
+	for (int i = 0; i < N_ROUNDS && !was_first; i++)
+		was_first = map_often_and_free(scene, &raw, client, 1 + 2 * i);
+	raw_check(was_first, "no answer before the truncation");
+	scene_set_step(scene, DONE);
+	hp_close(client);
+	raw_close(&raw);
+}
+
+/* Fails if pool_post_release_locked() of pool/release.c calls release_arena() instead of posting it. */
+static void workers_are_not_blocked_by_many_mappings(void **state)
+{
+	struct scene scene;
+	pid_t pid;
+
+	dut_need_root();
+	scene_begin(&scene, 0,
+		    DUT_WORDS("--pool", "default=4K:64M,users=*,decay=100ms", "--pool",
+			      "alone=4K:1M,arena=1M,users=*,isolation=lease"));
+	pid = raw_fork(UID_HOSTILE, map_often, &scene);
+	for (int i = 0;; i++) {
+		scene_wait_step(&scene, 1 + 2 * i);
+		if (scene.shared->step == DONE)
+			break;
+		scene_expect_service(&scene, false);
+		scene_set_step(&scene, 2 + 2 * i);
+		scene_expect_service(&scene, true);
+	}
+	raw_join(pid);
+	scene_end(&scene);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -564,6 +672,7 @@ int main(void)
 		SCENE_TEST(allocs_that_wait_when_bye_is_said_are_undone),
 		SCENE_TEST(clients_killed_by_hundreds_leave_nothing),
 		cmocka_unit_test_teardown(seats_are_at_most_half_one_users, dut_kill_all),
+		cmocka_unit_test_teardown(workers_are_not_blocked_by_many_mappings, dut_kill_all),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -591,8 +591,8 @@ static bool has_blocks(int fd)
 	return status.st_blocks > 0;
 }
 
-/* Map one page of the lease as often as one can, touch each, and free it. Returns whether the daemon has
- * answered before it had truncated the file. */
+/* Map one page of the lease as often as one can, with page tables, and free it. Returns whether the daemon
+ * has answered before it had truncated the file. */
 static bool map_often_and_free(struct scene *scene, struct raw *raw, hp_client *client, int step)
 {
 	uint64_t lease;
@@ -602,11 +602,10 @@ static bool map_often_and_free(struct scene *scene, struct raw *raw, hp_client *
 
 	raw_check(memory != MAP_FAILED, "no room: %s", strerror(errno));
 	for (unsigned i = 0; i < N_MAPPINGS; i++) {
-		uint8_t *page =
-			mmap(memory + i * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+		void *page = mmap(memory + i * PAGE, PAGE, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_FIXED | MAP_POPULATE, fd, 0);
 
 		raw_check(page != MAP_FAILED, "mapping %u: %s", i, strerror(errno));
-		*page = 1;
 	}
 	scene_set_step(scene, step);
 	scene_wait_step(scene, step + 1);

@@ -71,7 +71,7 @@ static void print_event(const struct hp_event *event)
 	printf("%s: ", kind_name(event->kind));
 	if (event->arena)
 		printf("arena %" PRIu64 " of ", event->arena);
-	printf("pool %s%s\n", event->pool, event->missed ? " (others before it are lost)" : "");
+	printf("pool %s%s\n", event->pool, event->missed ? " (others before it may be lost)" : "");
 }
 
 /* Each leaves at once: somebody waits for it. */

@@ -227,7 +227,7 @@ struct hp_event {
 	unsigned kind; /* one HP_EVENT_... */
 	const char *pool;
 	uint64_t lease_id, arena;
-	int missed; /* others before this one were lost, because this client did not read */
+	int missed; /* others before this one may be lost: we did not read, or the connection broke */
 };
 typedef void hp_event_handler(void *arg, const struct hp_event *event);
 

@@ -1,7 +1,7 @@
 /* bench.h - what a benchmark is: a contest between ours and a peer's, in one run, round by round in turns.
  *
- * A benchmark runs in a process of its own, and may assert by cmocka: it then counts as failed. A goal that is
- * not met is no failure, but a result. All figures are medians over the rounds.
+ * A benchmark runs in a process of its own, and may assert by cmocka: it then counts as failed. A goal that
+ * is not met is no failure, but a result. All figures are medians over the rounds.
  */
 #pragma once
 
@@ -53,6 +53,8 @@ void bench_run_contest(const struct bench_contest *contest, void *arg);
 /* ---- measuring ---- */
 
 uint64_t bench_now_ns(void);
+/* This thread's processor time, for what never waits: others on the machine then cost it caches, but no turns. */
+uint64_t bench_cpu_ns(void);
 /* Is only seen whether it works? */
 bool bench_is_short(void);
 /* `n`, or with --short `n_short`. */
@@ -79,3 +81,6 @@ void bench_pipeline(void);
 void bench_scale_leases(void);
 void bench_scale_clients(void);
 void bench_workers(void);
+void bench_cache(void);
+void bench_replay(void);
+void bench_scale_arena(void);

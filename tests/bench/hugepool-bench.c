@@ -40,6 +40,9 @@ static const struct benchmark {
 	{"scale-leases", bench_scale_leases, "an RPC beside a million leases, against one beside a thousand"},
 	{"scale-clients", bench_scale_clients, "an RPC beside 10,000 idle sessions, against one beside none"},
 	{"workers", bench_workers, "two workers of one zone below their sockets, against one"},
+	{"cache", bench_cache, "a buffer from the client's cache and back, against mallocs"},
+	{"replay", bench_replay, "real programs' requests through zone and caches, against mallocs"},
+	{"scale-arena", bench_scale_arena, "a terabyte of 4 KiB pages, against a gigabyte"},
 };
 #define N_BENCHMARKS (sizeof(benchmarks) / sizeof(benchmarks[0]))
 

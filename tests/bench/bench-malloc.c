@@ -7,8 +7,8 @@
  * once more before bench-malloc NAME footprint the same once, all pages touched: by how many bytes the
  * resident set was larger at its peak than before
  *
- * Prints one number; times are this thread's processor time. Exit status 77: NAME (jemalloc, mimalloc, glibc) is not the malloc here. It allocates
- * nothing else while it measures.
+ * Prints one number; times are this thread's processor time. Exit status 77: NAME (jemalloc, mimalloc, glibc)
+ * is not the malloc here. It allocates nothing else while it measures.
  */
 #include <config.h>
 

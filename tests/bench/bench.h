@@ -53,7 +53,8 @@ void bench_run_contest(const struct bench_contest *contest, void *arg);
 /* ---- measuring ---- */
 
 uint64_t bench_now_ns(void);
-/* This thread's processor time, for what never waits: others on the machine then cost it caches, but no turns. */
+/* This thread's processor time, for what never waits: others on the machine then cost it caches, but no
+ * turns. */
 uint64_t bench_cpu_ns(void);
 /* Is only seen whether it works? */
 bool bench_is_short(void);

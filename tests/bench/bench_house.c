@@ -68,7 +68,8 @@ struct house_pages house_pages(const struct house *house)
 				     .dirty = pool->pages_dirty,
 				     .cached = pool->pages_cached,
 				     .stock = pool->pages_stock,
-				     .limbo = pool->pages_limbo};
+				     .limbo = pool->pages_limbo,
+				     .arenas = pool->arenas};
 	hugepool__reply__free_unpacked(reply, NULL);
 	return pages;
 }
@@ -80,7 +81,8 @@ void house_wait_ready(const struct house *house, uint64_t n_pages)
 	for (;;) {
 		struct house_pages pages = house_pages(house);
 
-		if (pages.leased + pages.dirty + pages.limbo == 0 && pages.clean + pages.stock >= n_pages)
+		if (pages.leased + pages.dirty + pages.limbo == 0 && pages.clean + pages.stock >= n_pages &&
+		    pages.arenas > 0)
 			return;
 		if (dut_now_ms() > deadline_ms)
 			fail_msg("clean %" PRIu64 ", stock %" PRIu64 ", dirty %" PRIu64 ", leased %" PRIu64,

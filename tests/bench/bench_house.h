@@ -28,9 +28,11 @@ void house_close(struct house *house);
 /* The pool's pages, as `status` has them. */
 struct house_pages {
 	uint64_t leased, clean, dirty, cached, stock, limbo;
+	uint64_t arenas; /* not pages: what is in the making is none yet */
 };
 struct house_pages house_pages(const struct house *house);
-/* Wait until nothing is leased, dirty or in limbo, and this many pages are clean or in the stock. */
+/* Wait until nothing is leased, dirty or in limbo, and this many pages are clean or in the stock, in finished
+ * arenas. */
 void house_wait_ready(const struct house *house, uint64_t n_pages);
 
 /* An empty hugetlb memfd, the caller's. */

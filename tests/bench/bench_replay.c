@@ -233,7 +233,7 @@ static double run_trace(const char *path, const bool *there)
 	trace_load(&trace, path);
 	n_pages = trace.ops->peak_pages + trace.ops->peak_pages / 2 + ARENA_EXTRA;
 	state.trace = &trace;
-	state.n_laps = bench_n((unsigned)(MIN_OPS / trace.ops->n_ops) , 1);
+	state.n_laps = bench_n((unsigned)(MIN_OPS / trace.ops->n_ops), 1);
 	snprintf(state.laps, sizeof(state.laps), "%u", state.n_laps);
 	state.blocks = mmap(NULL, trace.ops->n_blocks * sizeof(struct run), PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);

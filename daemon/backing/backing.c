@@ -291,7 +291,7 @@ static int map_and_seal(struct backing_file *file)
 	if (r < 0)
 		return r;
 	if (file->backing->kernelpool)
-		mapping_populate(file->memory, file_bytes(file));
+		mapping_populate(file->memory, file_bytes(file), file->backing->page_bytes);
 	r = file->backing->ops->file_seal ? file->backing->ops->file_seal(file) : 0;
 	if (r < 0)
 		return r;

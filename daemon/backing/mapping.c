@@ -49,9 +49,11 @@ int mapping_new(int fd, size_t bytes, void **ret_memory)
 	return 0;
 }
 
-void mapping_populate(void *memory, size_t bytes)
+void mapping_populate(void *memory, size_t bytes, size_t page_bytes)
 {
 	(void)madvise(memory, bytes, MADV_POPULATE_WRITE);
+	for (size_t at = 0; at < bytes; at += page_bytes)
+		*((volatile char *)memory + at) = 0;
 }
 
 void mapping_trim(void *memory, size_t bytes, size_t keep_bytes)

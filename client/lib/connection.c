@@ -13,6 +13,7 @@
 
 #include "client/lib/connection.h"
 #include "daemon/base/clock.h"
+#include "proto/hot.h"
 
 /* Time left in milliseconds, rounded up; -1: no limit. */
 static int timeout_ms(uint64_t deadline_ns)
@@ -93,15 +94,21 @@ void connection_shutdown(struct connection *connection)
 
 int connection_queue(struct connection *connection, const Hugepool__Request *request)
 {
-	size_t length = hugepool__request__get_packed_size(request);
-	uint8_t *message;
+	uint8_t hot[HOT_MAX_BYTES], *message;
+	size_t length = hot_pack_request(request, hot);
+	const bool is_hot = length > 0;
 
+	if (!is_hot)
+		length = hugepool__request__get_packed_size(request);
 	if (length > FRAME_MAX_BYTES)
 		return -EMSGSIZE;
 	message = frame_writer_reserve(connection->writer, length);
 	if (!message)
 		return frame_writer_pending(connection->writer) > 0 ? -ENOBUFS : -ENOMEM;
-	hugepool__request__pack(request, message);
+	if (is_hot)
+		memcpy(message, hot, length);
+	else
+		hugepool__request__pack(request, message);
 	return frame_writer_commit(connection->writer, length, NULL, 0);
 }
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "client/lib/cache.h"
+#include "proto/hot.h"
 
 /* The arenas that a reply shows, each with a descriptor in the frame. */
 static size_t shown_arenas(const Hugepool__Reply *reply, Hugepool__ArenaInfo *const **ret_infos)
@@ -71,7 +72,9 @@ int session_take_reply(hp_client *client, struct frame *frame)
 	int r;
 
 	bump_reset(&client->bump);
-	reply = hugepool__reply__unpack(&client->bump.allocator, frame->length, frame->message);
+	reply = hot_unpack_reply(&client->bump, frame->length, frame->message);
+	if (!reply)
+		reply = hugepool__reply__unpack(&client->bump.allocator, frame->length, frame->message);
 	r = reply ? take_arenas(client, reply, frame) : -EPROTO;
 	frame_close_fds(frame);
 	if (r < 0)

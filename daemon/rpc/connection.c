@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "daemon/base/assert.h"
@@ -15,6 +16,7 @@
 #include "daemon/rpc/dispatch.h"
 #include "daemon/rpc/linger.h"
 #include "proto/frame.h"
+#include "proto/hot.h"
 
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
@@ -202,9 +204,12 @@ static bool flush(struct connection *connection)
 int connection_reply(struct connection *connection, const Hugepool__Reply *reply, const int *fds,
 		     unsigned n_fds)
 {
-	size_t length = hugepool__reply__get_packed_size(reply);
-	uint8_t *message;
+	uint8_t hot[HOT_MAX_BYTES], *message;
+	size_t length = hot_pack_reply(reply, hot);
+	const bool is_hot = length > 0;
 
+	if (!is_hot)
+		length = hugepool__reply__get_packed_size(reply);
 	hp_assert(length <= FRAME_MAX_BYTES);
 	if (frame_writer_pending(connection->writer) == 0)
 		connection->moved_ns = connection->server->shard.now_ns;
@@ -213,7 +218,10 @@ int connection_reply(struct connection *connection, const Hugepool__Reply *reply
 		connection->closing = true;
 		return -ENOMEM;
 	}
-	hugepool__reply__pack(reply, message);
+	if (is_hot)
+		memcpy(message, hot, length);
+	else
+		hugepool__reply__pack(reply, message);
 	return frame_writer_commit(connection->writer, length, fds, (uint8_t)n_fds);
 }
 

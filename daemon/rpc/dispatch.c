@@ -3,6 +3,8 @@
 
 #include "daemon/rpc/dispatch.h"
 
+#include "proto/hot.h"
+
 enum {
 	NEEDS_SESSION = 1 << 0,
 	NEEDS_ADMIN = 1 << 1,
@@ -72,7 +74,9 @@ enum dispatch_result dispatch_frame(struct connection *connection, const uint8_t
 	Hugepool__Request *request;
 	enum dispatch_result result = DISPATCH_DONE;
 
-	request = hugepool__request__unpack(&bump->allocator, length, message);
+	request = hot_unpack_request(bump, length, message);
+	if (!request)
+		request = hugepool__request__unpack(&bump->allocator, length, message);
 	if (request) {
 		result = dispatch(connection, request);
 	} else {

@@ -16,6 +16,7 @@
 
 #include "daemon/rpc/dispatch.h"
 #include "proto/frame.h"
+#include "proto/hot.h"
 #include "tests/bench/bench.h"
 #include "tests/support/house.h"
 
@@ -24,11 +25,10 @@
 #define N_BURSTS_SHORT 50
 #define N_OUTSTANDING  64
 #define MAX_PAGES      16384
-#define FRAME_ROOM     64
 #define UNPACK_MAX     (256u << 10)
 
 struct message {
-	uint8_t bytes[FRAME_ROOM];
+	uint8_t bytes[HOT_MAX_BYTES];
 	uint32_t length;
 };
 
@@ -56,9 +56,8 @@ struct office {
 static void pack(struct desk *desk, Hugepool__Request *request, struct message *ret)
 {
 	request->id = ++desk->last_id;
-	ret->length = (uint32_t)hugepool__request__get_packed_size(request);
-	assert_true(ret->length <= sizeof(ret->bytes));
-	hugepool__request__pack(request, ret->bytes);
+	ret->length = (uint32_t)hot_pack_request(request, ret->bytes);
+	assert_true(ret->length > 0);
 }
 
 static void pack_alloc(struct desk *desk, struct message *ret)

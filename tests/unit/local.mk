@@ -11,6 +11,11 @@ TESTS          += tests/unit/test_frame
 tests_unit_test_frame_SOURCES = tests/unit/test_frame.c
 tests_unit_test_frame_LDADD   = libproto.la $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_hot
+TESTS          += tests/unit/test_hot
+tests_unit_test_hot_SOURCES = tests/unit/test_hot.c
+tests_unit_test_hot_LDADD   = libproto.la $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_client
 TESTS          += tests/unit/test_client
 tests_unit_test_client_SOURCES = tests/unit/test_client.c

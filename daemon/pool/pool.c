@@ -16,7 +16,8 @@
 #define CACHE_HIGH_PAGES 256           /* of one worker's cache, at most */
 #define CACHE_HIGH_BYTES (64ull << 20) /* and in bytes */
 
-/* A share of the pool, so that caches do not hoard a small one. */
+/* A share of the pool, so that caches do not hoard a small one. A batch is large: it is what the zone's lock,
+ * a look at the file and the scrubber's waking up are paid for. */
 static struct pcache_limits cache_limits(const struct pool_config *config, unsigned n_workers)
 {
 	uint64_t high = config->max_pages / (16 * n_workers);
@@ -25,8 +26,7 @@ static struct pcache_limits cache_limits(const struct pool_config *config, unsig
 		high = CACHE_HIGH_PAGES;
 	if (high > CACHE_HIGH_BYTES / config->page_bytes)
 		high = CACHE_HIGH_BYTES / config->page_bytes;
-	return (struct pcache_limits){.high_pages = (uint32_t)high,
-				      .batch_pages = (uint32_t)(high + 15) / 16};
+	return (struct pcache_limits){.high_pages = (uint32_t)high, .batch_pages = (uint32_t)(high + 3) / 4};
 }
 
 int pool_new(const struct pool_config *config, unsigned index, const struct pool_threads *threads,

@@ -27,7 +27,7 @@
 #define N_ROUNDS      9
 #define N_CLIENTS     10
 #define N_OUTSTANDING 64
-#define N_OPS         3000000
+#define N_OPS         1000000
 #define N_OPS_SHORT   20000
 #define WAIT_MS       10000
 #define REPLY_MAX     (256u << 10) /* unpacked */

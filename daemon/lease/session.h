@@ -41,7 +41,7 @@ struct shard {
 	uint64_t now_ns;            /* of the worker's current turn: one clock read serves all its frames */
 	struct deadlines deadlines; /* its leases that end by themselves */
 	bool has_freed; /* freed runs may lie in this worker's caches: shard_flush_freed() is due */
-};
+} __attribute__((aligned(64)));
 
 /* What a session has of one pool. */
 struct session_zone {

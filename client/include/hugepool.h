@@ -66,10 +66,9 @@ int hp_pool_page_bytes(hp_client *client, const char *pool, uint64_t *ret_page_b
 enum {
 	HP_DETACHED = 1u << 0,   /* lives on when this process has died, until it is freed by id or name */
 	HP_CONTIGUOUS = 1u << 1, /* one run of one file, whatever max_runs says */
-	HP_REVOCABLE =
-		1u
-		<< 2, /* an operator may end it (HP_EVENT_REVOKED): it has files of its own. So have, and may
-			 end likewise, those with a lifetime, open to others, or with isolation=lease */
+	/* an operator may end it (HP_EVENT_REVOKED): it has files of its own. So have, and may end likewise,
+	 * those with a lifetime, open to others, or with isolation=lease */
+	HP_REVOCABLE = 1u << 2,
 	HP_NO_ZERO = 1u << 3, /* may hold what this tenant has written and freed before: needs no scrubbing */
 };
 
@@ -86,7 +85,7 @@ enum {
 	HP_POPULATE = 1u << 10, /* page tables are filled now: 2 us a huge page, instead of a fault each; with
 				   HP_PRIVATE all copies are made now, 84 us each, or -ENOMEM */
 	HP_LOCK = 1u << 11,     /* mlock: 4 KiB pages cannot be swapped out; counts against RLIMIT_MEMLOCK
-				   (-ENOMEM).     Hugepages never are swapped; it populates them */
+				   (-ENOMEM). Hugepages never are swapped; it populates them */
 	HP_GUARD = 1u << 12,    /* an inaccessible page before and after it: an overrun is a SIGSEGV */
 };
 
@@ -157,7 +156,8 @@ int hp_free_batch(hp_lease *const *leases, unsigned n, unsigned flags);
  * others until the client is closed. A mapping of its own goes. */
 void hp_lease_forget(hp_lease *lease);
 
-/* End a lease that this client holds no handle of: a detached one of one's own user, by id or by name. */
+/* End a lease that this client holds no handle of: a detached one of one's own user (root, the daemon's user
+ * and its admin groups: of anybody), by id or by name. */
 int hp_free_id(hp_client *client, uint64_t lease_id);
 int hp_free_name(hp_client *client, const char *name);
 

@@ -160,16 +160,22 @@ static bool is_short(int error)
 	return error == -ENOSPC || error == -ENOMEM;
 }
 
+/* What the file has, by the kernel's account; what it was given if that cannot be read. */
+static uint64_t count_present(const struct backing_file *file)
+{
+	struct stat status;
+
+	if (fstat(file->fd, &status) < 0)
+		return file->n_pages;
+	return (uint64_t)status.st_blocks * STAT_BLOCK_BYTES / file->backing->page_bytes;
+}
+
 /* Of `n_pages` more. hugetlbfs keeps what it could allocate before it failed; a plain memfd keeps nothing. At
  * least 1. */
 static uint64_t count_missing(const struct backing_file *file, uint64_t n_pages)
 {
-	struct stat status;
-	uint64_t there;
+	uint64_t present = count_present(file), there = present > file->n_pages ? present - file->n_pages : 0;
 
-	if (fstat(file->fd, &status) < 0)
-		return n_pages;
-	there = (uint64_t)status.st_blocks * STAT_BLOCK_BYTES / file->backing->page_bytes - file->n_pages;
 	return there < n_pages ? n_pages - there : 1;
 }
 
@@ -236,23 +242,32 @@ int backing_file_extend(struct backing_file *file, uint64_t n_pages, int node, u
 	return r;
 }
 
-/* Truncate to `keep_pages`, and see what comes back. Returns how many pages did not. */
+/* Truncate to `keep_pages`, and see what comes back. Returns how many pages did not. What a client has punched
+ * out of the file before came back then. */
 static uint64_t file_truncate(struct backing_file *file, uint64_t keep_pages, bool watch)
 {
 	struct backing *backing = file->backing;
-	uint64_t n_pages = file->n_pages - keep_pages, used_before, used_after, missing = 0;
+	uint64_t n_pages = file->n_pages - keep_pages, n_there = 0, n_watched;
+	uint64_t used_before, used_after, missing = 0;
 
 	lock_counters(backing);
+	/* The file after the counter: a page that is punched in between must not look like one in limbo. */
 	watch = watch && backing->balance && backing->ops->used_pages(backing, &used_before) == 0;
+	if (watch)
+		n_there = count_present(file);
 	/* Cannot fail: no seal of ours is against it and nobody else could add one. */
 	(void)!ftruncate(file->fd, (off_t)(keep_pages * backing->page_bytes));
+	if (watch)
+		n_there -= count_present(file);
 	watch = watch && backing->ops->used_pages(backing, &used_after) == 0;
 
+	/* A file on a mount may have been made longer by its client: that was never a page of ours. */
+	n_watched = !watch ? 0 : n_there < n_pages ? n_there : n_pages;
+	if (backing->balance)
+		balance_lose(backing->balance, n_pages - n_watched);
 	if (watch)
-		missing = balance_lose_watched(backing->balance, &backing->limbo, n_pages, used_before,
+		missing = balance_lose_watched(backing->balance, &backing->limbo, n_watched, used_before,
 					       used_after);
-	else if (backing->balance)
-		balance_lose(backing->balance, n_pages);
 	if (has_second_balance(backing))
 		balance_lose(&backing->kernelpool->balance, n_pages);
 	unlock_counters(backing);

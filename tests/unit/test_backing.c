@@ -935,14 +935,21 @@ static void backing_stale_mount_client_keeps_its_file_only(void **state)
 
 /* Damage */
 
+static void punch(struct backing_file *file, uint64_t page, uint64_t page_bytes)
+{
+	assert_int_equal(fallocate(backing_file_fd(file), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				   (off_t)(page * page_bytes), (off_t)page_bytes),
+			 0);
+}
+
 static void damage_is_detected(uint64_t page_bytes)
 {
 	struct backing *backing = new_backing(memfd_config(page_bytes));
 	struct backing_file *file = new_file(backing, 2);
-	int fd = backing_file_fd(file);
+	int fd;
 	char byte;
 
-	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)page_bytes), 0);
+	punch(file, 0, page_bytes);
 	assert_int_equal(backing_file_verify(file), BACKING_DAMAGED);
 	assert_int_equal(release(file), 0);
 
@@ -967,6 +974,30 @@ static void backing_huge_file_damage_is_detected(void **state)
 {
 	hugetlb_need(MIB2, 4);
 	damage_is_detected(MIB2);
+}
+
+/* Its page came back when it was punched, whatever else is in use: hidden if nothing else is. */
+static void backing_punched_pages_are_not_in_limbo(void **state)
+{
+	struct backing *backing;
+	struct backing_file *file;
+	uint64_t limbo_pages;
+	char *foreign;
+
+	hugetlb_need(MIB2, 6);
+	foreign = mmap(NULL, 2 * MIB2, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_POPULATE, -1, 0);
+	assert_true(foreign != MAP_FAILED);
+	backing = new_backing(memfd_config(MIB2));
+	file = new_file(backing, 4);
+	punch(file, 0, MIB2);
+	backing_file_trim(file, 3, true, &limbo_pages);
+	assert_int_equal(limbo_pages, 0);
+	punch(file, 1, MIB2);
+	assert_int_equal(release(file), 0);
+	assert_int_equal(backing_limbo_returned(backing), 0);
+	backing_free(backing);
+	munmap(foreign, 2 * MIB2);
 }
 
 #define N_ZEROERS 4
@@ -1118,6 +1149,7 @@ int main(void)
 		TEST(backing_stale_mount_client_keeps_its_file_only),
 		TEST(backing_plain_file_damage_is_detected),
 		TEST(backing_huge_file_damage_is_detected),
+		TEST(backing_punched_pages_are_not_in_limbo),
 		TEST(backing_truncated_under_many_zeroers_all_survive),
 		TEST(clear_pages_zeroes_exactly_these),
 		TEST(guard_sigbus_of_others_kills),

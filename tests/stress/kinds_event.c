@@ -40,20 +40,29 @@ static struct slot *find_slot(uint64_t lease)
 	return &slots[i % N_SLOTS];
 }
 
+/* Its place among them; n_strangers: it is none. */
+static unsigned find_stranger(uint64_t lease)
+{
+	unsigned i = 0;
+
+	while (i < n_strangers && strangers[i] != lease)
+		i++;
+	return i;
+}
+
 void event_expect(uint64_t lease)
 {
 	struct slot *slot = find_slot(lease);
+	unsigned stranger = find_stranger(lease);
 
 	raw_check(lease != 0 && n_slots < FULL, "%u mortal leases, and number %" PRIu64, n_slots, lease);
 	n_slots += slot->lease == 0;
 	slot->lease = lease;
 	slot->is_ours = true;
-	for (unsigned i = 0; i < n_strangers; i++)
-		if (strangers[i] == lease) {
-			strangers[i] = strangers[--n_strangers];
-			slot->is_told = true;
-			return;
-		}
+	if (stranger < n_strangers) {
+		strangers[stranger] = strangers[--n_strangers];
+		slot->is_told = true;
+	}
 }
 
 void event_expect_unseen(unsigned n)
@@ -85,6 +94,9 @@ static void on_revoked(uint64_t lease)
 		slot->is_told = true;
 		return;
 	}
+	/* Once for each of its arenas, if it has several. */
+	if (find_stranger(lease) < n_strangers)
+		return;
 	raw_check(n_strangers < MAX_UNSEEN, "many leases were revoked that are not ours");
 	strangers[n_strangers++] = lease;
 }

@@ -150,12 +150,13 @@ void pool_signal_pressure(const struct pool *pool);
 enum {
 	POOL_NO_ARENA = 4, /* there is none of that id, or it is blank, or on its way out */
 };
-/* Isolate the arena or undo it. 0 or POOL_NO_ARENA. */
+/* Isolate the arena or undo it; whoever listens is told, if that is news. 0 or POOL_NO_ARENA. */
 int pool_isolate_arena(struct pool *pool, uint64_t arena_id, bool isolated);
 /* Condemn it: it goes as soon as nothing is out; ending the leases in it is the caller's, who gets a
  * reference to its zone. 0 or POOL_NO_ARENA. */
 int pool_condemn_arena(struct pool *pool, uint64_t arena_id, struct zone **ret_zone);
-/* Lease nothing new, isolate all arenas, give back the stock; or undo it. */
+/* Lease nothing new, isolate all arenas, give back the stock; or undo it. Whoever listens is told, if that is
+ * news. */
 void pool_drain(struct pool *pool, bool draining);
 
 /* ---- the stocker's ---- */

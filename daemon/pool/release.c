@@ -205,9 +205,10 @@ void pool_trim_sole(struct zone *zone, struct run run, uint64_t n_pages)
 
 /* ---- the operator's ---- */
 
-/* Do `act` to a zone's arena, under the locks. `ret_zone`, if not NULL, gets its zone with a reference. */
-static int act_on_arena(struct pool *pool, uint64_t arena_id, void (*act)(struct arena *arena),
-			struct zone **ret_zone)
+/* Do `act` to a zone's arena, under the locks; *ret_changed is what it says. `ret_zone`, if not NULL, gets its
+ * zone with a reference. */
+static int act_on_arena(struct pool *pool, uint64_t arena_id, bool (*act)(struct arena *arena),
+			bool *ret_changed, struct zone **ret_zone)
 {
 	int r = POOL_NO_ARENA;
 
@@ -216,7 +217,7 @@ static int act_on_arena(struct pool *pool, uint64_t arena_id, void (*act)(struct
 		lock_take(&zone->lock);
 		for (struct arena *arena = zone->arenas; arena && r != 0; arena = arena->next)
 			if (arena->id == arena_id) {
-				act(arena);
+				*ret_changed = act(arena);
 				r = 0;
 			}
 		lock_drop(&zone->lock);
@@ -229,14 +230,20 @@ static int act_on_arena(struct pool *pool, uint64_t arena_id, void (*act)(struct
 	return r;
 }
 
-static void isolate(struct arena *arena)
+static bool isolate(struct arena *arena)
 {
-	zone_isolate_locked(arena, true);
+	return zone_isolate_locked(arena, true);
 }
 
-static void restore(struct arena *arena)
+static bool restore(struct arena *arena)
 {
-	zone_isolate_locked(arena, false);
+	return zone_isolate_locked(arena, false);
+}
+
+static bool condemn(struct arena *arena)
+{
+	zone_condemn_locked(arena);
+	return true;
 }
 
 static void send_signal(const struct pool *pool, enum pool_signal signal, uint64_t arena_id)
@@ -250,26 +257,31 @@ static void send_signal(const struct pool *pool, enum pool_signal signal, uint64
 
 int pool_isolate_arena(struct pool *pool, uint64_t arena_id, bool isolated)
 {
-	int r = act_on_arena(pool, arena_id, isolated ? isolate : restore, NULL);
+	bool changed = false;
+	int r = act_on_arena(pool, arena_id, isolated ? isolate : restore, &changed, NULL);
 
-	if (r == 0)
+	if (changed)
 		send_signal(pool, isolated ? POOL_DRAINED : POOL_RESTORED, arena_id);
 	return r;
 }
 
 int pool_condemn_arena(struct pool *pool, uint64_t arena_id, struct zone **ret_zone)
 {
-	return act_on_arena(pool, arena_id, zone_condemn_locked, ret_zone);
+	bool changed;
+
+	return act_on_arena(pool, arena_id, condemn, &changed, ret_zone);
 }
 
 void pool_drain(struct pool *pool, bool draining)
 {
+	bool changed;
+
 	lock_take(&pool->lock);
-	atomic_store(&pool->draining, draining);
+	changed = atomic_exchange(&pool->draining, draining) != draining;
 	for (struct zone *zone = pool->zones; zone; zone = zone->next) {
 		lock_take(&zone->lock);
 		for (struct arena *arena = zone->arenas; arena; arena = arena->next)
-			zone_isolate_locked(arena, draining);
+			changed |= zone_isolate_locked(arena, draining);
 		lock_drop(&zone->lock);
 	}
 	while (draining && pool->stock) {
@@ -280,7 +292,8 @@ void pool_drain(struct pool *pool, bool draining)
 		pool_post_release_locked(pool, arena);
 	}
 	lock_drop(&pool->lock);
-	send_signal(pool, draining ? POOL_DRAINED : POOL_RESTORED, 0);
+	if (changed)
+		send_signal(pool, draining ? POOL_DRAINED : POOL_RESTORED, 0);
 }
 
 void pool_signal_pressure(const struct pool *pool)

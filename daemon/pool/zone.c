@@ -143,8 +143,10 @@ void zone_condemn_run(struct zone *zone, struct run run)
 	lock_drop(&zone->lock);
 }
 
-void zone_isolate_locked(struct arena *arena, bool isolated)
+bool zone_isolate_locked(struct arena *arena, bool isolated)
 {
+	const bool changed = arena->isolated != isolated;
+
 	lock_assert_held(&arena->zone->lock);
 	arena->isolated = isolated;
 	atomic_store(&arena->shut, arena->condemned || isolated);
@@ -154,6 +156,7 @@ void zone_isolate_locked(struct arena *arena, bool isolated)
 		buddy_restore(arena->buddy);
 	if (isolated)
 		ask_for_drain_locked(arena->zone);
+	return changed;
 }
 
 uint64_t zone_quota_left(const struct zone *zone)

@@ -134,8 +134,8 @@ void zone_shorten_arena_locked(struct zone *zone, struct arena *arena, uint64_t 
 void zone_condemn_locked(struct arena *arena);
 /* The same of the arena in which this run, which is out, lies. Takes the lock. */
 void zone_condemn_run(struct zone *zone, struct run run);
-/* No new leases, released when nothing is out, unless it is restored before. */
-void zone_isolate_locked(struct arena *arena, bool isolated);
+/* No new leases, released when nothing is out, unless it is restored before. Returns whether that is news. */
+bool zone_isolate_locked(struct arena *arena, bool isolated);
 /* There are dirty pages that the scrubber shall do something about. */
 bool zone_can_scrub_locked(const struct zone *zone);
 /* Wake the scrubber if there is something for it. */

@@ -70,10 +70,17 @@ void event_send_kept(struct server *server)
 	}
 }
 
+/* What happens to a pool is not for those whom it does not admit. */
+static bool may_be_told(const struct server *server, const struct session *session, const struct pool *pool)
+{
+	return pool_admits(pool, &session->peer) || server_is_admin(server, &session->peer);
+}
+
 static void send_all(struct server *server, Hugepool__EventKind kind, const struct pool *pool, uint64_t arena)
 {
 	for (struct session *session = server->shard.first; session; session = session->next)
-		event_send(session, kind, pool, 0, arena);
+		if (may_be_told(server, session, pool))
+			event_send(session, kind, pool, 0, arena);
 }
 
 void event_deliver_pressure(struct server *server)

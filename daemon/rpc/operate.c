@@ -2,9 +2,12 @@
 #include <config.h>
 
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/base/log.h"
 #include "daemon/rpc/dispatch.h"
 #include "daemon/rpc/errand.h"
 #include "daemon/rpc/eviction.h"
@@ -28,15 +31,39 @@ static enum dispatch_result refuse_arena(struct connection *connection, uint64_t
 	return DISPATCH_DONE;
 }
 
+/* What is done to others' memory leaves a trail. */
+__attribute__((format(printf, 2, 3))) static void log_order(const struct peer *peer, const char *format, ...)
+{
+	char order[128];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(order, sizeof(order), format, args);
+	va_end(args);
+	log_info("process %d (uid %u) %s", (int)peer->pid, peer->uid, order);
+}
+
 /* ---- Revoke: on the worker that has the record ---- */
 
 struct revoke_errand {
 	struct errand errand;
 	uint64_t lease;
-	uid_t uid;
+	struct peer peer; /* without its groups */
 	bool is_admin;
 	Hugepool__Code code;
 };
+
+static Hugepool__Code revoke_record(const struct revoke_errand *job, struct server *here,
+				    const struct lease_record *record)
+{
+	const uid_t holder = record->uid;
+
+	if (eviction_of_lease(here, record) < 0)
+		return HUGEPOOL__CODE__NO_MEMORY;
+	if (holder != job->peer.uid)
+		log_order(&job->peer, "revokes lease %" PRIu64 " of uid %u", job->lease, holder);
+	return HUGEPOOL__CODE__OK;
+}
 
 static int revoke_here(struct errand *errand, struct server *here)
 {
@@ -47,13 +74,13 @@ static int revoke_here(struct errand *errand, struct server *here)
 	job->code = HUGEPOOL__CODE__OK;
 	if (r != 0)
 		job->code = r == LEDGER_NEVER ? HUGEPOOL__CODE__NO_LEASE : HUGEPOOL__CODE__OK;
-	else if ((record->uid != job->uid || record->opened) && !job->is_admin)
+	else if ((record->uid != job->peer.uid || record->opened) && !job->is_admin)
 		/* Who has opened a lease has no say over its maker's pages. */
 		job->code = HUGEPOOL__CODE__NOT_ALLOWED;
 	else if (!record->sole)
 		job->code = HUGEPOOL__CODE__BUSY;
-	else if (eviction_of_lease(here, record) < 0)
-		job->code = HUGEPOOL__CODE__NO_MEMORY;
+	else
+		job->code = revoke_record(job, here, record);
 	return ERRAND_HOME;
 }
 
@@ -110,7 +137,7 @@ enum dispatch_result revoke_handle(struct connection *connection, const Hugepool
 	job->errand.visit = revoke_here;
 	job->errand.answer = answer_revoke;
 	job->lease = request->revoke->lease;
-	job->uid = connection->session->peer.uid;
+	job->peer = (struct peer){.pid = connection->session->peer.pid, .uid = connection->session->peer.uid};
 	job->is_admin = server_is_admin(server, &connection->session->peer);
 	/* Of an id that nobody has, any worker can say so. */
 	(void)ledger_owner(server->shard.ledger, job->lease, &worker);
@@ -129,6 +156,8 @@ enum dispatch_result evict_handle(struct connection *connection, const Hugepool_
 	for (unsigned i = 0; i < service->n_pools; i++) {
 		if (pool_condemn_arena(service->pools[i], arena, &zone) != 0)
 			continue;
+		log_order(&connection->session->peer, "evicts arena %" PRIu64 " of pool %s", arena,
+			  service->pools[i]->config.name);
 		if (eviction_of_arena(connection->server, zone, arena, connection, request->id) < 0)
 			connection_error(connection, request->id, HUGEPOOL__CODE__NO_MEMORY,
 					 "the daemon has no memory left; the arena grants nothing any more, "
@@ -153,6 +182,7 @@ enum dispatch_result isolate_handle(struct connection *connection, const Hugepoo
 
 	if (!isolate(connection->server->service, request->isolate->arena, true))
 		return refuse_arena(connection, request->id, request->isolate->arena);
+	log_order(&connection->session->peer, "isolates arena %" PRIu64, request->isolate->arena);
 	reply.result_case = HUGEPOOL__REPLY__RESULT_ISOLATE;
 	reply.isolate = &result;
 	reply_empty(connection, request->id, &reply);
@@ -168,10 +198,14 @@ enum dispatch_result restore_handle(struct connection *connection, const Hugepoo
 
 	if (asked->pool[0] && !pool)
 		return refuse_pool(connection, request->id, asked->pool);
-	if (pool)
-		pool_drain(pool, false);
-	else if (!isolate(connection->server->service, asked->arena, false))
+	if (!pool && !isolate(connection->server->service, asked->arena, false))
 		return refuse_arena(connection, request->id, asked->arena);
+	if (pool) {
+		pool_drain(pool, false);
+		log_order(&connection->session->peer, "restores pool %s", pool->config.name);
+	} else {
+		log_order(&connection->session->peer, "restores arena %" PRIu64, asked->arena);
+	}
 	reply.result_case = HUGEPOOL__REPLY__RESULT_RESTORE;
 	reply.restore = &result;
 	reply_empty(connection, request->id, &reply);
@@ -187,6 +221,7 @@ enum dispatch_result drain_handle(struct connection *connection, const Hugepool_
 	if (!pool)
 		return refuse_pool(connection, request->id, request->drain->pool);
 	pool_drain(pool, true);
+	log_order(&connection->session->peer, "drains pool %s", pool->config.name);
 	reply.result_case = HUGEPOOL__REPLY__RESULT_DRAIN;
 	reply.drain = &result;
 	reply_empty(connection, request->id, &reply);

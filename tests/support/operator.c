@@ -97,14 +97,18 @@ void operator_read_line(int out_fd, char *ret_line, size_t size)
 	ret_line[n] = 0;
 }
 
-void operator_end(pid_t pid, int signal_number, int status)
+void operator_await(pid_t pid, int status)
 {
-	int got;
+	int got = dut_wait_child(pid);
 
-	assert_int_equal(kill(pid, signal_number), 0);
-	got = dut_wait_child(pid);
 	assert_true(WIFEXITED(got));
 	assert_int_equal(WEXITSTATUS(got), status);
+}
+
+void operator_end(pid_t pid, int signal_number, int status)
+{
+	assert_int_equal(kill(pid, signal_number), 0);
+	operator_await(pid, status);
 }
 
 static bool is_value(const json_t *json, const char *value)

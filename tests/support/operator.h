@@ -21,6 +21,8 @@ uint64_t operator_leave(const struct dut *dut, uid_t uid, const char *const *arg
 pid_t operator_spawn(const struct dut *dut, uid_t uid, const char *const *arguments, int *ret_out_fd);
 /* The next line that it prints, within a while, without the end. */
 void operator_read_line(int out_fd, char *ret_line, size_t size);
+/* It must end by itself with that status. */
+void operator_await(pid_t pid, int status);
 /* Send it that signal; it must end with that status. */
 void operator_end(pid_t pid, int signal_number, int status);
 

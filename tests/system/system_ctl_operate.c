@@ -226,8 +226,7 @@ static void ctl_revoke_ends_what_is_revocable(void **state)
 	assert_false(is_lease(&dut, held));
 	assert_false(is_lease(&dut, left));
 	assert_true(is_lease(&dut, plain));
-	/* Its holder finds nothing to give back, and that is fine. */
-	operator_end(holder, SIGTERM, DONE);
+	operator_await(holder, FAILED);
 	dut_wait_pool(&dut, "p", "pages_leased", 65536 / PAGE);
 	dut_stop(&dut);
 }
@@ -254,7 +253,7 @@ static void ctl_evict_ends_every_lease_of_an_arena(void **state)
 		assert_false(is_lease(&dut, leases[i]));
 	assert_true(is_lease(&dut, other));
 	operator_wait_number(&dut, "buddyinfo", "arenas", "arena", word, "n_pages", 0);
-	operator_end(holder, SIGTERM, DONE);
+	operator_await(holder, FAILED);
 
 	snprintf(command, sizeof(command), "evict %s", arena_of(&dut, other, word));
 	result = dut_json(&dut, command);
@@ -355,10 +354,13 @@ static void ctl_events_prints_what_happens(void **state)
 	operator_expect(&dut, 0, DONE, "", DUT_WORDS("drain", "q"));
 	expect_line(all_fd, "drained: pool q");
 	expect_line(json_fd, "{\"kind\": \"drained\", \"pool\": \"q\", \"arena\": 0, \"missed\": false}");
+	operator_expect(&dut, 0, DONE, "", DUT_WORDS("drain", "q")); /* is no news */
 	operator_expect(&dut, 0, DONE, "", DUT_WORDS("restore", "q"));
 	expect_line(all_fd, "restored: pool q");
 	expect_line(some_fd, "restored: pool q");
 	expect_line(json_fd, "{\"kind\": \"restored\", \"pool\": \"q\", \"arena\": 0, \"missed\": false}");
+	operator_expect(&dut, 0, DONE, "", DUT_WORDS("restore", "q"));
+	operator_expect(&dut, 0, DONE, "", DUT_WORDS("restore", word));
 	operator_expect(&dut, 0, DONE, "", DUT_WORDS("isolate", word));
 	snprintf(line, sizeof(line), "drained: arena %s of pool p", word);
 	expect_line(all_fd, line);
@@ -372,6 +374,28 @@ static void ctl_events_prints_what_happens(void **state)
 	close(all_fd);
 	close(json_fd);
 	close(some_fd);
+	dut_stop(&dut);
+}
+
+/* What happens to a pool is told to those whom it admits, and to operators. */
+static void ctl_events_are_for_whom_the_pool_admits(void **state)
+{
+	pid_t stranger, admin;
+	int out_fd, admin_fd;
+	struct dut dut;
+
+	dut_need_root();
+	dut_start(&dut, DUT_WORDS("--pool", "p=4K:16M,arena=4M", "--pool", "q=4K:4M,arena=4M,users=*"));
+	stranger = watch(&dut, SOMEUID, DUT_WORDS("events"), &out_fd);
+	admin = watch(&dut, 0, DUT_WORDS("events"), &admin_fd);
+	operator_expect(&dut, 0, DONE, "", DUT_WORDS("drain", "p"));
+	operator_expect(&dut, 0, DONE, "", DUT_WORDS("drain", "q"));
+	expect_line(admin_fd, "drained: pool p");
+	expect_line(out_fd, "drained: pool q");
+	operator_end(stranger, SIGTERM, DONE);
+	operator_end(admin, SIGTERM, DONE);
+	close(out_fd);
+	close(admin_fd);
 	dut_stop(&dut);
 }
 
@@ -431,6 +455,7 @@ int main(void)
 		TEST(ctl_isolate_leases_nothing_more_from_an_arena),
 		TEST(ctl_drain_leases_nothing_more_from_a_pool),
 		TEST(ctl_events_prints_what_happens),
+		TEST(ctl_events_are_for_whom_the_pool_admits),
 		TEST(ctl_events_tells_of_pressure),
 		TEST(ctl_events_ends_when_nobody_reads),
 	};

@@ -26,7 +26,7 @@ static const struct {
 	[HUGEPOOL__REQUEST__METHOD_SUBSCRIBE] = {"Subscribe", subscribe_handle, NEEDS_SESSION},
 	[HUGEPOOL__REQUEST__METHOD_REVOKE] = {"Revoke", revoke_handle, NEEDS_SESSION}, /* or its owner */
 	[HUGEPOOL__REQUEST__METHOD_STATUS] = {"Status", status_handle, NEEDS_SESSION | NEEDS_ADMIN},
-	[HUGEPOOL__REQUEST__METHOD_LEASES] = {"Leases", leases_handle, NEEDS_SESSION | NEEDS_ADMIN},
+	[HUGEPOOL__REQUEST__METHOD_LEASES] = {"Leases", leases_handle, NEEDS_SESSION}, /* others: one's own */
 	[HUGEPOOL__REQUEST__METHOD_SESSIONS] = {"Sessions", sessions_handle, NEEDS_SESSION | NEEDS_ADMIN},
 	[HUGEPOOL__REQUEST__METHOD_BUDDYINFO] = {"BuddyInfo", buddyinfo_handle, NEEDS_SESSION | NEEDS_ADMIN},
 	[HUGEPOOL__REQUEST__METHOD_TENANTS] = {"Tenants", tenants_handle, NEEDS_SESSION | NEEDS_ADMIN},

@@ -246,7 +246,7 @@ static void ctl_refused_is_1(void **state)
 
 /* ---- who may ask ---- */
 
-static const char *const asking[] = {"status", "pools", "leases", "sessions", "buddyinfo"};
+static const char *const asking[] = {"status", "pools", "sessions", "buddyinfo"};
 
 static void ctl_asking_is_for_admins(void **state)
 {

@@ -236,6 +236,25 @@ static void ctl_leases_json_has_its_keys(void **state)
 	dut_stop(&dut);
 }
 
+/* Everybody is shown their own. */
+static void ctl_leases_of_others_are_for_admins(void **state)
+{
+	json_t *leases;
+	struct dut dut;
+
+	dut_need_root();
+	dut_start(&dut, POOLS);
+	json_decref(ctl_json(&dut, SOMEUID, DUT_WORDS("alloc", "--json", "--detach", "4K")));
+	json_decref(ctl_json(&dut, NOBODY, DUT_WORDS("alloc", "--json", "--detach", "8K")));
+	leases = ctl_json(&dut, SOMEUID, DUT_WORDS("--json", "leases"));
+	assert_int_equal(json_array_size(json_object_get(leases, "leases")), 1);
+	json_decref(leases);
+	leases = ctl_json(&dut, 0, DUT_WORDS("--json", "leases"));
+	assert_int_equal(json_array_size(json_object_get(leases, "leases")), 2);
+	json_decref(leases);
+	dut_stop(&dut);
+}
+
 static void ctl_alloc_json_has_its_keys(void **state)
 {
 	static const struct key keys[] = {{"lease", JSON_INTEGER}, {"name", JSON_STRING},
@@ -416,6 +435,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_teardown(name, dut_kill_all)
 	const struct CMUnitTest tests[] = {
 		TEST(ctl_status_json_has_its_keys), TEST(ctl_leases_json_has_its_keys),
+		TEST(ctl_leases_of_others_are_for_admins),
 		TEST(ctl_alloc_json_has_its_keys),  TEST(ctl_sessions_and_buddyinfo_json_fit_the_rest),
 		TEST(ctl_leases_lists_any_number),  TEST(ctl_tables_show_sizes_as_words),
 		TEST(ctl_shows_any_name),

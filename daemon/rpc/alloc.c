@@ -10,9 +10,8 @@
 #include "daemon/rpc/grants.h"
 #include "daemon/rpc/outcome.h"
 
-#define TIME_MAX_MS                                                                                          \
-	(UINT64_C(1000) * 60 * 60 * 24 * 365) /* what waits or lives longer, does so for a year              \
-					       */
+/* What waits or lives longer, does so for a year. */
+#define TIME_MAX_MS (UINT64_C(1000) * 60 * 60 * 24 * 365)
 
 static uint64_t bounded_ms(uint64_t ms)
 {
@@ -27,7 +26,7 @@ static void done_waiting(struct connection *connection)
 	connection_done_waiting(connection);
 }
 
-static void refuse_waiting_again(struct connection *connection, uint64_t request_id)
+static void refuse_for_memory(struct connection *connection, uint64_t request_id)
 {
 	connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY, "the daemon has no memory left");
 }
@@ -69,6 +68,8 @@ static const char *find_fault(const Hugepool__Alloc *asked, Hugepool__Code *ret_
 	if (asked->n_access > SHARE_ACCESS_MAX)
 		return "at most 16 access entries in one Alloc";
 	*ret_code = HUGEPOOL__CODE__BAD_REQUEST;
+	if (named && !asked->name[strspn(asked->name, "0123456789")])
+		return "Alloc: a name has something else than digits in it: those alone are an id";
 	if (asked->n_n_pages == 0 || strlen(asked->name) > SHARE_NAME_MAX || (named && asked->n_n_pages != 1))
 		return "Alloc: at least one item, and a name (at most 255 bytes) only with exactly one";
 	if (!named && (asked->mode || asked->n_access))
@@ -114,6 +115,7 @@ static void read_alloc(struct lease_alloc *alloc, struct session *session, uint6
 {
 	alloc->request.session = session;
 	alloc->request.request_id = request_id;
+	alloc->request.zone = NULL;
 	alloc->pool = asked->pool;
 	alloc->n_items = (uint32_t)asked->n_n_pages;
 	alloc->want = (struct want){
@@ -139,7 +141,7 @@ static void let_alloc_wait(struct connection *connection, struct lease_alloc *al
 
 	if (!waiting) {
 		lease_alloc_unwind(alloc);
-		refuse_waiting_again(connection, alloc->request.request_id);
+		refuse_for_memory(connection, alloc->request.request_id);
 		return;
 	}
 	*waiting = *alloc;
@@ -198,7 +200,7 @@ static void let_resize_wait(struct connection *connection, const struct lease_re
 	struct lease_resize *waiting = malloc(sizeof(*waiting));
 
 	if (!waiting) {
-		refuse_waiting_again(connection, resize->request.request_id);
+		refuse_for_memory(connection, resize->request.request_id);
 		return;
 	}
 	*waiting = *resize;
@@ -221,6 +223,7 @@ enum dispatch_result resize_handle(struct connection *connection, const Hugepool
 		return DISPATCH_DONE;
 	resize.request.session = connection->session;
 	resize.request.request_id = request->id;
+	resize.request.zone = NULL;
 	resize.id = asked->lease;
 	resize.n_pages = asked->n_pages;
 	resize.max_runs = asked->max_runs ? asked->max_runs : 1;

@@ -41,8 +41,37 @@ struct asked {
 	uint64_t pages;       /* that could not be had */
 	uint64_t align_pages; /* 0: not asked for */
 	uint64_t lease;       /* 0: not about one that there is */
-	const char *name;
+	const char *name;     /* "": none */
+	struct zone *zone;    /* of whom to charge; NULL: it did not come to that */
 };
+
+static bool is_over_quota(const struct asked *asked, const struct pool_config *config)
+{
+	uint64_t left;
+
+	if (!asked->zone || config->quota_pages >= config->max_pages)
+		return false;
+	lock_take(&asked->zone->lock);
+	left = zone_quota_left(asked->zone);
+	lock_drop(&asked->zone->lock);
+	return left < asked->pages;
+}
+
+/* Which of its quotas that was, a lease without a name shows. */
+static void explain_count(char *message, size_t room, const struct asked *asked,
+			  const struct pool_config *config)
+{
+	if (!asked->name[0] || config->quota_names == 0)
+		snprintf(message, room, "pool %s allows you %" PRIu64 " leases: free some", config->name,
+			 config->quota_leases);
+	else if (config->quota_leases == 0)
+		snprintf(message, room, "pool %s allows you %" PRIu64 " named leases: free some",
+			 config->name, config->quota_names);
+	else
+		snprintf(message, room,
+			 "pool %s allows you %" PRIu64 " leases, %" PRIu64 " of them with names: free some",
+			 config->name, config->quota_leases, config->quota_names);
+}
 
 /* Why no pages, or not these, in a sentence that says what to do. */
 static void explain_pages(char *message, size_t room, const struct asked *asked, enum lease_result result,
@@ -68,22 +97,27 @@ static void explain_pages(char *message, size_t room, const struct asked *asked,
 			 asked->pages, config->quota_pages, page, config->name);
 		return;
 	case LEASE_TOO_MANY:
-		snprintf(message, room,
-			 "pool %s allows you %" PRIu64 " leases and %" PRIu64
-			 " names (0: any number): free some",
-			 config->name, config->quota_leases, config->quota_names);
+		explain_count(message, room, asked, config);
 		return;
 	case LEASE_POOL_FULL:
 		snprintf(message, room,
-			 "pool %s has no run of %" PRIu64 " pages free (%" PRIu64 " free in all, of %" PRIu64
-			 "): free some, ask for less, allow more runs, or raise its max",
-			 config->name, asked->pages, free_pages, config->max_pages);
+			 "pool %s has no run of %" PRIu64 " pages free for you (%" PRIu64 " of its %" PRIu64
+			 " are not leased, scattered or in other tenants' arenas): free some, %sor raise its "
+			 "max",
+			 config->name, asked->pages, free_pages, config->max_pages,
+			 asked->pages > 1 ? "ask for less, allow more runs, " : "");
 		return;
 	case LEASE_TIMED_OUT:
-		snprintf(message, room,
-			 "pool %s had no %" PRIu64 " pages free (%" PRIu64
-			 " are now) in the time that you would wait",
-			 config->name, asked->pages, free_pages);
+		if (is_over_quota(asked, config))
+			snprintf(message, room,
+				 "your quota of %" PRIu64 " pages in pool %s had no %" PRIu64
+				 " pages left in the time that you would wait",
+				 config->quota_pages, config->name, asked->pages);
+		else
+			snprintf(message, room,
+				 "pool %s had no %" PRIu64 " pages free for you in the time that you would "
+				 "wait (%" PRIu64 " of its %" PRIu64 " are not leased now)",
+				 config->name, asked->pages, free_pages, config->max_pages);
 		return;
 	case LEASE_DRAINING:
 		snprintf(message, room, "pool %s is being drained: nothing new is leased from it",
@@ -193,6 +227,7 @@ void outcome_reply_alloc(struct connection *connection, const struct lease_alloc
 		.pages = alloc->failed_pages,
 		.align_pages = alloc->want.align_pages,
 		.name = alloc->name,
+		.zone = alloc->request.zone ? alloc->request.zone->zone : NULL,
 	};
 
 	reply_error(&asked, result);
@@ -208,6 +243,7 @@ void outcome_reply_resize(struct connection *connection, const struct lease_resi
 		.pages = resize->failed_pages,
 		.lease = resize->id,
 		.name = "",
+		.zone = resize->request.zone ? resize->request.zone->zone : NULL,
 	};
 
 	reply_error(&asked, result);

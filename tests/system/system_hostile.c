@@ -151,6 +151,7 @@ static void ask_odd_names(void *arg)
 	raw_drop(alloc_named(&raw, "taken", 1));
 	raw_say_received(&raw);
 	refuse_name(&raw, "taken", 1, HUGEPOOL__CODE__NAME_TAKEN, "a lease named \"taken\" exists");
+	refuse_name(&raw, "0123", 1, HUGEPOOL__CODE__BAD_REQUEST, "something else than digits");
 	refuse_name(&raw, "two", 2, HUGEPOOL__CODE__BAD_REQUEST, "only with exactly one");
 	memset(name, 'x', sizeof(name) - 1);
 	refuse_name(&raw, name, 1, HUGEPOOL__CODE__BAD_REQUEST, "at most 255 bytes");

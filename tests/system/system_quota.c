@@ -343,22 +343,22 @@ static void quota_of_names_holds_in_all_sessions(void **state)
 	uint64_t first, none;
 
 	begin(BY_COUNT);
-	first = alloc(&a, 1, &(struct hp_alloc_options){.name = "1"});
-	alloc(&b, 1, &(struct hp_alloc_options){.name = "2", .flags = HP_DETACHED});
-	assert_int_equal(try_alloc(&a, 1, &(struct hp_alloc_options){.name = "3"}), -EDQUOT);
-	assert_int_equal(try_alloc(&b, 1, &(struct hp_alloc_options){.name = "3", .mode = 0644}), -EDQUOT);
+	first = alloc(&a, 1, &(struct hp_alloc_options){.name = "n1"});
+	alloc(&b, 1, &(struct hp_alloc_options){.name = "n2", .flags = HP_DETACHED});
+	assert_int_equal(try_alloc(&a, 1, &(struct hp_alloc_options){.name = "n3"}), -EDQUOT);
+	assert_int_equal(try_alloc(&b, 1, &(struct hp_alloc_options){.name = "n3", .mode = 0644}), -EDQUOT);
 	assert_int_equal(tenant_number("names"), 2);
 	assert_int_equal(tenant_number("leases"), 2);
 	assert_int_equal(tenant_number("pages_leased"), 2);
 	/* Opening is no name; detached, one outlives its session. */
-	assert_int_equal(actor_open_lease(&b, "1", 0, &none), 0);
+	assert_int_equal(actor_open_lease(&b, "n1", 0, &none), 0);
 	actor_close(&b);
 	assert_int_equal(actor_open(&b, &dut), 0);
-	assert_int_equal(try_alloc(&b, 1, &(struct hp_alloc_options){.name = "3"}), -EDQUOT);
+	assert_int_equal(try_alloc(&b, 1, &(struct hp_alloc_options){.name = "n3"}), -EDQUOT);
 	assert_int_equal(actor_free(&a, first), 0);
-	alloc(&b, 1, &(struct hp_alloc_options){.name = "3"});
-	assert_int_equal(actor_free_name(&a, "2"), 0);
-	alloc(&b, 1, &(struct hp_alloc_options){.name = "2"});
+	alloc(&b, 1, &(struct hp_alloc_options){.name = "n3"});
+	assert_int_equal(actor_free_name(&a, "n2"), 0);
+	alloc(&b, 1, &(struct hp_alloc_options){.name = "n2"});
 	end();
 }
 

@@ -14,6 +14,7 @@
  *   -ESHUTDOWN  the pool is being drained             -ENOENT     too: what was leased was revoked at once
  *   -ECONNREFUSED, -ENOENT (from hp_open)  no daemon  -ETIMEDOUT  (from hp_open) the daemon does not answer
  *   -ECONNRESET the daemon went away for good         -EPROTO     the daemon speaks another language
+ *   -ECANCELED  (to callbacks) the client was closed
  *   -ESTALE     the session ended while we were not connected: its leases are gone, only hp_close() is left
  *   -ECHILD     the client belongs to the process that this one was forked from
  *
@@ -55,8 +56,8 @@ hp_client *hp_close(hp_client *client);
 
 /* Threads that wait for an answer look for it again and again for up to `spin_us` microseconds before they
  * sleep: it then comes without the time that waking up takes, for a CPU that does nothing else meanwhile. 5
- * to 20 are for programs that ask often. 0, as it is at first: they sleep at once. No matter where there is
- * only one CPU. */
+ * to 20 are for programs that ask often, a second is the most. 0, as it is at first: they sleep at once. No
+ * matter where there is only one CPU. */
 int hp_set_spin(hp_client *client, unsigned spin_us);
 
 /* The page size of `pool` (NULL: the daemon's first) in bytes. */
@@ -94,7 +95,7 @@ enum {
 	HP_MAY_MOVE = 1u << 16, /* its address in this process may change */
 };
 
-/* For hp_free_batch(). */
+/* For hp_free_batch(), hp_free_start(). */
 enum {
 	HP_COLD = 1u << 17, /* these pages will not be asked for again soon */
 };
@@ -108,12 +109,13 @@ struct hp_access {
 
 struct hp_alloc_options {
 	const char *pool;     /* NULL: the daemon's first */
-	const char *name;     /* NULL: anonymous; else unique in the daemon, at most 255 bytes */
+	const char *name;     /* NULL: anonymous; else unique in the daemon, at most 255 bytes, not only
+				 digits */
 	uint64_t align_bytes; /* of each run's first byte in its file; 0: a page. A power of two. The address
 				 is aligned alike, up to 1 GiB, when the lease is one run */
 	unsigned flags;       /* HP_... of both kinds above */
 	unsigned max_runs;    /* of pages that are mapped back to back, so that the lease is one range of
-				 addresses; 0: as many as the daemon allows (64) */
+				 addresses; at most 64; 0: as many as that */
 	uint32_t mode; /* named: who may open it, as of a file (0640: the creator's gid may read); 0: 0600 */
 	const struct hp_access *access; /* named: who else */
 	unsigned n_access;              /* at most 16 */

@@ -30,14 +30,18 @@ static int check_name(const char *name)
 {
 	if (!name[0] || strlen(name) > LEASE_NAME_MAX)
 		return error_set(-EINVAL, "A lease's name has 1 to %d bytes.", LEASE_NAME_MAX);
+	if (!name[strspn(name, "0123456789")])
+		return error_set(-EINVAL, "A lease's name is more than digits, which are an id: \"%s\".", name);
 	return 0;
 }
 
 /* Who may open it. */
 static int check_access(const struct hp_alloc_options *options)
 {
-	if (!options->name && (options->mode || options->n_access > 0))
+	if (!options->name && options->mode)
 		return error_set(-EINVAL, "A mode is for a lease that has a name.");
+	if (!options->name && options->n_access > 0)
+		return error_set(-EINVAL, "Others can open a lease only by its name: it has none.");
 	if (options->mode > MODE_MAX)
 		return error_set(-EINVAL, "The mode 0%o is not one of a file.", options->mode);
 	if (options->n_access > ACCESS_MAX || (options->n_access > 0 && !options->access))
@@ -49,6 +53,9 @@ static int check_options(const struct hp_alloc_options *options, unsigned n)
 {
 	if (options->flags & ~(unsigned)(ALLOC_FLAGS | LEASE_MAP_FLAGS))
 		return error_set(-EINVAL, "The flags 0x%x are not known.", options->flags);
+	if (options->max_runs > LEASE_MAX_RUNS)
+		return error_set(-EINVAL, "A lease has at most %d runs, not %u.", LEASE_MAX_RUNS,
+				 options->max_runs);
 	if (options->align_bytes & (options->align_bytes - 1))
 		return error_set(-EINVAL, "The alignment is not a power of two.");
 	if (options->name && n > 1)
@@ -71,8 +78,7 @@ static unsigned max_runs_of(const struct hp_alloc_options *options)
 {
 	if (options->flags & HP_CONTIGUOUS)
 		return 1;
-	return options->max_runs > 0 && options->max_runs < LEASE_MAX_RUNS ? options->max_runs
-									   : LEASE_MAX_RUNS;
+	return options->max_runs > 0 ? options->max_runs : LEASE_MAX_RUNS;
 }
 
 static void fill_access(struct alloc_request *ask, const struct hp_alloc_options *options)

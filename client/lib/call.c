@@ -27,6 +27,7 @@
 #define CALL_MAX_ASKING 48   /* the daemon stops reading at 64 requests that wait, of any kind */
 #define CALL_MAX_SENT   1024 /* their replies find room in a socket that nobody reads for a while */
 #define POLL_MAX_READS  16   /* in one turn, so that a talkative daemon does not keep us */
+#define SPIN_MAX_US     1000000u
 
 void call_init(struct call *call, Hugepool__Request *request, call_take *take)
 {
@@ -345,6 +346,8 @@ int hp_set_spin(hp_client *client, unsigned spin_us)
 
 	if (r < 0)
 		return r;
+	if (spin_us > SPIN_MAX_US)
+		return error_set(-EINVAL, "Spinning is for moments: at most %u us, not %u.", SPIN_MAX_US, spin_us);
 	pthread_mutex_lock(&client->lock);
 	/* On one CPU the daemon could not answer meanwhile. */
 	client->spin_ns = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? spin_us * UINT64_C(1000) : 0;

@@ -930,11 +930,18 @@ static void lease_options_reach_the_daemon(void **state)
 	options.mode = 01000;
 	assert_int_equal(hp_alloc(client, PAGE, &options, &lease), -EINVAL);
 	options.mode = 0;
+	options.max_runs = 65;
+	assert_int_equal(hp_alloc(client, PAGE, &options, &lease), -EINVAL);
+	options.max_runs = 0;
+	options.name = "0123";
+	assert_int_equal(hp_alloc(client, PAGE, &options, &lease), -EINVAL);
+	options.name = "0123a";
 	options.n_access = 17;
 	assert_int_equal(hp_alloc(client, PAGE, &options, &lease), -EINVAL);
 	options.n_access = 2;
 	options.name = NULL;
 	assert_int_equal(hp_alloc(client, PAGE, &options, &lease), -EINVAL);
+	assert_non_null(strstr(hp_error(), "only by its name"));
 	assert_int_equal(hp_alloc(client, PAGE, &(struct hp_alloc_options){.flags = HP_MAY_MOVE}, &lease),
 			 -EINVAL);
 	assert_int_equal(hp_free_batch(&lease, 1, HP_GUARD), -EINVAL);

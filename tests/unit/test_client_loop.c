@@ -632,6 +632,8 @@ static void event_subscription_is_changed_and_ended(void **state)
 
 /* ---- spinning before sleeping ---- */
 
+#define LONG_SPIN_US 1000000
+
 /* The thread looks for its answer as long as it does not come, and keeps nobody from the client. */
 static void spin_gives_way_to_other_threads(void **state)
 {
@@ -640,7 +642,7 @@ static void spin_gives_way_to_other_threads(void **state)
 	void *bad;
 
 	alarm(WAIT_MS / 1000);
-	assert_int_equal(hp_set_spin(client, UINT_MAX), 0);
+	assert_int_equal(hp_set_spin(client, LONG_SPIN_US), 0);
 	side.holds_allocs = true;
 	assert_int_equal(pthread_create(&thread, NULL, alloc_in_thread, NULL), 0);
 	wait_held(1);
@@ -662,6 +664,7 @@ static void spin_that_was_too_short_goes_to_sleep(void **state)
 	void *bad;
 
 	assert_int_equal(hp_set_spin(NULL, 1), -EINVAL);
+	assert_int_equal(hp_set_spin(client, LONG_SPIN_US + 1), -EINVAL);
 	assert_int_equal(hp_set_spin(client, 1), 0);
 	side.holds_allocs = true;
 	assert_int_equal(pthread_create(&thread, NULL, alloc_in_thread, NULL), 0);
@@ -676,7 +679,7 @@ static void spin_goes_on_over_a_broken_connection(void **state)
 {
 	hp_lease *lease;
 
-	assert_int_equal(hp_set_spin(client, UINT_MAX), 0);
+	assert_int_equal(hp_set_spin(client, LONG_SPIN_US), 0);
 	side.hang_up_at = 1;
 	assert_int_equal(hp_alloc(client, 1, NULL, &lease), 0);
 	assert_int_equal(n_hellos(), 2);

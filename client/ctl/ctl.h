@@ -57,6 +57,15 @@ enum ctl_status ctl_each(struct ctl *ctl, const char *done_key,
  * is another word. */
 bool ctl_read_id(const char *word, uint64_t *ret_id);
 
+/* ---- stay.c ---- */
+
+/* SIGINT and SIGTERM do not end us any more. Returns a descriptor that is readable when one has come, or -1
+ * after a complaint. */
+int ctl_catch_signals(void);
+/* Call back what comes, until there is a signal or *is_over. CTL_FAILED after a complaint: the daemon, or the
+ * session, has gone. */
+enum ctl_status ctl_stay(struct ctl *ctl, int signal_fd, const bool *is_over);
+
 /* ---- show.c ---- */
 
 enum ctl_status ctl_status_run(struct ctl *ctl);

@@ -4,13 +4,9 @@
  */
 #include <config.h>
 
-#include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
 
 #include "client/ctl/ctl.h"
 #include "daemon/base/cleanup.h"
@@ -29,7 +25,7 @@ static const struct {
 
 struct watch {
 	const struct ctl *ctl;
-	enum ctl_status status; /* of printing */
+	bool has_failed; /* to print */
 };
 
 unsigned ctl_read_kinds(const char *list)
@@ -79,63 +75,30 @@ static void handle_event(void *arg, const struct hp_event *event)
 {
 	struct watch *watch = arg;
 
-	if (watch->status != CTL_DONE)
+	if (watch->has_failed)
 		return;
 	if (watch->ctl->json)
-		watch->status = print_event_json(event);
+		watch->has_failed = print_event_json(event) != CTL_DONE;
 	else
 		print_event(event);
-	if (watch->status == CTL_DONE)
-		watch->status = ctl_flush();
-}
-
-static enum ctl_status complain_failed(void)
-{
-	ctl_complain("%s", hp_error());
-	return CTL_FAILED;
-}
-
-/* Until `signal_fd` has one. */
-static enum ctl_status watch_run(struct watch *watch, int signal_fd)
-{
-	hp_client *client = watch->ctl->client;
-	struct pollfd fds[] = {{.fd = hp_fd(client), .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
-
-	if (fds[0].fd < 0)
-		return complain_failed();
-	while (watch->status == CTL_DONE) {
-		if (poll(fds, 2, -1) < 0 && errno != EINTR) {
-			ctl_complain("Cannot wait for events: %s", strerror(errno));
-			return CTL_FAILED;
-		}
-		if (fds[1].revents)
-			break;
-		if (hp_dispatch(client) < 0)
-			return complain_failed();
-	}
-	return watch->status;
+	watch->has_failed = watch->has_failed || ctl_flush() != CTL_DONE;
 }
 
 enum ctl_status ctl_events_run(struct ctl *ctl)
 {
 	struct watch watch = {.ctl = ctl};
-	_cleanup_close_ int signal_fd = -1;
+	_cleanup_close_ int signal_fd = ctl_catch_signals();
 	enum ctl_status status;
-	sigset_t signals;
 
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGTERM);
-	sigprocmask(SIG_BLOCK, &signals, NULL);
-	signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
-	if (signal_fd < 0) {
-		ctl_complain("Cannot wait for signals: %s", strerror(errno));
+	if (signal_fd < 0)
 		return CTL_FAILED;
-	}
 	status = ctl_connect(ctl);
 	if (status != CTL_DONE)
 		return status;
-	if (hp_subscribe(ctl->client, ctl->kinds ? ctl->kinds : ALL_KINDS, handle_event, &watch) < 0)
-		return complain_failed();
-	return watch_run(&watch, signal_fd);
+	if (hp_subscribe(ctl->client, ctl->kinds ? ctl->kinds : ALL_KINDS, handle_event, &watch) < 0) {
+		ctl_complain("%s", hp_error());
+		return CTL_FAILED;
+	}
+	status = ctl_stay(ctl, signal_fd, &watch.has_failed);
+	return watch.has_failed ? CTL_FAILED : status;
 }

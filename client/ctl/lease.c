@@ -2,13 +2,14 @@
 #include <config.h>
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "client/ctl/json.h"
 #include "client/ctl/options.h"
 #include "client/lib/client.h"
 #include "daemon/base/cleanup.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/size.h"
 
 /* A list of the lease's runs; NULL: no memory. */
@@ -28,6 +29,14 @@ static bool is_detached(const struct ctl *ctl)
 	return ctl->alloc.flags & HP_DETACHED;
 }
 
+static const char *until(const struct ctl *ctl)
+{
+	if (ctl->alloc.lifetime_ms > 0)
+		return is_detached(ctl) ? "until it is freed or its lifetime ends"
+					: "until a signal or its lifetime ends";
+	return is_detached(ctl) ? "until it is freed" : "until a signal";
+}
+
 static enum ctl_status print_lease(const struct ctl *ctl, const hp_lease *lease, const char *name)
 {
 	json_auto_t *runs = runs_to_json(lease);
@@ -44,59 +53,98 @@ static enum ctl_status print_lease(const struct ctl *ctl, const hp_lease *lease,
 	n_runs = json_array_size(runs);
 	printf("lease %" PRIu64 ": %s of pool %s in %zu run%s, %s\n", hp_lease_id(lease),
 	       size_format(hp_lease_bytes(lease), word), client_lease_pool(lease), n_runs,
-	       n_runs == 1 ? "" : "s", is_detached(ctl) ? "until it is freed" : "until a signal");
+	       n_runs == 1 ? "" : "s", until(ctl));
 	return CTL_DONE;
 }
 
-/* Sleep until SIGINT or SIGTERM; they are blocked, so one that came early is not lost. */
-static void wait_for_signal(const sigset_t *signals)
+static enum ctl_status complain_failed(void)
 {
-	int number;
-
-	while (sigwait(signals, &number) != 0)
-		;
-}
-
-static enum ctl_status end_lease(hp_lease *lease)
-{
-	if (hp_free(lease) == 0)
-		return CTL_DONE;
 	ctl_complain("%s", hp_error());
 	return CTL_FAILED;
 }
 
-/* Until a signal, unless it is detached. One that comes before ends this process, and with it a lease that
- * nobody knows yet. A lease whose id could not be told is of no use: it ends at once. */
-static enum ctl_status hold_lease(const struct ctl *ctl, hp_lease *lease, const char *name)
-{
-	enum ctl_status status;
-	sigset_t signals;
+/* A lease that this command holds until a signal, or until it ends against our will. */
+struct hold {
+	struct ctl *ctl;
+	hp_lease *lease;
+	int signal_fd;
+	bool is_revoked; /* or a part of it */
+	uint64_t since_ns;
+};
 
-	sigemptyset(&signals);
-	if (!is_detached(ctl)) {
-		sigaddset(&signals, SIGINT);
-		sigaddset(&signals, SIGTERM);
+static void handle_revoked(void *arg, const struct hp_event *event)
+{
+	struct hold *hold = arg;
+
+	hold->is_revoked = true;
+}
+
+/* Connect, and be told of the end of what will be leased. A signal that comes before ends this process, and
+ * with it a lease that nobody knows yet. */
+static enum ctl_status begin_hold(struct hold *hold, struct ctl *ctl)
+{
+	enum ctl_status status = ctl_connect(ctl);
+
+	*hold = (struct hold){.ctl = ctl, .signal_fd = -1, .since_ns = clock_now_ns()};
+	if (status == CTL_DONE && hp_subscribe(ctl->client, HP_EVENT_REVOKED, handle_revoked, hold) < 0)
+		return complain_failed();
+	return status;
+}
+
+static enum ctl_status end_lease(struct hold *hold)
+{
+	return hp_free(hold->lease) == 0 ? CTL_DONE : complain_failed();
+}
+
+/* When its lifetime is over it has ended as it should. */
+static enum ctl_status end_revoked(const struct hold *hold)
+{
+	const uint64_t lifetime_ns = hold->ctl->alloc.lifetime_ms * NS_PER_MS;
+
+	if (lifetime_ns > 0 && clock_now_ns() - hold->since_ns >= lifetime_ns)
+		return CTL_DONE;
+	ctl_complain("The lease %" PRIu64 " was taken back, or a part of it.", hp_lease_id(hold->lease));
+	return CTL_FAILED;
+}
+
+static enum ctl_status stay(struct hold *hold)
+{
+	enum ctl_status status = ctl_stay(hold->ctl, hold->signal_fd, &hold->is_revoked);
+
+	if (status != CTL_DONE)
+		return status; /* and nobody to free it with */
+	return hold->is_revoked ? end_revoked(hold) : end_lease(hold);
+}
+
+/* Tell of the lease, and stay with it unless it is detached. A lease whose id could not be told is of no use:
+ * it ends at once. */
+static enum ctl_status keep_hold(struct hold *hold, const char *name)
+{
+	enum ctl_status status = CTL_DONE;
+
+	if (!is_detached(hold->ctl)) {
+		hold->signal_fd = ctl_catch_signals();
+		status = hold->signal_fd < 0 ? CTL_FAILED : CTL_DONE;
 	}
-	sigprocmask(SIG_BLOCK, &signals, NULL);
-	status = print_lease(ctl, lease, name);
+	if (status == CTL_DONE)
+		status = print_lease(hold->ctl, hold->lease, name);
 	if (status == CTL_DONE)
 		status = ctl_flush();
-	if (status != CTL_DONE) {
-		end_lease(lease);
-		return status;
-	}
-	if (is_detached(ctl)) {
-		hp_lease_forget(lease);
-		return CTL_DONE;
-	}
-	wait_for_signal(&signals);
-	return end_lease(lease);
+	if (status != CTL_DONE)
+		end_lease(hold);
+	else if (is_detached(hold->ctl))
+		hp_lease_forget(hold->lease);
+	else
+		status = stay(hold);
+	if (hold->signal_fd >= 0)
+		close(hold->signal_fd);
+	return status;
 }
 
 enum ctl_status ctl_alloc_run(struct ctl *ctl)
 {
 	enum ctl_status status;
-	hp_lease *lease;
+	struct hold hold;
 	uint64_t bytes;
 
 	if (size_parse(ctl->args[0], &bytes) < 0 || bytes == 0) {
@@ -108,28 +156,24 @@ enum ctl_status ctl_alloc_run(struct ctl *ctl)
 			     ctl_options_first(ctl->given & CTL_OPTIONS_NAMED));
 		return CTL_USAGE;
 	}
-	status = ctl_connect(ctl);
+	status = begin_hold(&hold, ctl);
 	if (status != CTL_DONE)
 		return status;
-	if (hp_alloc(ctl->client, bytes, &ctl->alloc, &lease) < 0) {
-		ctl_complain("%s", hp_error());
-		return CTL_FAILED;
-	}
-	return hold_lease(ctl, lease, ctl->alloc.name ? ctl->alloc.name : "");
+	if (hp_alloc(ctl->client, bytes, &ctl->alloc, &hold.lease) < 0)
+		return complain_failed();
+	return keep_hold(&hold, ctl->alloc.name ? ctl->alloc.name : "");
 }
 
 enum ctl_status ctl_open_run(struct ctl *ctl)
 {
-	enum ctl_status status = ctl_connect(ctl);
-	hp_lease *lease;
+	struct hold hold;
+	enum ctl_status status = begin_hold(&hold, ctl);
 
 	if (status != CTL_DONE)
 		return status;
-	if (hp_lease_open(ctl->client, ctl->args[0], ctl->alloc.flags, &lease) < 0) {
-		ctl_complain("%s", hp_error());
-		return CTL_FAILED;
-	}
-	return hold_lease(ctl, lease, ctl->args[0]);
+	if (hp_lease_open(ctl->client, ctl->args[0], ctl->alloc.flags, &hold.lease) < 0)
+		return complain_failed();
+	return keep_hold(&hold, ctl->args[0]);
 }
 
 /* Returns 0 or a negative errno, with hp_error(). */

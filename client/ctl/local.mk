@@ -8,6 +8,7 @@ hugepoolctl_SOURCES = \
 	client/ctl/operate.c \
 	client/ctl/options.h client/ctl/options.c \
 	client/ctl/show.c \
+	client/ctl/stay.c \
 	client/ctl/table.h client/ctl/table.c
 hugepoolctl_LDADD = libclient.la libbase.la $(PROTOBUF_C_LIBS) $(JANSSON_LIBS)
 dist_man_MANS += man/hugepoolctl.1

@@ -18,6 +18,7 @@
 #define SECONDS_MAX 1e9
 #define MS_PER_S    1000
 #define MODE_MAX    0777
+#define RUNS_MAX    64 /* the library's limit */
 
 /* ---- values; false: it is not what the option expects ---- */
 
@@ -69,7 +70,7 @@ static bool read_unsigned(const char *word, int base, uint64_t min, uint64_t max
 
 static bool read_max_runs(struct ctl *ctl, const char *value)
 {
-	return read_unsigned(value, 10, 1, UINT_MAX, &ctl->alloc.max_runs);
+	return read_unsigned(value, 10, 1, RUNS_MAX, &ctl->alloc.max_runs);
 }
 
 static bool read_node(struct ctl *ctl, const char *value)
@@ -199,7 +200,7 @@ static const struct option_row rows[] = {
 	 "who else may open it, read-only; as often as needed"},
 	{CTL_OPTION_WRITE, 0, "write", "USER|:GROUP", read_writer, WHO_EXPECTED,
 	 "who else may open it; as often as needed"},
-	{CTL_OPTION_MAX_RUNS, 0, "max-runs", "N", read_max_runs, "a number of runs, at least 1",
+	{CTL_OPTION_MAX_RUNS, 0, "max-runs", "N", read_max_runs, "a number of runs from 1 to 64",
 	 "made of so many runs of pages at most"},
 	{CTL_OPTION_CONTIGUOUS, HP_CONTIGUOUS, "contiguous", NULL, NULL, NULL,
 	 "made of one run of pages"},
@@ -242,8 +243,10 @@ static bool read_row(struct ctl *ctl, const struct option_row *row, const char *
 enum ctl_status ctl_options_read(int argc, char **argv, struct ctl *ctl)
 {
 	struct option options[N_ROWS + 1] = {0};
+	static char name[] = "hugepoolctl";
 	int option;
 
+	argv[0] = name; /* in getopt's complaints */
 	for (size_t i = 0; i < N_ROWS; i++)
 		options[i] = (struct option){.name = rows[i].name,
 					     .has_arg = rows[i].argument ? required_argument : no_argument,

@@ -185,12 +185,12 @@ static void wait_sessions(const struct dut *dut, int64_t n)
 	}
 }
 
-/* Its Alloc has come, and has not been answered yet. */
+/* Its Alloc has come, behind its Subscribe, and has not been answered yet. */
 static void wait_waiting(const struct dut *dut, pid_t pid)
 {
 	char word[MAX_WORD];
 
-	operator_wait_number(dut, "sessions", "sessions", "pid", id_word((uint64_t)pid, word), "requests", 1);
+	operator_wait_number(dut, "sessions", "sessions", "pid", id_word((uint64_t)pid, word), "requests", 2);
 }
 
 static void ctl_alloc_waits_for_memory(void **state)
@@ -255,9 +255,41 @@ static void ctl_alloc_with_a_lifetime_ends_by_itself(void **state)
 	dut_wait_pool(&dut, "p", "leases", 1);
 	left_s = lease_number(&dut, lasting, "deadline_s");
 	assert_true(left_s > 0 && left_s <= 3600);
-	assert_int_equal(waitpid(holder, NULL, WNOHANG), 0);
-	operator_end(holder, SIGTERM, DONE);
+	operator_await(holder, DONE);
 	operator_expect(&dut, 0, DONE, "ENDS(s)", DUT_WORDS("leases"));
+	operator_expect(&dut, 0, DONE, "until it is freed or its lifetime ends\n",
+			DUT_WORDS("alloc", "--detach", "--lifetime", "3600", "4K"));
+	dut_stop(&dut);
+}
+
+/* Nor is it held from a daemon that has gone. */
+static void ctl_alloc_ends_with_the_daemon(void **state)
+{
+	uint64_t lease;
+	struct dut dut;
+	pid_t holder;
+
+	dut_start(&dut, POOL);
+	holder = dut_hold(&dut, 0, DUT_WORDS("1M"), &lease);
+	dut_stop(&dut);
+	operator_await(holder, FAILED);
+}
+
+static void ctl_alloc_says_whether_quota_or_pool_is_short(void **state)
+{
+	uint64_t whole;
+	struct dut dut;
+	pid_t holder;
+
+	dut_start(&dut, DUT_WORDS("--pool", "p=4K:8M,arena=4M", "--pool", "q=4K:16M,arena=4M,quota=8M"));
+	for (unsigned i = 0; i < 2; i++) {
+		const char *pool = i == 0 ? "p" : "q";
+
+		holder = dut_hold(&dut, 0, DUT_WORDS("--pool", pool, "8M"), &whole);
+		operator_expect(&dut, 0, FAILED, i == 0 ? "pool p had no 2 pages free for you" : "your quota of 2048",
+				DUT_WORDS("alloc", "--pool", pool, "--wait", "0.05", "8K"));
+		operator_end(holder, SIGTERM, DONE);
+	}
 	dut_stop(&dut);
 }
 
@@ -383,6 +415,8 @@ int main(void)
 		TEST(ctl_alloc_waits_for_memory),
 		TEST(ctl_alloc_that_waits_ends_at_a_signal),
 		TEST(ctl_alloc_with_a_lifetime_ends_by_itself),
+		TEST(ctl_alloc_ends_with_the_daemon),
+		TEST(ctl_alloc_says_whether_quota_or_pool_is_short),
 		TEST(ctl_open_follows_mode_and_access),
 		TEST(ctl_open_by_names_of_users_and_groups),
 		TEST(ctl_open_keeps_the_pages_of_who_has_let_go),

@@ -27,7 +27,7 @@
 
 #include "client/include/hugepool.h"
 #include "tests/stress/kinds_client.h"
-#include "tests/stress/soak_random.h"
+#include "tests/stress/kinds_random.h"
 #include "tests/support/dut.h"
 #include "tests/support/hugetlb.h"
 #include "tests/support/raw.h"
@@ -39,6 +39,7 @@
 #define FIRST_UID     23460
 #define LOOK_EVERY_MS 300
 #define STALL_MS      (60 * 1000)
+#define N_QUIET_LOOKS 50
 #define SETTLE_MS     (60 * 1000)
 
 /* Short decays: arenas come and go. The last pool is for those who have hugepages. */
@@ -46,11 +47,12 @@ static const char *const arguments[] = {
 	"--workers", "2",
 	"--pool",    "small=4K:12M,arena=1M,quota=5M,decay=50ms,users=*",
 	"--pool",    "shaken=4K:4M,arena=512K,decay=50ms,users=*",
+	"--pool",    "common=4K:3M,arena=1M,isolation=pool,decay=500ms,users=*",
 	"--pool",    "sole=4K:1M,isolation=lease,decay=50ms,users=*",
 	"--pool",    "huge=2M:64M,arena=8M,decay=50ms,users=*",
 	NULL,
 };
-#define N_ARGUMENTS_WITHOUT_HUGE 8
+#define N_ARGUMENTS_WITHOUT_HUGE 10
 
 static const struct kinds_pool pools[KINDS_MAX_POOLS] = {
 	{.name = "small", .page_bytes = 4096, .weight = 80, .max_pages = 12, .max_batch = 16},
@@ -60,6 +62,7 @@ static const struct kinds_pool pools[KINDS_MAX_POOLS] = {
 	 .max_pages = 12,
 	 .max_batch = 16,
 	 .is_evicted = true},
+	{.name = "common", .page_bytes = 4096, .weight = 12, .max_pages = 12, .max_batch = 16, .is_common = true},
 	{.name = "sole", .page_bytes = 4096, .weight = 2, .max_pages = 5, .max_batch = 3, .is_sole = true},
 	{.name = "huge", .page_bytes = HUGE_BYTES, .weight = 2, .max_pages = 3, .max_batch = 3},
 };
@@ -83,6 +86,7 @@ static const char *const count_names[KINDS_N_COUNTS] = {
 	[KINDS_CUT] = "cut",
 	[KINDS_DISPATCH] = "dispatches",
 	[KINDS_BREAK] = "broken",
+	[KINDS_BREAK_LATER] = "broken in a call",
 	[KINDS_REOPEN] = "reopened",
 	[KINDS_REFUSED] = "refused",
 	[KINDS_ENDED] = "found ended",
@@ -136,7 +140,7 @@ static void start_life(struct seat *seat, uint64_t *random)
 	const uint64_t lives_on = seat->part.life * n_a_life;
 
 	seat->part.n_until = is_last_life(seat) ? n : UINT64_MAX;
-	seat->kill_at = is_last_life(seat) ? UINT64_MAX : lives_on + 1 + soak_random(random) % (n_a_life + 1);
+	seat->kill_at = is_last_life(seat) ? UINT64_MAX : lives_on + 1 + kinds_random(random) % (n_a_life + 1);
 	seat->pid = raw_fork(seat->part.kinds->uids[seat->part.seat], kinds_client_run, &seat->part);
 }
 
@@ -222,6 +226,25 @@ static void print_operations(const struct kinds *kinds)
 
 /* ---- afterwards ---- */
 
+static int64_t count_fds(const struct dut *dut)
+{
+	return dut_n_fds(dut);
+}
+
+/* Without those that are just being closed, such as of what told us that it is ready. */
+static int64_t count_quiet_fds(const struct dut *dut)
+{
+	int64_t least = count_fds(dut);
+
+	for (unsigned i = 0; i < N_QUIET_LOOKS; i++) {
+		int64_t n = count_fds(dut);
+
+		least = n < least ? n : least;
+		dut_pause();
+	}
+	return least;
+}
+
 static int64_t count_sessions(const struct dut *dut)
 {
 	json_t *status = dut_json(dut, "status");
@@ -282,7 +305,7 @@ static void kinds_end_as_they_began(void **state)
 	struct hugetlb_counts counts = hugetlb_counts(HUGE_BYTES);
 	const char *words[sizeof(arguments) / sizeof(arguments[0])] = {NULL};
 	struct kinds *kinds;
-	int64_t n_sessions;
+	int64_t n_sessions, n_fds;
 	pid_t operator;
 	struct dut dut;
 
@@ -290,6 +313,7 @@ static void kinds_end_as_they_began(void **state)
 	memcpy(words, arguments, has_huge ? sizeof(arguments) : N_ARGUMENTS_WITHOUT_HUGE * sizeof(words[0]));
 	dut_start(&dut, words);
 	n_sessions = count_sessions(&dut);
+	n_fds = count_quiet_fds(&dut);
 	kinds = share_kinds(&dut, has_huge);
 
 	operator= raw_fork(0, kinds_operator_run, kinds);
@@ -302,6 +326,7 @@ static void kinds_end_as_they_began(void **state)
 	wait_count(&dut, "sessions", count_sessions, n_sessions);
 	free_detached(&dut);
 	expect_empty(&dut, kinds);
+	wait_count(&dut, "descriptors", count_fds, n_fds);
 	dut_stop(&dut);
 	if (has_huge) {
 		wait_count(&dut, "free hugepages", count_free_hugepages, (int64_t)counts.free);

@@ -2,9 +2,11 @@
 #include <config.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "tests/stress/kinds_self.h"
@@ -13,6 +15,7 @@
 #define FIRST_FD       3
 #define MAX_FDS        256
 #define DISPATCH_EVERY 64 /* operations at least */
+#define BREAK_WITHIN_US 400
 
 static void do_look(void)
 {
@@ -28,12 +31,41 @@ static void do_dispatch(void)
 
 /* ---- the connection ---- */
 
+/* Also in a signal's handler: shutdown() fails for what is not a socket, and does nothing. */
+static void shut_sockets(int unused)
+{
+	int saved_errno = errno;
+
+	for (int fd = FIRST_FD; fd < MAX_FDS; fd++)
+		shutdown(fd, SHUT_RDWR);
+	errno = saved_errno;
+}
+
 void client_break(void)
 {
 	/* What one of them was granted may be revoked before it is asked again. */
 	event_expect_unseen(self.n_pending);
-	for (int fd = FIRST_FD; fd < MAX_FDS; fd++)
-		shutdown(fd, SHUT_RDWR);
+	shut_sockets(0);
+}
+
+static void on_alarm(int unused)
+{
+	event_expect_cut();
+	shut_sockets(0);
+}
+
+static void set_timer(unsigned in_us)
+{
+	const struct itimerval value = {.it_value.tv_usec = in_us};
+
+	raw_check(setitimer(ITIMER_REAL, &value, NULL) == 0, "setitimer: %s", strerror(errno));
+}
+
+/* In the middle of one of the next operations. */
+static void do_break_later(void)
+{
+	set_timer(1 + below(BREAK_WITHIN_US));
+	count(KINDS_BREAK_LATER, 1);
 }
 
 static void do_break(void)
@@ -66,6 +98,8 @@ static void close_client(void)
 static void do_reopen(void)
 {
 	close_client();
+	/* A session that is broken before its token has arrived is nobody's, until this process ends. */
+	set_timer(0);
 	open_client();
 	free_left();
 	count(KINDS_REOPEN, 1);
@@ -104,6 +138,7 @@ static const struct act {
 	{do_dispatch, 30, NOTHING},
 	{do_cut, 6, ROOM},
 	{do_break, 3, NOTHING},
+	{do_break_later, 8, NOTHING},
 	{do_reopen, 4, NOTHING},
 };
 #define N_ACTS (sizeof(acts) / sizeof(acts[0]))
@@ -122,11 +157,13 @@ static const struct act *choose_act(void)
 
 void kinds_client_run(void *arg)
 {
+	const struct sigaction alarm_action = {.sa_handler = on_alarm};
 	const struct kinds_part *part = arg;
 	unsigned n_acts = 0;
 
 	/* The test's own descriptors, its lock among them. */
 	raw_check(syscall(SYS_close_range, FIRST_FD, ~0u, 0) == 0, "close_range: %s", strerror(errno));
+	raw_check(sigaction(SIGALRM, &alarm_action, NULL) == 0, "sigaction: %s", strerror(errno));
 	kinds_stamp_init();
 	self.kinds = part->kinds;
 	self.seat = part->seat;

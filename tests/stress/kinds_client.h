@@ -13,7 +13,7 @@
 
 #define KINDS_SEATS     8
 #define KINDS_TENANTS   4 /* the first seats, and the others are theirs too */
-#define KINDS_MAX_POOLS 4
+#define KINDS_MAX_POOLS 5
 #define KINDS_N_NAMES   1 /* of each uid and sort */
 
 struct kinds_pool {
@@ -22,6 +22,7 @@ struct kinds_pool {
 	unsigned weight;    /* how often it is asked, among all weights */
 	unsigned max_pages; /* of one lease */
 	unsigned max_batch; /* leases */
+	bool is_common;     /* all tenants are one to it */
 	bool is_evicted;    /* any lease may end at any time */
 	bool is_sole;       /* no lease shares a file with another, and any may be revoked */
 };
@@ -47,6 +48,7 @@ enum kinds_count {
 	KINDS_CUT,
 	KINDS_DISPATCH,
 	KINDS_BREAK,
+	KINDS_BREAK_LATER,
 	KINDS_REOPEN,
 	KINDS_REFUSED, /* any of the above */
 	KINDS_ENDED,   /* leases that were found gone */

@@ -9,7 +9,7 @@
 
 #include "client/lib/client.h"
 #include "tests/stress/kinds_client.h"
-#include "tests/stress/soak_random.h"
+#include "tests/stress/kinds_random.h"
 #include "tests/support/dut.h"
 #include "tests/support/raw.h"
 
@@ -24,7 +24,7 @@ static struct {
 
 static unsigned below(unsigned bound)
 {
-	return (unsigned)(soak_random(&self.random) % bound);
+	return (unsigned)(kinds_random(&self.random) % bound);
 }
 
 static void count(enum kinds_count what)

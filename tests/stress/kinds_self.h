@@ -92,6 +92,8 @@ unsigned event_n_losses(void);
 void event_expect(uint64_t lease);
 /* So many that we have never seen may have been ours for a moment. */
 void event_expect_unseen(unsigned n);
+/* The connection is cut in the middle of whatever is under way. From a signal's handler. */
+void event_expect_cut(void);
 /* A look has found it gone: we are told so, soon. */
 void event_wait_revoked(const struct held *held);
 /* Call back what is done. */

@@ -2,9 +2,9 @@
  * had.
  *
  * Every 4 KiB of a lease are stamped at both ends with the lease's id and the uid that made it, and may have
- * between them the mark of another who opened it for writing. As in soak_stamp.h what is wrong is printed,
- * and the process exits with 1. But a lease that may be ended by others can raise SIGBUS at any access: then
- * the look at it ends, and says so.
+ * between them the mark of another who opened it for writing. What is wrong is printed, and the process exits
+ * with 1. But a lease that may be ended by others can raise SIGBUS at any access: then the look at it ends,
+ * and says so.
  */
 #pragma once
 

@@ -126,14 +126,21 @@ static struct held new_held(void)
 		.pool = choose_pool(), .look = KINDS_KEPT, .maker = self.uid, .n_losses = event_n_losses()};
 }
 
+/* In a pool where tenants are one, it may have anybody's stamps. */
+static void choose_no_zero(struct held *held)
+{
+	if (one_in(10) && !held->pool->is_common && !(held->flags & OWN_MAPPING))
+		held->flags |= HP_NO_ZERO;
+}
+
 void choose_alloc(struct alloc_plan *plan)
 {
 	*plan = (struct alloc_plan){.held = new_held()};
 	choose_options(&plan->held, &plan->options);
 	if (one_in(8))
 		choose_name(&plan->held, &plan->options, plan->access);
-	else if (one_in(10) && !(plan->held.flags & OWN_MAPPING))
-		plan->held.flags |= HP_NO_ZERO;
+	else
+		choose_no_zero(&plan->held);
 	if (one_in(30))
 		plan->held.flags |= HP_DETACHED;
 	plan->options.flags = plan->held.flags;
@@ -168,8 +175,7 @@ void do_alloc_batch(void)
 	int r;
 
 	choose_options(&held, &options);
-	if (one_in(10) && !(held.flags & OWN_MAPPING))
-		held.flags |= HP_NO_ZERO;
+	choose_no_zero(&held);
 	options.flags = held.flags;
 	for (unsigned i = 0; i < n; i++)
 		n_bytes[i] = choose_bytes(held.pool);

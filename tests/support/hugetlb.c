@@ -24,7 +24,7 @@
 
 #include "tests/support/hugetlb.h"
 
-#define LOCK_WAIT_S 300 /* a soak has the lock for long */
+#define LOCK_WAIT_S 300 /* tests/stress/kinds has the lock for long */
 #define MIB         (UINT64_C(1) << 20)
 #define GIB         (UINT64_C(1) << 30)
 #define MAX_RAISED  4

@@ -49,10 +49,33 @@ TESTS          += tests/unit/test_config
 tests_unit_test_config_SOURCES = tests/unit/test_config.c
 tests_unit_test_config_LDADD   = libconfig.la $(TEST_LIBS)
 
+# The backing: a program a theme.
+BACKING = tests/unit/backing_scene.h tests/unit/backing_scene.c tests/support/hugetlb.h tests/support/hugetlb.c
+
 check_PROGRAMS += tests/unit/test_backing
 TESTS          += tests/unit/test_backing
-tests_unit_test_backing_SOURCES = tests/unit/test_backing.c tests/support/hugetlb.h tests/support/hugetlb.c
+tests_unit_test_backing_SOURCES = tests/unit/test_backing.c $(BACKING)
 tests_unit_test_backing_LDADD   = libbacking.la libbase.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_balance
+TESTS          += tests/unit/test_balance
+tests_unit_test_balance_SOURCES = tests/unit/test_balance.c
+tests_unit_test_balance_LDADD   = libbacking.la libbase.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_kernelpool
+TESTS          += tests/unit/test_kernelpool
+tests_unit_test_kernelpool_SOURCES = tests/unit/test_kernelpool.c $(BACKING)
+tests_unit_test_kernelpool_LDADD   = libbacking.la libbase.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_hugetlbfs
+TESTS          += tests/unit/test_hugetlbfs
+tests_unit_test_hugetlbfs_SOURCES = tests/unit/test_hugetlbfs.c $(BACKING)
+tests_unit_test_hugetlbfs_LDADD   = libbacking.la libbase.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_guard
+TESTS          += tests/unit/test_guard
+tests_unit_test_guard_SOURCES = tests/unit/test_guard.c $(BACKING)
+tests_unit_test_guard_LDADD   = libbacking.la libbase.la $(TEST_LIBS)
 
 check_PROGRAMS += tests/unit/test_ledger
 TESTS          += tests/unit/test_ledger

@@ -318,19 +318,8 @@ static void hugetlb_growing_pool_raises_and_gives_back(void **state)
 
 static void hugetlb_reserve_that_cannot_be_met_is_refused(void **state)
 {
-	uint64_t reserve;
-	char *error;
-
 	scene_begin(MIB2, 4);
-	reserve = scene_available() + 16;
-	assert_int_equal(
-		dut_start_refused(DUT_WORDS("--pool", scene_words("p=2M:%" PRIu64 "M,reserve=%" PRIu64 "M",
-								  2 * reserve, 2 * reserve)),
-				  &error),
-		1);
-	scene_assert_says(error, "pool p: its reserve of %" PRIu64 " pages of 2M cannot be met", reserve);
-	scene_assert_says(error, "the kernel lacks 16 of them: raise nr_hugepages by as many, set grow");
-	free(error);
+	scene_assert_reserve_refused("");
 	scene_assert_all_back();
 }
 

@@ -11,7 +11,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -113,20 +112,8 @@ static void hugetlb_own_mount_caps_a_client_that_grows_its_file(void **state)
 
 static void hugetlb_own_mount_reserve_that_cannot_be_met_is_refused(void **state)
 {
-	uint64_t reserve;
-	char *error;
-
 	scene_begin(MIB2, 4);
-	reserve = scene_available() + 16;
-	assert_int_equal(
-		dut_start_refused(DUT_WORDS("--pool", scene_words("p=2M:%" PRIu64 "M,reserve=%" PRIu64
-								  "M,backing=hugetlbfs",
-								  2 * reserve, 2 * reserve)),
-				  &error),
-		1);
-	scene_assert_says(error, "pool p: its reserve of %" PRIu64 " pages of 2M cannot be met", reserve);
-	scene_assert_says(error, "the kernel lacks 16 of them: raise nr_hugepages by as many, set grow");
-	free(error);
+	scene_assert_reserve_refused(",backing=hugetlbfs");
 	scene_assert_all_back();
 }
 

@@ -157,6 +157,19 @@ void scene_assert_log_says(const struct dut *dut, const char *format, ...)
 	va_end(args);
 }
 
+void scene_assert_reserve_refused(const char *options)
+{
+	const uint64_t reserve = scene_available() + 16;
+	const char *pool =
+		scene_words("p=2M:%" PRIu64 "M,reserve=%" PRIu64 "M%s", 2 * reserve, 2 * reserve, options);
+	char *error;
+
+	assert_int_equal(dut_start_refused(DUT_WORDS("--pool", pool), &error), 1);
+	scene_assert_says(error, "pool p: its reserve of %" PRIu64 " pages of 2M cannot be met", reserve);
+	scene_assert_says(error, "the kernel lacks 16 of them: raise nr_hugepages by as many, set grow");
+	free(error);
+}
+
 /* ---- mounts ---- */
 
 const char *scene_mount(void)

@@ -40,6 +40,9 @@ void scene_wait_all_back(void);
 void scene_assert_says(const char *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void scene_assert_log_says(const struct dut *dut, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* A daemon does not start with a reserve of 16 pages of 2 MiB more than are available, and says by how many;
+ * `options` is what the pool has besides. */
+void scene_assert_reserve_refused(const char *options);
 
 /* A hugetlbfs of 2 MiB pages in a directory of its own, which belongs to the test; its path. */
 const char *scene_mount(void);

@@ -72,6 +72,19 @@ static uint8_t *pack_requests(uint32_t pool, uint64_t wait_ms, size_t *ret_n_byt
 	return bytes;
 }
 
+/* While a client, at its step 1, has sent all that the daemon takes, that serves others and does not grow. */
+static void hold_up_nobody(struct scene *scene, void (*play)(void *arg))
+{
+	pid_t child = raw_fork(scene_uid(UID_HOSTILE), play, scene);
+
+	scene_wait_step(scene, 1);
+	scene_expect_service(scene, true);
+	raw_check(scene_grown_bytes(scene) < GROWTH_MAX, "the daemon has grown by %" PRIu64 " bytes",
+		  scene_grown_bytes(scene));
+	scene_set_step(scene, 2);
+	raw_join(child);
+}
+
 static void expect_reply(struct raw *raw, uint64_t id)
 {
 	Hugepool__Reply *reply = raw_receive(raw, NULL);
@@ -109,14 +122,7 @@ static void send_all_then_read_all(void *arg)
 /* Fails without CONNECTION_OUT_SOFT in connection_takes_more() of rpc/connection.c. */
 static void replies_unread_hold_up_their_reader_only(struct scene *scene)
 {
-	pid_t child = raw_fork(scene_uid(UID_HOSTILE), send_all_then_read_all, scene);
-
-	scene_wait_step(scene, 1);
-	scene_expect_service(scene, true);
-	raw_check(scene_grown_bytes(scene) < GROWTH_MAX, "the daemon has grown by %" PRIu64 " bytes",
-		  scene_grown_bytes(scene));
-	scene_set_step(scene, 2);
-	raw_join(child);
+	hold_up_nobody(scene, send_all_then_read_all);
 }
 
 /* ---- requests that wait ---- */
@@ -144,14 +150,7 @@ static void ask_for_what_is_not_there(void *arg)
 /* Fails without CONNECTION_MAX_WAITING in may_take_more() of rpc/connection.c. */
 static void requests_that_wait_are_so_many_at_once(struct scene *scene)
 {
-	pid_t child = raw_fork(scene_uid(UID_HOSTILE), ask_for_what_is_not_there, scene);
-
-	scene_wait_step(scene, 1);
-	scene_expect_service(scene, true);
-	raw_check(scene_grown_bytes(scene) < GROWTH_MAX, "the daemon has grown by %" PRIu64 " bytes",
-		  scene_grown_bytes(scene));
-	scene_set_step(scene, 2);
-	raw_join(child);
+	hold_up_nobody(scene, ask_for_what_is_not_there);
 }
 
 /* ---- silence: one test for all of it, because it has to wait for the daemon's half minute ---- */

@@ -204,6 +204,24 @@ static void daemon_without_descriptors_serves_those_it_has(struct scene *scene)
 
 #define FEW_DESCRIPTORS 72
 
+/* A daemon that cannot raise its limit serves others while a client, at its step 1, has played this. */
+static void with_few_descriptors(void (*play)(void *arg))
+{
+	struct scene scene;
+	pid_t child;
+
+	dut_need_root();
+	dut_limit_fds(FEW_DESCRIPTORS);
+	scene_begin(&scene, UID_DAEMON, DUT_WORDS("--pool", "default=4K:64M,users=*,decay=100ms"));
+	dut_limit_fds(0);
+	child = raw_fork(UID_HOSTILE, play, &scene);
+	scene_wait_step(&scene, 1);
+	scene_expect_service(&scene, true);
+	scene_set_step(&scene, 2);
+	raw_join(child);
+	scene_end(&scene);
+}
+
 static void connect_too_often(void *arg)
 {
 	struct scene *scene = arg;
@@ -217,23 +235,11 @@ static void connect_too_often(void *arg)
 	scene_wait_step(scene, 2);
 }
 
-/* A daemon that cannot raise its limit: one user takes half of what there is for clients, not everybody's.
+/* One user takes half of what there is for clients, not everybody's.
  * Fails without is_full_for() in take_locked() of lease/seats.c. */
 static void daemon_with_few_descriptors_keeps_some_for_others(void **state)
 {
-	struct scene scene;
-	pid_t child;
-
-	dut_need_root();
-	dut_limit_fds(FEW_DESCRIPTORS);
-	scene_begin(&scene, UID_DAEMON, DUT_WORDS("--pool", "default=4K:64M,users=*,decay=100ms"));
-	dut_limit_fds(0);
-	child = raw_fork(UID_HOSTILE, connect_too_often, &scene);
-	scene_wait_step(&scene, 1);
-	scene_expect_service(&scene, true);
-	scene_set_step(&scene, 2);
-	raw_join(child);
-	scene_end(&scene);
+	with_few_descriptors(connect_too_often);
 }
 
 /* ---- descriptors that are not taken ---- */
@@ -355,19 +361,7 @@ static void leave_in_flight(void *arg)
  * lease/seats.c. */
 static void descriptors_left_in_flight_keep_their_seats(void **state)
 {
-	struct scene scene;
-	pid_t child;
-
-	dut_need_root();
-	dut_limit_fds(FEW_DESCRIPTORS);
-	scene_begin(&scene, UID_DAEMON, DUT_WORDS("--pool", "default=4K:64M,users=*,decay=100ms"));
-	dut_limit_fds(0);
-	child = raw_fork(UID_HOSTILE, leave_in_flight, &scene);
-	scene_wait_step(&scene, 1);
-	scene_expect_service(&scene, true);
-	scene_set_step(&scene, 2);
-	raw_join(child);
-	scene_end(&scene);
+	with_few_descriptors(leave_in_flight);
 }
 
 /* ---- the client has none left ---- */

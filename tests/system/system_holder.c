@@ -247,6 +247,19 @@ static Hugepool__Reply *say_hello(struct connection *connection, uint64_t sessio
 	return exchange(connection, &request);
 }
 
+/* A connection with a new session, by whose number and token another one can continue it. */
+static struct connection *open_session(const struct dut *dut, uint64_t *ret_session, uint8_t ret_token[16])
+{
+	struct connection *connection = connect_to(dut);
+	Hugepool__Reply *reply = say_hello(connection, 0, NULL, 0);
+
+	assert_null(reply->error);
+	*ret_session = reply->hello->session;
+	memcpy(ret_token, reply->hello->token.data, 16);
+	hugepool__reply__free_unpacked(reply, NULL);
+	return connection;
+}
+
 static Hugepool__Reply *ask_alloc(struct connection *connection, uint64_t id, bool again, uint64_t n_pages)
 {
 	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
@@ -395,12 +408,7 @@ static void holder_that_asks_again_gets_the_same_lease(void **state)
 	struct dut dut;
 
 	dut_start(&dut, POOL);
-	connection = connect_to(&dut);
-	reply = say_hello(connection, 0, NULL, 0);
-	assert_null(reply->error);
-	session = reply->hello->session;
-	memcpy(token, reply->hello->token.data, sizeof(token));
-	hugepool__reply__free_unpacked(reply, NULL);
+	connection = open_session(&dut, &session, token);
 	for (unsigned i = 0; i < 2; i++) {
 		reply = ask_alloc(connection, 1000, i > 0, 7);
 		assert_null(reply->error);
@@ -423,18 +431,12 @@ static void holder_that_asks_again_gets_the_same_lease(void **state)
 static void holder_that_frees_a_name_again_frees_one_lease(void **state)
 {
 	struct connection *connection;
-	Hugepool__Reply *reply;
 	uint64_t session;
 	uint8_t token[16];
 	struct dut dut;
 
 	dut_start(&dut, POOL);
-	connection = connect_to(&dut);
-	reply = say_hello(connection, 0, NULL, 0);
-	assert_null(reply->error);
-	session = reply->hello->session;
-	memcpy(token, reply->hello->token.data, sizeof(token));
-	hugepool__reply__free_unpacked(reply, NULL);
+	connection = open_session(&dut, &session, token);
 	for (unsigned i = 0; i < 2; i++) {
 		/* The first time, "n" is a lease; then it is none, and at last another one. */
 		expect_done(ask_alloc_name(connection, 1000 + i, "n"));
@@ -505,19 +507,13 @@ static void expect_event(struct connection *connection, Hugepool__EventKind kind
 static void miss_a_revocation(bool is_sent)
 {
 	struct connection *connection;
-	Hugepool__Reply *reply;
 	uint64_t session;
 	uint8_t token[16];
 	char word[24];
 	struct dut dut;
 
 	dut_start(&dut, POOL);
-	connection = connect_to(&dut);
-	reply = say_hello(connection, 0, NULL, 0);
-	assert_null(reply->error);
-	session = reply->hello->session;
-	memcpy(token, reply->hello->token.data, sizeof(token));
-	hugepool__reply__free_unpacked(reply, NULL);
+	connection = open_session(&dut, &session, token);
 	subscribe(connection);
 	snprintf(word, sizeof(word), "%" PRIu64, alloc_revocable(connection));
 	if (!is_sent) {

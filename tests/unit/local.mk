@@ -29,10 +29,22 @@ TESTS          += tests/unit/test_range
 tests_unit_test_range_SOURCES = tests/unit/test_range.c tests/support/hugetlb.h tests/support/hugetlb.c
 tests_unit_test_range_LDADD   = libclient.la $(TEST_LIBS) -lpthread
 
+SCENE = tests/unit/client_scene.h tests/unit/client_scene.c $(PEER)
+
 check_PROGRAMS += tests/unit/test_client_lease
 TESTS          += tests/unit/test_client_lease
-tests_unit_test_client_lease_SOURCES = tests/unit/test_client_lease.c $(PEER)
+tests_unit_test_client_lease_SOURCES = tests/unit/test_client_lease.c $(SCENE)
 tests_unit_test_client_lease_LDADD   = libclient.la libproto.la $(TEST_LIBS) -lpthread
+
+check_PROGRAMS += tests/unit/test_client_view
+TESTS          += tests/unit/test_client_view
+tests_unit_test_client_view_SOURCES = tests/unit/test_client_view.c $(SCENE)
+tests_unit_test_client_view_LDADD   = libclient.la libproto.la $(TEST_LIBS) -lpthread
+
+check_PROGRAMS += tests/unit/test_client_resize
+TESTS          += tests/unit/test_client_resize
+tests_unit_test_client_resize_SOURCES = tests/unit/test_client_resize.c $(SCENE)
+tests_unit_test_client_resize_LDADD   = libclient.la libproto.la $(TEST_LIBS) -lpthread
 
 check_PROGRAMS += tests/unit/test_client_cache
 TESTS          += tests/unit/test_client_cache

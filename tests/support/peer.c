@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -53,6 +54,28 @@ void peer_reply_error(struct peer *peer, uint64_t id, Hugepool__Code code)
 	peer_reply(peer, &reply, NULL, 0);
 }
 
+void peer_reply_free(struct peer *peer, uint64_t id)
+{
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+	Hugepool__FreeReply freed = HUGEPOOL__FREE_REPLY__INIT;
+
+	reply.id = id;
+	reply.result_case = HUGEPOOL__REPLY__RESULT_FREE;
+	reply.free = &freed;
+	peer_reply(peer, &reply, NULL, 0);
+}
+
+void peer_reply_subscribe(struct peer *peer, uint64_t id)
+{
+	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
+	Hugepool__SubscribeReply subscribed = HUGEPOOL__SUBSCRIBE_REPLY__INIT;
+
+	reply.id = id;
+	reply.result_case = HUGEPOOL__REPLY__RESULT_SUBSCRIBE;
+	reply.subscribe = &subscribed;
+	peer_reply(peer, &reply, NULL, 0);
+}
+
 void peer_hang_up(struct peer *peer)
 {
 	if (peer->fd < 0)
@@ -61,6 +84,12 @@ void peer_hang_up(struct peer *peer)
 	peer->fd = -1;
 	peer->reader = frame_reader_free(peer->reader);
 	peer->writer = frame_writer_free(peer->writer);
+}
+
+void peer_forget(struct peer *peer, void *arg)
+{
+	peer->forgetful = true;
+	peer_hang_up(peer);
 }
 
 static void welcome(struct peer *peer, const Hugepool__Request *request)
@@ -175,6 +204,14 @@ void peer_start(struct peer *peer, peer_answer *answer)
 	must(listen(peer->listen_fd, 8) == 0);
 	must(pipe(peer->errand_fds) == 0 && pipe(peer->done_fds) == 0);
 	must(pthread_create(&peer->thread, NULL, play, peer) == 0);
+}
+
+int peer_arena_fd(uint64_t n_pages)
+{
+	int fd = memfd_create(PEER_ARENA, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	must(fd >= 0 && ftruncate(fd, (off_t)(n_pages * PEER_PAGE)) == 0);
+	return fd;
 }
 
 void peer_do(struct peer *peer, peer_errand *errand, void *arg)

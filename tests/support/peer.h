@@ -17,6 +17,7 @@
 #define PEER_POOL        "p" /* its number is PEER_POOL_NUMBER */
 #define PEER_POOL_NUMBER 7
 #define PEER_PAGE        4096u
+#define PEER_ARENA       "hugepool-test-arena" /* what /proc/self/maps calls its files */
 
 struct peer;
 typedef void peer_answer(struct peer *peer, const Hugepool__Request *request);
@@ -41,6 +42,8 @@ struct peer {
 
 void peer_start(struct peer *peer, peer_answer *answer);
 void peer_stop(struct peer *peer);
+/* A new arena's file, which can be sealed; it is the caller's. */
+int peer_arena_fd(uint64_t n_pages);
 /* Have it done on the peer's thread; returns when it is. */
 void peer_do(struct peer *peer, peer_errand *errand, void *arg);
 
@@ -49,5 +52,10 @@ void peer_do(struct peer *peer, peer_errand *errand, void *arg);
 /* Send a reply, with descriptors that stay the caller's, at once. */
 void peer_reply(struct peer *peer, const Hugepool__Reply *reply, const int *fds, unsigned n_fds);
 void peer_reply_error(struct peer *peer, uint64_t id, Hugepool__Code code);
+/* A Free without failures, a Subscribe. */
+void peer_reply_free(struct peer *peer, uint64_t id);
+void peer_reply_subscribe(struct peer *peer, uint64_t id);
 /* End the connection. */
 void peer_hang_up(struct peer *peer);
+/* An errand: the same, and the client's session is forgotten. */
+void peer_forget(struct peer *peer, void *arg);

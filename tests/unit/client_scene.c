@@ -7,7 +7,6 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -130,19 +129,6 @@ static void answer_arena(const Hugepool__Request *request)
 	close(fd);
 }
 
-static void answer_free(const Hugepool__Request *request)
-{
-	Hugepool__FreeReply freed = HUGEPOOL__FREE_REPLY__INIT;
-	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
-
-	scene.n_frees++;
-	scene.freed = request->free->n_leases > 0 ? request->free->leases[0] : 0;
-	reply.id = request->id;
-	reply.result_case = HUGEPOOL__REPLY__RESULT_FREE;
-	reply.free = &freed;
-	peer_reply(&scene.peer, &reply, NULL, 0);
-}
-
 static void keep_asked(const Hugepool__Request *request)
 {
 	uint8_t packed[4096];
@@ -175,7 +161,9 @@ static void answer(struct peer *unused, const Hugepool__Request *request)
 		answer_arena(request);
 		break;
 	case HUGEPOOL__REQUEST__METHOD_FREE:
-		answer_free(request);
+		scene.n_frees++;
+		scene.freed = request->free->n_leases > 0 ? request->free->leases[0] : 0;
+		peer_reply_free(&scene.peer, request->id);
 		break;
 	case HUGEPOOL__REQUEST__METHOD_RECEIVED:
 		scene.n_received++;
@@ -215,7 +203,7 @@ unsigned scene_n_mappings(void)
 
 	assert_non_null(maps);
 	while (fgets(line, sizeof(line), maps))
-		n += strstr(line, "hugepool-test-arena") ||
+		n += strstr(line, PEER_ARENA) ||
 		     (!SCENE_IS_SANITIZED && strstr(line, " ---p 00000000 00:00 0"));
 	fclose(maps);
 	return n;
@@ -240,11 +228,8 @@ hp_lease *scene_alloc_with(uint64_t n_pages, unsigned flags)
 int scene_set_up(void **state)
 {
 	memset(&scene, 0, sizeof(scene));
-	for (unsigned i = 1; i <= SCENE_N_ARENAS; i++) {
-		scene.fds[i] = memfd_create("hugepool-test-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-		assert_true(scene.fds[i] >= 0);
-		assert_int_equal(ftruncate(scene.fds[i], (off_t)(SCENE_ARENA_PAGES * PAGE)), 0);
-	}
+	for (unsigned i = 1; i <= SCENE_N_ARENAS; i++)
+		scene.fds[i] = peer_arena_fd(SCENE_ARENA_PAGES);
 	assert_int_equal(fcntl(scene.fds[SCENE_SEALED], F_ADD_SEALS, F_SEAL_WRITE), 0);
 	peer_start(&scene.peer, answer);
 	assert_int_equal(hp_open(scene.peer.socket, &scene.client), 0);

@@ -12,7 +12,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -83,37 +82,20 @@ static void answer_alloc(const Hugepool__Request *request)
 	reply_with_arena(&reply);
 }
 
-static void answer_free(const Hugepool__Request *request)
-{
-	Hugepool__FreeReply freed = HUGEPOOL__FREE_REPLY__INIT;
-	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
-
-	side.n_frees++;
-	side.n_live -= request->free->n_leases;
-	reply.id = request->id;
-	reply.result_case = HUGEPOOL__REPLY__RESULT_FREE;
-	reply.free = &freed;
-	peer_reply(&peer, &reply, NULL, 0);
-}
-
 static void answer(struct peer *unused, const Hugepool__Request *request)
 {
-	Hugepool__SubscribeReply subscribed = HUGEPOOL__SUBSCRIBE_REPLY__INIT;
-	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
-
 	switch (request->method_case) {
 	case HUGEPOOL__REQUEST__METHOD_ALLOC:
 		answer_alloc(request);
 		break;
 	case HUGEPOOL__REQUEST__METHOD_FREE:
-		answer_free(request);
+		side.n_frees++;
+		side.n_live -= request->free->n_leases;
+		peer_reply_free(&peer, request->id);
 		break;
 	case HUGEPOOL__REQUEST__METHOD_SUBSCRIBE:
 		side.kinds = request->subscribe->kinds;
-		reply.id = request->id;
-		reply.result_case = HUGEPOOL__REPLY__RESULT_SUBSCRIBE;
-		reply.subscribe = &subscribed;
-		peer_reply(&peer, &reply, NULL, 0);
+		peer_reply_subscribe(&peer, request->id);
 		break;
 	case HUGEPOOL__REQUEST__METHOD_RECEIVED:
 		break;
@@ -173,12 +155,6 @@ static void tell(Hugepool__EventKind kind, const char *pool)
 	peer_do(&peer, send_event, &event);
 }
 
-static void forget(struct peer *unused, void *arg)
-{
-	peer.forgetful = true;
-	peer_hang_up(&peer);
-}
-
 static void deafen(struct peer *unused, void *arg)
 {
 	peer.deaf = true;
@@ -230,9 +206,7 @@ static int setup(void **state)
 {
 	memset(&side, 0, sizeof(side));
 	side.limit = ARENA_PAGES;
-	side.arena_fd = memfd_create("arena", MFD_CLOEXEC);
-	assert_int_equal(ftruncate(side.arena_fd, (off_t)ARENA_PAGES * PEER_PAGE), 0);
-	memset(&peer, 0, sizeof(peer));
+	side.arena_fd = peer_arena_fd(ARENA_PAGES);
 	peer_start(&peer, answer);
 	assert_int_equal(hp_open(peer.socket, &client), 0);
 	return 0;
@@ -633,7 +607,7 @@ static void cache_of_a_lost_session_grants_nothing(void **state)
 	hp_lease *lease = take(cache), *other = take(cache), *none;
 
 	assert_int_equal(hp_cache_put(cache, lease), 0);
-	peer_do(&peer, forget, NULL);
+	peer_do(&peer, peer_forget, NULL);
 	while (hp_dispatch(client) != -ESTALE)
 		usleep(1000);
 	assert_int_equal(hp_cache_take(cache, &none), -ESTALE);

@@ -13,7 +13,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -89,23 +88,8 @@ static void answer_arena(const Hugepool__Request *request)
 	peer_reply(&peer, &reply, &side.arena_fd, 1);
 }
 
-static void answer_free(const Hugepool__Request *request)
-{
-	Hugepool__FreeReply freed = HUGEPOOL__FREE_REPLY__INIT;
-	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
-
-	side.n_frees++;
-	reply.id = request->id;
-	reply.result_case = HUGEPOOL__REPLY__RESULT_FREE;
-	reply.free = &freed;
-	peer_reply(&peer, &reply, NULL, 0);
-}
-
 static void answer(struct peer *unused, const Hugepool__Request *request)
 {
-	Hugepool__SubscribeReply subscribed = HUGEPOOL__SUBSCRIBE_REPLY__INIT;
-	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
-
 	side.n_again += request->again;
 	switch (request->method_case) {
 	case HUGEPOOL__REQUEST__METHOD_ALLOC:
@@ -120,14 +104,12 @@ static void answer(struct peer *unused, const Hugepool__Request *request)
 		answer_arena(request);
 		break;
 	case HUGEPOOL__REQUEST__METHOD_FREE:
-		answer_free(request);
+		side.n_frees++;
+		peer_reply_free(&peer, request->id);
 		break;
 	case HUGEPOOL__REQUEST__METHOD_SUBSCRIBE:
 		side.kinds = request->subscribe->kinds;
-		reply.id = request->id;
-		reply.result_case = HUGEPOOL__REPLY__RESULT_SUBSCRIBE;
-		reply.subscribe = &subscribed;
-		peer_reply(&peer, &reply, NULL, 0);
+		peer_reply_subscribe(&peer, request->id);
 		break;
 	case HUGEPOOL__REQUEST__METHOD_RECEIVED:
 		break;
@@ -169,12 +151,6 @@ static void see_again(struct peer *unused, void *arg)
 
 static void hang_up(struct peer *unused, void *arg)
 {
-	peer_hang_up(&peer);
-}
-
-static void forget(struct peer *unused, void *arg)
-{
-	peer.forgetful = true;
 	peer_hang_up(&peer);
 }
 
@@ -250,9 +226,7 @@ static int set_up(void **state)
 {
 	memset(&side, 0, sizeof(side));
 	memset(&seen, 0, sizeof(seen));
-	side.arena_fd = memfd_create("hugepool-test-arena", MFD_CLOEXEC);
-	assert_true(side.arena_fd >= 0);
-	assert_int_equal(ftruncate(side.arena_fd, (off_t)ARENA_PAGES * PEER_PAGE), 0);
+	side.arena_fd = peer_arena_fd(ARENA_PAGES);
 	peer_start(&peer, answer);
 	assert_int_equal(hp_open(peer.socket, &client), 0);
 	return 0;
@@ -458,7 +432,7 @@ static void loop_that_has_lost_its_session_says_so(void **state)
 	side.holds_allocs = true;
 	start(60);
 	wait_held(48);
-	peer_do(&peer, forget, NULL);
+	peer_do(&peer, peer_forget, NULL);
 	for (unsigned i = 0; r >= 0; i++) {
 		assert_true(i < 1000);
 		assert_true(is_readable(hp_fd(client), WAIT_MS));

@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/support/random.h"
+
 #define INPUT_MAX_BYTES (128u << 10)
 #define INPUTS_MAX      1000
 #define SMOKE_SEED      1
@@ -34,19 +36,9 @@ static struct input inputs[INPUTS_MAX];
 static unsigned n_inputs;
 static uint64_t random_state;
 
-/* splitmix64. */
-static uint64_t random_next(void)
-{
-	uint64_t x = random_state += UINT64_C(0x9e3779b97f4a7c15);
-
-	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-	return x ^ x >> 31;
-}
-
 static size_t random_below(size_t bound)
 {
-	return bound ? (size_t)(random_next() % bound) : 0;
+	return bound ? (size_t)(random_next(&random_state) % bound) : 0;
 }
 
 static void read_file(const char *path)
@@ -133,7 +125,7 @@ static void mutate(struct input *input)
 		break;
 	case 3: /* noise */
 		for (size_t i = 0; i < sizeof(noise); i++)
-			noise[i] = (uint8_t)random_next();
+			noise[i] = (uint8_t)random_next(&random_state);
 		insert(input, position, noise, 1 + random_below(sizeof(noise)));
 		break;
 	case 4: /* a piece of another */

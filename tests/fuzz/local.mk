@@ -1,6 +1,6 @@
 # Each target on its corpus and on mutations of it, the same ones every time: a smoke test (driver.c).
 EXTRA_DIST += tests/fuzz/corpus
-FUZZ_DRIVER = tests/fuzz/driver.c
+FUZZ_DRIVER = tests/fuzz/driver.c tests/support/random.h
 
 check_PROGRAMS += tests/fuzz/fuzz_config
 TESTS          += tests/fuzz/fuzz_config

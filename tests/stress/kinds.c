@@ -27,9 +27,9 @@
 
 #include "client/include/hugepool.h"
 #include "tests/stress/kinds_client.h"
-#include "tests/stress/kinds_random.h"
 #include "tests/support/dut.h"
 #include "tests/support/hugetlb.h"
+#include "tests/support/random.h"
 #include "tests/support/raw.h"
 
 #define N_OPERATIONS  1000000u
@@ -62,7 +62,12 @@ static const struct kinds_pool pools[KINDS_MAX_POOLS] = {
 	 .max_pages = 12,
 	 .max_batch = 16,
 	 .is_evicted = true},
-	{.name = "common", .page_bytes = 4096, .weight = 12, .max_pages = 12, .max_batch = 16, .is_common = true},
+	{.name = "common",
+	 .page_bytes = 4096,
+	 .weight = 12,
+	 .max_pages = 12,
+	 .max_batch = 16,
+	 .is_common = true},
 	{.name = "sole", .page_bytes = 4096, .weight = 2, .max_pages = 5, .max_batch = 3, .is_sole = true},
 	{.name = "huge", .page_bytes = HUGE_BYTES, .weight = 2, .max_pages = 3, .max_batch = 3},
 };
@@ -140,7 +145,7 @@ static void start_life(struct seat *seat, uint64_t *random)
 	const uint64_t lives_on = seat->part.life * n_a_life;
 
 	seat->part.n_until = is_last_life(seat) ? n : UINT64_MAX;
-	seat->kill_at = is_last_life(seat) ? UINT64_MAX : lives_on + 1 + kinds_random(random) % (n_a_life + 1);
+	seat->kill_at = is_last_life(seat) ? UINT64_MAX : lives_on + 1 + random_next(random) % (n_a_life + 1);
 	seat->pid = raw_fork(seat->part.kinds->uids[seat->part.seat], kinds_client_run, &seat->part);
 }
 

@@ -9,8 +9,8 @@
 
 #include "client/lib/client.h"
 #include "tests/stress/kinds_client.h"
-#include "tests/stress/kinds_random.h"
 #include "tests/support/dut.h"
+#include "tests/support/random.h"
 #include "tests/support/raw.h"
 
 #define FIRST_FD   3
@@ -24,7 +24,7 @@ static struct {
 
 static unsigned below(unsigned bound)
 {
-	return (unsigned)(kinds_random(&self.random) % bound);
+	return (unsigned)(random_next(&self.random) % bound);
 }
 
 static void count(enum kinds_count what)

@@ -5,14 +5,14 @@
 #include <string.h>
 
 #include "tests/stress/kinds_self.h"
-#include "tests/stress/kinds_random.h"
+#include "tests/support/random.h"
 #include "tests/support/raw.h"
 
 struct self self;
 
 unsigned below(unsigned bound)
 {
-	return (unsigned)(kinds_random(&self.random) % bound);
+	return (unsigned)(random_next(&self.random) % bound);
 }
 
 bool one_in(unsigned n)

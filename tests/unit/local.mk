@@ -13,7 +13,7 @@ tests_unit_test_frame_LDADD   = libproto.la $(TEST_LIBS)
 
 check_PROGRAMS += tests/unit/test_hot
 TESTS          += tests/unit/test_hot
-tests_unit_test_hot_SOURCES = tests/unit/test_hot.c
+tests_unit_test_hot_SOURCES = tests/unit/test_hot.c tests/support/random.h
 tests_unit_test_hot_LDADD   = libproto.la $(TEST_LIBS)
 
 check_PROGRAMS += tests/unit/test_client

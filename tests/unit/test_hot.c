@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "proto/hot.h"
+#include "tests/support/random.h"
 
 #define N_ROUNDS   20000
 #define ROOM       4096
@@ -23,14 +24,9 @@
 static struct bump bump;
 static uint64_t state_of_random;
 
-/* splitmix64. */
 static uint64_t random_bits(void)
 {
-	uint64_t x = state_of_random += UINT64_C(0x9e3779b97f4a7c15);
-
-	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-	return x ^ x >> 31;
+	return random_next(&state_of_random);
 }
 
 /* Of any length, often 0; below 2^bits. */

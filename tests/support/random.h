@@ -1,10 +1,10 @@
-/* kinds_random.h - the random stream of a seed. */
+/* random.h - the random stream of a seed. */
 #pragma once
 
 #include <stdint.h>
 
 /* splitmix64. */
-static inline uint64_t kinds_random(uint64_t *state)
+static inline uint64_t random_next(uint64_t *state)
 {
 	uint64_t x = *state += UINT64_C(0x9e3779b97f4a7c15);
 

@@ -16,19 +16,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "daemon/core/buddy.h"
+#include "tests/model/model_random.h"
 
 #define MAX_PAGES     (UINT64_C(300000))
 #define SMALL_PAGES   UINT64_C(200) /* compared in full after every operation */
 #define PAGES_A_CHECK UINT64_C(300) /* others once in n_pages / this many operations */
-#define MAX_BITS      4.0	    /* a page, from 512 pages on */
+#define MAX_BITS      4.0           /* a page, from 512 pages on */
 
-static uint64_t seed, n_operations = 1000000;
+static uint64_t n_operations;
 
 /* The model: which pages are free, and the runs that were taken. */
 struct model {
@@ -42,22 +41,6 @@ struct model {
 };
 
 static struct model model;
-
-static uint64_t next_random(void)
-{
-	static uint64_t x;
-
-	if (!x)
-		x = seed * 2 + 1;
-	x ^= x << 13;
-	x ^= x >> 7;
-	return x ^= x << 17;
-}
-
-static uint64_t random_below(uint64_t limit)
-{
-	return next_random() % limit;
-}
 
 /* Mostly small, any size at times. */
 static uint64_t random_length(void)
@@ -283,7 +266,6 @@ static void buddy_random_operations_agree_with_model(void **state)
 	static const uint64_t sizes[] = {1, 7, 64, 65, 130, 200, 512, 4096, 5003, 70000, (1 << 18) + 77};
 	const unsigned n_sizes = sizeof(sizes) / sizeof(sizes[0]);
 
-	printf("seed %" PRIu64 ", %" PRIu64 " operations\n", seed, n_operations);
 	for (unsigned i = 0; i < n_sizes; i++)
 		run_model(sizes[i], n_operations / n_sizes);
 }
@@ -291,7 +273,7 @@ static void buddy_random_operations_agree_with_model(void **state)
 static void buddy_bookkeeping_stays_under_half_a_byte_a_page(void **state)
 {
 	static const uint64_t sizes[] = {
-		1,	 64,	  256,		 512,	  1000,	   4096,	  4097,
+		1,       64,      256,           512,     1000,    4096,          4097,
 		1 << 15, 1 << 18, (1 << 18) + 1, 1 << 24, 1 << 28, (1 << 28) + 1, BUDDY_MAX_PAGES};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -306,15 +288,11 @@ static void buddy_bookkeeping_stays_under_half_a_byte_a_page(void **state)
 
 int main(int argc, char **argv)
 {
-	const char *seed_word = argc > 1 ? argv[1] : getenv("HP_SEED");
-	const char *ops_word = argc > 2 ? argv[2] : getenv("HP_OPS");
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(buddy_bookkeeping_stays_under_half_a_byte_a_page),
 		cmocka_unit_test(buddy_random_operations_agree_with_model),
 	};
 
-	seed = seed_word ? strtoull(seed_word, NULL, 0) : (uint64_t)time(NULL) ^ (uint64_t)getpid() << 20;
-	if (ops_word)
-		n_operations = strtoull(ops_word, NULL, 0);
+	n_operations = model_random_init(argc, argv, 1000000);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,9 @@
 /* model_lease.c - random leases of several tenants against a naive model, the checkers walking.
  *
- * Everything that the pool, ledger and lease rooms do, in one thread and in random order: allocs and frees, holders
- * that lose their connection, come back or die, detached leases, ticks, files that a client truncates. The model keeps
- * which lease has which page; every page is stamped by its holder and must be zero when it is granted.
+ * Everything that the pool, ledger and lease rooms do, in one thread and in random order: allocs and frees,
+ * holders that lose their connection, come back or die, detached leases, ticks, files that a client
+ * truncates. The model keeps which lease has which page; every page is stamped by its holder and must be zero
+ * when it is granted.
  *
  * model_lease [SEED [OPERATIONS]], or $HP_SEED and $HP_OPS.
  */
@@ -12,15 +13,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "daemon/lease/audit.h"
+#include "tests/model/model_random.h"
 #include "tests/support/house.h"
 
 #define MAX_PAGES   2048
@@ -30,7 +29,7 @@
 #define MAX_LEASES  MAX_PAGES
 #define AUDIT_EVERY 200
 
-static uint64_t seed, n_operations = 100000;
+static uint64_t n_operations;
 
 struct holding {
 	uint64_t id;
@@ -44,17 +43,6 @@ struct holding {
 static struct holding holdings[MAX_LEASES];
 static unsigned n_holdings;
 static struct session *sessions[N_SESSIONS];
-
-static uint64_t next_random(void)
-{
-	static uint64_t x;
-
-	if (!x)
-		x = seed * 2 + 1;
-	x ^= x << 13;
-	x ^= x >> 7;
-	return x ^= x << 17;
-}
 
 static const struct arena *arena_of(struct house *house, const struct lease_record *record)
 {
@@ -99,9 +87,9 @@ static void check_stamp(struct house *house, const struct holding *holding)
 
 static uint64_t random_pages(void)
 {
-	uint64_t roll = next_random() % 100;
+	uint64_t roll = random_below(100);
 
-	return roll < 60 ? 1 + next_random() % 4 : roll < 95 ? 1 + next_random() % 40 : 1 + next_random() % 400;
+	return roll < 60 ? 1 + random_below(4) : roll < 95 ? 1 + random_below(40) : 1 + random_below(400);
 }
 
 static void op_alloc(struct house *house, struct session *session)
@@ -118,7 +106,7 @@ static void op_alloc(struct house *house, struct session *session)
 		return;
 	}
 	record = house_record(house, holding->id);
-	record->detached = next_random() % 20 == 0;
+	record->detached = random_below(20) == 0;
 	*holding = (struct holding){.id = record->id,
 				    .session = session,
 				    .uid = session->peer.uid,
@@ -132,11 +120,14 @@ static void op_alloc(struct house *house, struct session *session)
 	check_and_stamp(house, record);
 }
 
-static void forget(unsigned i) { holdings[i] = holdings[--n_holdings]; }
+static void forget(unsigned i)
+{
+	holdings[i] = holdings[--n_holdings];
+}
 
 static void op_free(struct house *house)
 {
-	unsigned i = (unsigned)(next_random() % (n_holdings + 1));
+	unsigned i = (unsigned)random_below(n_holdings + 1);
 	struct holding *holding = &holdings[i];
 	uint32_t pid;
 
@@ -150,7 +141,8 @@ static void op_free(struct house *house)
 		struct peer stranger = {.uid = holding->uid + 1}, owner = {.uid = holding->uid};
 		struct shard *shard = &house->shards[holding->worker];
 
-		assert_int_equal(lease_free_detached(shard, &stranger, false, holding->id, &pid), LEASE_NOT_ALLOWED);
+		assert_int_equal(lease_free_detached(shard, &stranger, false, holding->id, &pid),
+				 LEASE_NOT_ALLOWED);
 		assert_int_equal(lease_free_detached(shard, &owner, false, holding->id, &pid), LEASE_OK);
 	}
 	forget(i);
@@ -158,7 +150,7 @@ static void op_free(struct house *house)
 
 static void op_free_others(struct house *house, struct session *session)
 {
-	unsigned i = (unsigned)(next_random() % (n_holdings + 1));
+	unsigned i = (unsigned)random_below(n_holdings + 1);
 
 	if (i == n_holdings || holdings[i].session == session)
 		return;
@@ -186,14 +178,16 @@ static void op_die(struct house *house, unsigned index)
 /* A client destroys a file of its own tenant: its leases there are lost, and nobody else's. */
 static void op_truncate(struct house *house)
 {
-	unsigned i = (unsigned)(next_random() % (n_holdings + 1));
+	unsigned i = (unsigned)random_below(n_holdings + 1);
 	uint64_t arena;
 
-	if (i == n_holdings || next_random() % 20 != 0)
+	if (i == n_holdings || random_below(20) != 0)
 		return;
 	arena = holdings[i].arena;
-	assert_int_equal(ftruncate(backing_file_fd(arena_of(house, house_record(house, holdings[i].id))->file), 0), 0);
-	/* Its pages are gone; who is at it frees them, so that no free page of it is granted before it is found out. */
+	assert_int_equal(
+		ftruncate(backing_file_fd(arena_of(house, house_record(house, holdings[i].id))->file), 0), 0);
+	/* Its pages are gone; who is at it frees them, so that no free page of it is granted before it is
+	 * found out. */
 	for (unsigned k = n_holdings; k-- > 0;) {
 		holdings[k].damaged |= holdings[k].arena == arena;
 		if (holdings[k].arena == arena && holdings[k].session) {
@@ -208,9 +202,9 @@ static void op_truncate(struct house *house)
 
 static void operate(struct house *house)
 {
-	unsigned index = (unsigned)(next_random() % N_SESSIONS);
+	unsigned index = (unsigned)random_below(N_SESSIONS);
 	struct session *session = sessions[index];
-	uint64_t roll = next_random() % 1000;
+	uint64_t roll = random_below(1000);
 
 	if (roll < 450)
 		op_alloc(house, session);
@@ -237,7 +231,6 @@ static void lease_random_operations_agree_with_model(void **state)
 	static struct house house;
 	uint64_t n_leased;
 
-	printf("seed %llu, %llu operations\n", (unsigned long long)seed, (unsigned long long)n_operations);
 	house_init(&house, MAX_PAGES, ARENA_PAGES, 512, MAX_PAGES / 2);
 	for (unsigned i = 0; i < N_SESSIONS; i++)
 		sessions[i] = house_session(&house, i % HOUSE_WORKERS, 1000 + i % N_TENANTS);
@@ -260,12 +253,8 @@ static void lease_random_operations_agree_with_model(void **state)
 
 int main(int argc, char **argv)
 {
-	const char *seed_word = argc > 1 ? argv[1] : getenv("HP_SEED");
-	const char *ops_word = argc > 2 ? argv[2] : getenv("HP_OPS");
 	const struct CMUnitTest tests[] = {cmocka_unit_test(lease_random_operations_agree_with_model)};
 
-	seed = seed_word ? strtoull(seed_word, NULL, 0) : (uint64_t)time(NULL) ^ (uint64_t)getpid() << 20;
-	if (ops_word)
-		n_operations = strtoull(ops_word, NULL, 0);
+	n_operations = model_random_init(argc, argv, 100000);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,17 +15,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "daemon/core/pcache.h"
+#include "tests/model/model_random.h"
 
 #define MAX_HIGH UINT64_C(300)
-#define LONGEST	 (PCACHE_MAX_RUN + 2) /* more than is cached */
+#define LONGEST  (PCACHE_MAX_RUN + 2) /* more than is cached */
 
-static uint64_t seed, n_operations = 1000000;
+static uint64_t n_operations;
 
 struct model {
 	struct pcache *pcache;
@@ -39,22 +38,6 @@ struct model {
 };
 
 static struct model model;
-
-static uint64_t next_random(void)
-{
-	static uint64_t x;
-
-	if (!x)
-		x = seed * 2 + 1;
-	x ^= x << 13;
-	x ^= x >> 7;
-	return x ^= x << 17;
-}
-
-static uint64_t random_below(uint64_t limit)
-{
-	return next_random() % limit;
-}
 
 /* Small ones more often, sometimes longer than is cached. */
 static uint64_t random_length(void)
@@ -202,7 +185,6 @@ static void pcache_random_operations_agree_with_model(void **state)
 	};
 	const unsigned n_limits = sizeof(limits) / sizeof(limits[0]);
 
-	printf("seed %" PRIu64 ", %" PRIu64 " operations\n", seed, n_operations);
 	for (unsigned i = 0; i < n_limits; i++) {
 		printf("high %3" PRIu32 ", batch %3" PRIu32 ": %5zu bytes\n", limits[i].high_pages,
 		       limits[i].batch_pages, pcache_bytes(&limits[i]));
@@ -212,14 +194,10 @@ static void pcache_random_operations_agree_with_model(void **state)
 
 int main(int argc, char **argv)
 {
-	const char *seed_word = argc > 1 ? argv[1] : getenv("HP_SEED");
-	const char *ops_word = argc > 2 ? argv[2] : getenv("HP_OPS");
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pcache_random_operations_agree_with_model),
 	};
 
-	seed = seed_word ? strtoull(seed_word, NULL, 0) : (uint64_t)time(NULL) ^ (uint64_t)getpid() << 20;
-	if (ops_word)
-		n_operations = strtoull(ops_word, NULL, 0);
+	n_operations = model_random_init(argc, argv, 1000000);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,12 +32,11 @@ bool has_room(void)
 	return self.n_held + self.n_pending + MAX_BATCH <= MAX_HELD;
 }
 
-void look_from(struct held *held, uint64_t from_bytes, enum kinds_look what)
+struct kinds_memory memory_of(const struct held *held, void *data, uint64_t n_bytes)
 {
-	const struct kinds_memory memory = {
-		.data = hp_lease_data(held->lease),
-		.from_bytes = from_bytes,
-		.to_bytes = hp_lease_bytes(held->lease),
+	return (struct kinds_memory){
+		.data = data,
+		.to_bytes = n_bytes,
 		.lease = held->is_opened ? 0 : held->id,
 		.maker = held->maker,
 		.is_mortal = held->is_mortal,
@@ -45,7 +44,13 @@ void look_from(struct held *held, uint64_t from_bytes, enum kinds_look what)
 		.pool = held->pool->name,
 		.flags = held->flags,
 	};
+}
 
+void look_from(struct held *held, uint64_t from_bytes, enum kinds_look what)
+{
+	struct kinds_memory memory = memory_of(held, hp_lease_data(held->lease), hp_lease_bytes(held->lease));
+
+	memory.from_bytes = from_bytes;
 	if (kinds_look(&memory, what) || held->is_ended)
 		return;
 	held->is_ended = true;

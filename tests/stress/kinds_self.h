@@ -59,6 +59,8 @@ bool one_in(unsigned n);
 void count(enum kinds_count what, unsigned n);
 bool has_room(void); /* for a batch more */
 
+/* What there is to look at where `n_bytes` of it are mapped at `data`. */
+struct kinds_memory memory_of(const struct held *held, void *data, uint64_t n_bytes);
 /* Look at all of it, or what is from `from_bytes` on, as `what` says; it may be gone if it is mortal. Mind
  * that this dispatches when it is, so that more may be held afterwards. */
 void look(struct held *held);

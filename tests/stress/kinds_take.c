@@ -309,16 +309,7 @@ void do_resize(void)
 static void look_at_run(const struct held *held, int fd, uint64_t offset, uint64_t bytes)
 {
 	void *data = mmap(NULL, bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, (off_t)offset);
-	struct kinds_memory memory = {
-		.data = data,
-		.to_bytes = bytes,
-		.lease = held->is_opened ? 0 : held->id,
-		.maker = held->maker,
-		.is_mortal = held->is_mortal,
-		.is_open = held->name[0] != 0,
-		.pool = held->pool->name,
-		.flags = held->flags,
-	};
+	const struct kinds_memory memory = memory_of(held, data, bytes);
 	enum kinds_look what = held->look == KINDS_MARK ? KINDS_OPENED : held->look;
 
 	raw_check(data != MAP_FAILED, "map of lease %" PRIu64 ": %s", held->id, strerror(errno));

@@ -133,6 +133,36 @@ static void config_every_top_key_is_read(void **state)
 	config_fini(&config);
 }
 
+/* The only pool of `config` is this one. */
+static void expect_pool(const struct config *config, const struct pool_config *expected)
+{
+	const struct pool_config *pool = &config->pools[0];
+
+	assert_int_equal(config->n_pools, 1);
+	assert_string_equal(pool->name, expected->name);
+	assert_int_equal(pool->page_bytes, expected->page_bytes);
+	assert_int_equal(pool->backing, expected->backing);
+	assert_string_equal(pool->directory, expected->directory);
+	assert_int_equal(pool->max_pages, expected->max_pages);
+	assert_int_equal(pool->reserve_pages, expected->reserve_pages);
+	assert_int_equal(pool->stock_pages, expected->stock_pages);
+	assert_int_equal(pool->arena_pages, expected->arena_pages);
+	assert_int_equal(pool->isolation, expected->isolation);
+	assert_int_equal(pool->tenant, expected->tenant);
+	assert_int_equal(pool->quota_pages, expected->quota_pages);
+	assert_int_equal(pool->quota_leases, expected->quota_leases);
+	assert_int_equal(pool->quota_names, expected->quota_names);
+	assert_int_equal(pool->n_uids, expected->n_uids);
+	assert_memory_equal(pool->uids, expected->uids, expected->n_uids * sizeof(*expected->uids));
+	assert_int_equal(pool->n_gids, expected->n_gids);
+	assert_memory_equal(pool->gids, expected->gids, expected->n_gids * sizeof(*expected->gids));
+	assert_int_equal(pool->everybody, expected->everybody);
+	assert_int_equal(pool->decay_ms, expected->decay_ms);
+	assert_int_equal(pool->node, expected->node);
+	assert_int_equal(pool->grow, expected->grow);
+	assert_int_equal(pool->poison, expected->poison);
+}
+
 static void config_every_pool_key_is_read(void **state)
 {
 	struct config config = read_accepted(
@@ -143,32 +173,33 @@ static void config_every_pool_key_is_read(void **state)
 		"\"quota_leases\": 7, \"quota_names\": 4294967295, \"poison\": true, "
 		"\"users\": [\"root\", 1001, \"1002\"], \"groups\": [\"root\"], \"decay\": \"500ms\", "
 		"\"node\": 1, \"grow\": true}]}");
-	const struct pool_config *pool = &config.pools[0];
+	uid_t uids[] = {0, 1001, 1002};
+	gid_t gids[] = {0};
+	const struct pool_config expected = {
+		.name = "db-1_X",
+		.page_bytes = 2 * MIB,
+		.backing = POOL_BACKING_HUGETLBFS,
+		.directory = (char *)"/mnt/huge",
+		.max_pages = 4096,
+		.reserve_pages = 2048,
+		.stock_pages = 512,
+		.arena_pages = 256,
+		.isolation = POOL_ISOLATION_POOL,
+		.tenant = POOL_TENANT_GID,
+		.quota_pages = 512,
+		.quota_leases = 7,
+		.quota_names = UINT32_MAX,
+		.uids = uids,
+		.n_uids = 3,
+		.gids = gids,
+		.n_gids = 1,
+		.decay_ms = 500,
+		.node = 1,
+		.grow = true,
+		.poison = true,
+	};
 
-	assert_int_equal(config.n_pools, 1);
-	assert_string_equal(pool->name, "db-1_X");
-	assert_int_equal(pool->page_bytes, 2 * MIB);
-	assert_int_equal(pool->max_pages, 4096);
-	assert_int_equal(pool->backing, POOL_BACKING_HUGETLBFS);
-	assert_string_equal(pool->directory, "/mnt/huge");
-	assert_int_equal(pool->reserve_pages, 2048);
-	assert_int_equal(pool->stock_pages, 512);
-	assert_int_equal(pool->arena_pages, 256);
-	assert_int_equal(pool->isolation, POOL_ISOLATION_POOL);
-	assert_int_equal(pool->tenant, POOL_TENANT_GID);
-	assert_int_equal(pool->quota_pages, 512);
-	assert_int_equal(pool->quota_leases, 7);
-	assert_int_equal(pool->quota_names, UINT32_MAX);
-	assert_true(pool->poison);
-	assert_int_equal(pool->n_uids, 3);
-	assert_int_equal(pool->uids[0], 0);
-	assert_int_equal(pool->uids[1], 1001);
-	assert_int_equal(pool->uids[2], 1002);
-	assert_int_equal(pool->n_gids, 1);
-	assert_int_equal(pool->gids[0], 0);
-	assert_int_equal(pool->decay_ms, 500);
-	assert_int_equal(pool->node, 1);
-	assert_true(pool->grow);
+	expect_pool(&config, &expected);
 	config_fini(&config);
 }
 
@@ -178,29 +209,34 @@ static void config_pool_word_reads_every_key(void **state)
 		"big=1G:4G,backing=hugetlbfs:/mnt,reserve=1G,stock=2G,arena=2G,isolation=pool,tenant=socket,"
 		"quota=3G,quota_leases=5,quota_names=2,poison=on,users=root+1001+*,groups=root+7,decay=1.5,"
 		"node=-1,grow=Yes");
-	const struct pool_config *pool = &config.pools[0];
+	uid_t uids[] = {0, 1001};
+	gid_t gids[] = {0, 7};
+	const struct pool_config expected = {
+		.name = "big",
+		.page_bytes = GIB,
+		.backing = POOL_BACKING_HUGETLBFS,
+		.directory = (char *)"/mnt",
+		.max_pages = 4,
+		.reserve_pages = 1,
+		.stock_pages = 2,
+		.arena_pages = 2,
+		.isolation = POOL_ISOLATION_POOL,
+		.tenant = POOL_TENANT_SOCKET,
+		.quota_pages = 3,
+		.quota_leases = 5,
+		.quota_names = 2,
+		.uids = uids,
+		.n_uids = 2,
+		.gids = gids,
+		.n_gids = 2,
+		.everybody = true,
+		.decay_ms = 1500,
+		.node = -1,
+		.grow = true,
+		.poison = true,
+	};
 
-	assert_int_equal(config.n_pools, 1);
-	assert_string_equal(pool->name, "big");
-	assert_int_equal(pool->page_bytes, GIB);
-	assert_int_equal(pool->max_pages, 4);
-	assert_int_equal(pool->backing, POOL_BACKING_HUGETLBFS);
-	assert_string_equal(pool->directory, "/mnt");
-	assert_int_equal(pool->reserve_pages, 1);
-	assert_int_equal(pool->stock_pages, 2);
-	assert_int_equal(pool->arena_pages, 2);
-	assert_int_equal(pool->isolation, POOL_ISOLATION_POOL);
-	assert_int_equal(pool->tenant, POOL_TENANT_SOCKET);
-	assert_int_equal(pool->quota_pages, 3);
-	assert_int_equal(pool->quota_leases, 5);
-	assert_int_equal(pool->quota_names, 2);
-	assert_true(pool->poison);
-	assert_int_equal(pool->n_uids, 2);
-	assert_true(pool->everybody);
-	assert_int_equal(pool->n_gids, 2);
-	assert_int_equal(pool->decay_ms, 1500);
-	assert_int_equal(pool->node, -1);
-	assert_true(pool->grow);
+	expect_pool(&config, &expected);
 	config_fini(&config);
 }
 

@@ -59,6 +59,14 @@ static void start_batch(struct house *house, struct session *session, struct lea
 	lease_alloc_wait(alloc);
 }
 
+static uint64_t leased_pages(struct house *house)
+{
+	struct pool_figures figures;
+
+	pool_get_figures(house->pools[0], &figures);
+	return figures.zones.leased;
+}
+
 static void lease_batch_is_leased_when_all_of_it_is_there(void **state)
 {
 	struct house *house = *state;
@@ -79,7 +87,6 @@ static void lease_batch_that_waits_ends_with_its_holder(void **state)
 	struct house *house = *state;
 	struct session *session = house_session(house, 0, 1000), *other = house_session(house, 0, 1000);
 	struct lease_alloc alloc;
-	struct pool_figures figures;
 	uint64_t id;
 
 	start_batch(house, session, &alloc);
@@ -92,8 +99,7 @@ static void lease_batch_that_waits_ends_with_its_holder(void **state)
 	assert_true(session_end(session, 100));
 	session_free(session);
 	assert_int_equal(other->n_leases, 1);
-	pool_get_figures(house->pools[0], &figures);
-	assert_int_equal(figures.zones.leased, 8);
+	assert_int_equal(leased_pages(house), 8);
 	house_end_session(house, other);
 }
 
@@ -102,7 +108,6 @@ static void lease_batch_that_is_refused_leaves_nothing(void **state)
 	struct house *house = *state;
 	struct session *session = house_session(house, 0, 1000), *other = house_session(house, 0, 2000);
 	struct lease_alloc alloc;
-	struct pool_figures figures;
 	uint64_t id;
 
 	for (unsigned i = 0; i < MAX_PAGES / ARENA_PAGES - 1; i++)
@@ -112,8 +117,7 @@ static void lease_batch_that_is_refused_leaves_nothing(void **state)
 	assert_int_equal(result, LEASE_POOL_FULL);
 	assert_int_equal(alloc.failed_pages, ARENA_PAGES);
 	assert_int_equal(session->n_leases, 0);
-	pool_get_figures(house->pools[0], &figures);
-	assert_int_equal(figures.zones.leased, MAX_PAGES - ARENA_PAGES);
+	assert_int_equal(leased_pages(house), MAX_PAGES - ARENA_PAGES);
 	house_end_session(house, session);
 	house_end_session(house, other);
 }

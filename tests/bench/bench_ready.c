@@ -101,48 +101,66 @@ struct page_arena {
 	uint64_t times_ns[N_SAMPLES];
 };
 
-/* The page that was leased the longest ago makes room for the next; each is written to all over, so that none
+/* How a side gives a slot's page back, if it has one, and takes another. */
+struct page_side {
+	void (*give)(struct page_arena *arena, unsigned slot);
+	void *(*take)(struct page_arena *arena, unsigned slot);
+};
+
+/* The page that was taken the longest ago makes room for the next; each is written to all over, so that none
  * is in a cache. */
-static void lease_pages(void *arg, double *ret)
+static void time_pages(struct page_arena *arena, const struct page_side *side, double *ret)
 {
-	struct page_arena *arena = arg;
 	unsigned n = bench_n(N_SAMPLES, N_ROTATING);
 
 	for (unsigned i = 0; i < n; i++) {
-		hp_lease **lease = &arena->leases[i % N_ROTATING];
 		uint64_t start_ns;
+		char *page;
 
-		hp_free(*lease);
+		side->give(arena, i % N_ROTATING);
 		start_ns = bench_now_ns();
-		if (hp_alloc(arena->client, BENCH_PAGE_BYTES, NULL, lease) < 0)
-			fail_msg("alloc: %s", hp_error());
-		bench_touch(hp_lease_data(*lease), BENCH_PAGE_BYTES);
+		page = side->take(arena, i % N_ROTATING);
+		bench_touch(page, BENCH_PAGE_BYTES);
 		arena->times_ns[i] = bench_now_ns() - start_ns;
-		*(char *)hp_lease_data(*lease) = 0;
-		bench_expect_zeroed(hp_lease_data(*lease), BENCH_PAGE_BYTES);
-		memset(hp_lease_data(*lease), 0xa5, BENCH_PAGE_BYTES);
+		*page = 0;
+		bench_expect_zeroed(page, BENCH_PAGE_BYTES);
+		memset(page, 0xa5, BENCH_PAGE_BYTES);
 	}
 	ret[0] = bench_percentile_us(arena->times_ns, n, 50);
 }
 
+static void free_page(struct page_arena *arena, unsigned slot)
+{
+	hp_free(arena->leases[slot]);
+}
+
+static void *lease_page(struct page_arena *arena, unsigned slot)
+{
+	if (hp_alloc(arena->client, BENCH_PAGE_BYTES, NULL, &arena->leases[slot]) < 0)
+		fail_msg("alloc: %s", hp_error());
+	return hp_lease_data(arena->leases[slot]);
+}
+
+static void lease_pages(void *arg, double *ret)
+{
+	time_pages(arg, &(struct page_side){.give = free_page, .take = lease_page}, ret);
+}
+
+static void unmap_page(struct page_arena *arena, unsigned slot)
+{
+	if (arena->pages[slot])
+		peer_unmap(arena->pages[slot], BENCH_PAGE_BYTES);
+}
+
+static void *map_page(struct page_arena *arena, unsigned slot)
+{
+	arena->pages[slot] = peer_map(BENCH_PAGE_BYTES);
+	return arena->pages[slot];
+}
+
 static void map_pages(void *arg, double *ret)
 {
-	struct page_arena *arena = arg;
-	unsigned n = bench_n(N_SAMPLES, N_ROTATING);
-
-	for (unsigned i = 0; i < n; i++) {
-		void **page = &arena->pages[i % N_ROTATING];
-		uint64_t start_ns;
-
-		if (*page)
-			peer_unmap(*page, BENCH_PAGE_BYTES);
-		start_ns = bench_now_ns();
-		*page = peer_map(BENCH_PAGE_BYTES);
-		bench_touch(*page, BENCH_PAGE_BYTES);
-		arena->times_ns[i] = bench_now_ns() - start_ns;
-		memset(*page, 0xa5, BENCH_PAGE_BYTES);
-	}
-	ret[0] = bench_percentile_us(arena->times_ns, n, 50);
+	time_pages(arg, &(struct page_side){.give = unmap_page, .take = map_page}, ret);
 }
 
 void bench_ready_2m(void)

@@ -31,7 +31,8 @@ static int check_name(const char *name)
 	if (!name[0] || strlen(name) > LEASE_NAME_MAX)
 		return error_set(-EINVAL, "A lease's name has 1 to %d bytes.", LEASE_NAME_MAX);
 	if (!name[strspn(name, "0123456789")])
-		return error_set(-EINVAL, "A lease's name is more than digits, which are an id: \"%s\".", name);
+		return error_set(-EINVAL, "A lease's name is more than digits, which are an id: \"%s\".",
+				 name);
 	return 0;
 }
 

@@ -347,7 +347,8 @@ int hp_set_spin(hp_client *client, unsigned spin_us)
 	if (r < 0)
 		return r;
 	if (spin_us > SPIN_MAX_US)
-		return error_set(-EINVAL, "Spinning is for moments: at most %u us, not %u.", SPIN_MAX_US, spin_us);
+		return error_set(-EINVAL, "Spinning is for moments: at most %u us, not %u.", SPIN_MAX_US,
+				 spin_us);
 	pthread_mutex_lock(&client->lock);
 	/* On one CPU the daemon could not answer meanwhile. */
 	client->spin_ns = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? spin_us * UINT64_C(1000) : 0;

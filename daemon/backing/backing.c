@@ -242,8 +242,8 @@ int backing_file_extend(struct backing_file *file, uint64_t n_pages, int node, u
 	return r;
 }
 
-/* Truncate to `keep_pages`, and see what comes back. Returns how many pages did not. What a client has punched
- * out of the file before came back then. */
+/* Truncate to `keep_pages`, and see what comes back. Returns how many pages did not. What a client has
+ * punched out of the file before came back then. */
 static uint64_t file_truncate(struct backing_file *file, uint64_t keep_pages, bool watch)
 {
 	struct backing *backing = file->backing;
@@ -409,11 +409,20 @@ static void *page_address(const struct backing_file *file, uint64_t first, uint6
 	return (char *)file->memory + first * file->backing->page_bytes;
 }
 
+int backing_file_zero_runs(struct backing_file *file, const struct backing_run *runs, unsigned n_runs)
+{
+	struct iovec pieces[BACKING_ZERO_MAX];
+
+	hp_assert(n_runs > 0 && n_runs <= BACKING_ZERO_MAX);
+	for (unsigned i = 0; i < n_runs; i++)
+		pieces[i] = (struct iovec){page_address(file, runs[i].first, runs[i].n_pages),
+					   runs[i].n_pages * file->backing->page_bytes};
+	return guard_clear(pieces, n_runs) ? 0 : BACKING_DAMAGED;
+}
+
 int backing_file_zero(struct backing_file *file, uint64_t first, uint64_t n_pages)
 {
-	void *memory = page_address(file, first, n_pages);
-
-	return guard_clear(memory, n_pages * file->backing->page_bytes) ? 0 : BACKING_DAMAGED;
+	return backing_file_zero_runs(file, &(struct backing_run){first, n_pages}, 1);
 }
 
 int backing_file_fill(struct backing_file *file, uint64_t first, uint64_t n_pages, uint8_t value)

@@ -77,6 +77,13 @@ uint64_t backing_file_pages(const struct backing_file *file);
  * the pages differ. A page that was punched is taken anew if the kernel has one: backing_file_verify() first.
  */
 int backing_file_zero(struct backing_file *file, uint64_t first, uint64_t n_pages);
+/* The same for several runs of pages, in ascending order, at most BACKING_ZERO_MAX: what each costs beside
+ * its zeroing is paid once. */
+#define BACKING_ZERO_MAX 64
+struct backing_run {
+	uint64_t first, n_pages;
+};
+int backing_file_zero_runs(struct backing_file *file, const struct backing_run *runs, unsigned n_runs);
 /* The same with another value in every byte. */
 int backing_file_fill(struct backing_file *file, uint64_t first, uint64_t n_pages, uint8_t value);
 

@@ -92,6 +92,8 @@ struct access {
 	const void *from;
 	size_t bytes;
 	uint8_t value;
+	const struct iovec *pieces; /* of what is guarded */
+	unsigned n_pieces;
 };
 
 /* The frame that a jump comes back to. */
@@ -113,7 +115,8 @@ static bool run_guarded(const void *guarded, const struct access *access,
 
 static void clear(const struct access *access)
 {
-	clear_pages(access->to, access->bytes);
+	for (unsigned i = 0; i < access->n_pieces; i++)
+		clear_pages(access->pieces[i].iov_base, access->pieces[i].iov_len);
 }
 
 static void fill(const struct access *access)
@@ -126,9 +129,17 @@ static void copy(const struct access *access)
 	memcpy(access->to, access->from, access->bytes);
 }
 
-bool guard_clear(void *memory, size_t bytes)
+bool guard_clear(const struct iovec *pieces, unsigned n_pieces)
 {
-	return run_guarded(memory, &(struct access){.to = memory, .bytes = bytes}, clear);
+	const char *first = pieces[0].iov_base;
+	const struct iovec *last = &pieces[n_pieces - 1];
+	const struct access access = {
+		.bytes = (size_t)((const char *)last->iov_base - first) + last->iov_len,
+		.pieces = pieces,
+		.n_pieces = n_pieces,
+	};
+
+	return run_guarded(first, &access, clear);
 }
 
 bool guard_fill(void *memory, uint8_t value, size_t bytes)

@@ -10,13 +10,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 /* See to it that the handler is in place, before the other functions are used: the first call installs it,
  * later ones only if somebody (a test framework, say) has put another one there. */
 void guard_install(void);
 
-/* Zero `bytes` at `memory`, whole pages. False: SIGBUS on the way, how much was zeroed is undefined. */
-bool guard_clear(void *memory, size_t bytes);
+/* Zero these pieces of one mapping, whole pages each, in ascending order. False: SIGBUS on the way, how much
+ * was zeroed is undefined. */
+bool guard_clear(const struct iovec *pieces, unsigned n_pieces);
 
 /* Set `bytes` at `memory` to `value`. False: SIGBUS on the way, how much was set is undefined. */
 bool guard_fill(void *memory, uint8_t value, size_t bytes);

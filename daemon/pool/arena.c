@@ -158,20 +158,22 @@ bool arena_take_dirty(struct arena *arena, uint64_t n_pages, uint64_t *ret_first
 	return false;
 }
 
-bool arena_next_dirty(struct arena *arena, uint64_t max_pages, uint64_t *ret_first, uint64_t *ret_n_pages)
+bool arena_next_dirty(struct arena *arena, uint64_t from, uint64_t max_pages, struct backing_run *ret)
 {
+	const bool is_lowest = from <= arena->dirty_hint;
 	uint64_t first, end;
 
 	if (arena->n_dirty == 0)
 		return false;
-	first = next_dirty(arena, arena->dirty_hint);
-	hp_assert(first < arena->n_pages);
+	first = next_dirty(arena, is_lowest ? arena->dirty_hint : from);
+	if (is_lowest)
+		arena->dirty_hint = first;
+	if (first == arena->n_pages)
+		return false;
 	end = first + 1;
 	while (end < arena->n_pages && end - first < max_pages && is_dirty(arena, end))
 		end++;
-	arena->dirty_hint = first;
-	*ret_first = first;
-	*ret_n_pages = end - first;
+	*ret = (struct backing_run){first, end - first};
 	return true;
 }
 

@@ -40,7 +40,8 @@ struct arena {
 
 	/* guarded by the zone's lock */
 	bool sole;      /* constant while pages are out */
-	bool scrubbing; /* the scrubber is at work in it, unlocked, in scrub_pages from scrub_first on */
+	bool scrubbing; /* the scrubber is at work in it, unlocked, somewhere in scrub_pages from scrub_first
+			   on */
 	bool condemned; /* a client destroyed the file, or it is evicted: released when nothing is out */
 	bool isolated; /* by the operator: no new leases until it is restored; released when nothing is out */
 	bool trim_queued;          /* trim_letter is with the janitor */
@@ -89,8 +90,9 @@ void arena_put_dirty(struct arena *arena, uint64_t first, uint64_t n_pages);
 /* Pages that are out come back as they were granted: no client ever saw them. */
 void arena_put_clean(struct arena *arena, uint64_t first, uint64_t n_pages);
 
-/* The lowest run of dirty pages, at most `max_pages`: false when there is none. They stay dirty. */
-bool arena_next_dirty(struct arena *arena, uint64_t max_pages, uint64_t *ret_first, uint64_t *ret_n_pages);
+/* The lowest run of dirty pages from page `from` on, at most `max_pages`: false when there is none. They stay
+ * dirty. */
+bool arena_next_dirty(struct arena *arena, uint64_t from, uint64_t max_pages, struct backing_run *ret);
 /* Dirty pages have been zeroed: they are clean now. */
 void arena_cleaned(struct arena *arena, uint64_t first, uint64_t n_pages);
 

@@ -205,8 +205,8 @@ void pool_trim_sole(struct zone *zone, struct run run, uint64_t n_pages)
 
 /* ---- the operator's ---- */
 
-/* Do `act` to a zone's arena, under the locks; *ret_changed is what it says. `ret_zone`, if not NULL, gets its
- * zone with a reference. */
+/* Do `act` to a zone's arena, under the locks; *ret_changed is what it says. `ret_zone`, if not NULL, gets
+ * its zone with a reference. */
 static int act_on_arena(struct pool *pool, uint64_t arena_id, bool (*act)(struct arena *arena),
 			bool *ret_changed, struct zone **ret_zone)
 {

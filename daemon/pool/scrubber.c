@@ -17,25 +17,54 @@ enum work {
 	WORK_LOOK,   /* at the pattern, and zero */
 };
 
+/* Scattered over the arena it may be, for what is paid once a piece: the lock, and looks at the file. */
 struct piece {
 	struct arena *arena;
-	uint64_t first, n_pages;
 	enum work work;
+	unsigned n_runs; /* more than one only where they are zeroed */
+	struct backing_run runs[BACKING_ZERO_MAX];
+	uint64_t n_pages; /* of all */
 };
+
+static bool find_dirty(struct piece *piece, uint64_t max_pages)
+{
+	struct backing_run *run = piece->runs;
+	uint64_t from = 0;
+
+	while (piece->n_runs < BACKING_ZERO_MAX && piece->n_pages < max_pages &&
+	       arena_next_dirty(piece->arena, from, max_pages - piece->n_pages, run)) {
+		piece->n_runs++;
+		piece->n_pages += run->n_pages;
+		from = run->first + run->n_pages;
+		run++;
+	}
+	return piece->n_runs > 0;
+}
+
+static bool find_poisoned(struct piece *piece, bool filled, uint64_t max_pages)
+{
+	struct backing_run *run = piece->runs;
+
+	if (!poison_next(piece->arena, filled, max_pages, &run->first, &run->n_pages))
+		return false;
+	piece->n_runs = 1;
+	piece->n_pages = run->n_pages;
+	return true;
+}
 
 /* What there is to be done in this arena. Poisoned pages are made clean for those who wait. */
 static bool find_work(struct zone *zone, struct piece *piece, uint64_t max_pages)
 {
-	struct arena *arena = piece->arena;
-
+	piece->n_runs = 0;
+	piece->n_pages = 0;
 	piece->work = WORK_ZERO;
-	if (!arena->poison)
-		return arena_next_dirty(arena, max_pages, &piece->first, &piece->n_pages);
+	if (!piece->arena->poison)
+		return find_dirty(piece, max_pages);
 	piece->work = WORK_LOOK;
-	if (zone->n_waiting > 0 && poison_next(arena, true, max_pages, &piece->first, &piece->n_pages))
+	if (zone->n_waiting > 0 && find_poisoned(piece, true, max_pages))
 		return true;
 	piece->work = WORK_POISON;
-	return poison_next(arena, false, max_pages, &piece->first, &piece->n_pages);
+	return find_poisoned(piece, false, max_pages);
 }
 
 /* Find a piece of work. The arena is pinned by `scrubbing` until the piece is handed over. */
@@ -44,12 +73,14 @@ static bool claim_locked(struct zone *zone, uint64_t max_pages, struct piece *pi
 	lock_assert_held(&zone->lock);
 	for (unsigned i = 0; i < zone->n_shared; i++) {
 		struct arena *arena = piece->arena = zone->shared[i];
+		const struct backing_run *last;
 
 		if (arena->condemned || !find_work(zone, piece, max_pages))
 			continue;
+		last = &piece->runs[piece->n_runs - 1];
 		arena->scrubbing = true;
-		arena->scrub_first = piece->first;
-		arena->scrub_pages = piece->n_pages;
+		arena->scrub_first = piece->runs[0].first;
+		arena->scrub_pages = last->first + last->n_pages - arena->scrub_first;
 		return true;
 	}
 	return false;
@@ -58,16 +89,17 @@ static bool claim_locked(struct zone *zone, uint64_t max_pages, struct piece *pi
 /* 0 or BACKING_DAMAGED. */
 static int do_work(const struct piece *piece)
 {
+	const struct backing_run *run = piece->runs;
 	struct arena *arena = piece->arena;
 	int r;
 
 	lock_assert_none();
 	r = backing_file_verify(arena->file);
 	if (r == 0 && piece->work == WORK_POISON)
-		return poison_fill(arena, piece->first, piece->n_pages);
+		return poison_fill(arena, run->first, run->n_pages);
 	if (r == 0 && piece->work == WORK_LOOK)
-		r = poison_look(arena, piece->first, piece->n_pages);
-	return r == 0 ? backing_file_zero(arena->file, piece->first, piece->n_pages) : r;
+		r = poison_look(arena, run->first, run->n_pages);
+	return r == 0 ? backing_file_zero_runs(arena->file, run, piece->n_runs) : r;
 }
 
 static void hand_over_locked(struct zone *zone, const struct piece *piece, bool damaged)
@@ -81,10 +113,11 @@ static void hand_over_locked(struct zone *zone, const struct piece *piece, bool 
 		return;
 	}
 	if (piece->work != WORK_ZERO)
-		poison_set_filled(arena, piece->first, piece->n_pages, piece->work == WORK_POISON);
+		poison_set_filled(arena, piece->runs[0].first, piece->n_pages, piece->work == WORK_POISON);
 	if (piece->work == WORK_POISON)
 		return;
-	arena_cleaned(arena, piece->first, piece->n_pages);
+	for (unsigned i = 0; i < piece->n_runs; i++)
+		arena_cleaned(arena, piece->runs[i].first, piece->runs[i].n_pages);
 	atomic_fetch_add(&zone->pool->scrubbed_pages, piece->n_pages);
 	zone->dirty_pages -= piece->n_pages;
 	zone->clean_pages += piece->n_pages;
@@ -121,12 +154,13 @@ static bool scrub(struct zone *zone)
 static void scrub_letter(struct letter *letter)
 {
 	struct zone *zone = (struct zone *)((char *)letter - offsetof(struct zone, scrub_letter));
-	struct mailbox *stocker = zone->pool->threads->stocker;
+	const struct pool *pool = zone->pool;
 
 	hp_assert_alive(zone, ZONE_MAGIC);
 	if (scrub(zone))
-		mailbox_post(zone->pool->threads->scrubber, letter);
-	mailbox_ring(stocker); /* somebody may be waiting for clean pages */
+		mailbox_post(pool->threads->scrubber, letter);
+	if (atomic_load(&pool->n_waiting) > 0) /* for clean pages, or arenas that become empty */
+		mailbox_ring(pool->threads->stocker);
 }
 
 void scrubber_prepare(struct zone *zone)

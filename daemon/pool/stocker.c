@@ -400,6 +400,9 @@ static void tick_pool(struct pool *pool, uint64_t now_ns)
 	for (struct zone *zone = first_zone(pool); zone; zone = zone->next) {
 		if (has_cached(zone))
 			drain_start(zone);
+		lock_take(&zone->lock);
+		zone_wake_scrubber_locked(zone);
+		lock_drop(&zone->lock);
 		pool_release_empty(pool, zone, now_ns > decay_ns ? now_ns - decay_ns : 0, false,
 				   &(bool){false});
 	}

@@ -12,8 +12,9 @@
 #include "daemon/pool/stocker.h"
 #include "daemon/pool/zone.h"
 
-#define DRAIN_ROOM 64 /* runs moved per turn of a drain */
-#define REFILL_MAX 64 /* runs fetched by one refill */
+#define DRAIN_ROOM        64 /* runs moved per turn of a drain */
+#define REFILL_MAX        64 /* runs fetched by one refill */
+#define SCRUB_WORTH_BYTES (1u << 20)
 
 static struct arena *arena_of(const struct zone *zone, struct run run)
 {
@@ -393,6 +394,14 @@ static void drain_cache_locked(struct zone *zone, struct pcache *cache, uint64_t
 		}
 }
 
+/* Waking the scrubber costs as much as zeroing some hundred KiB: what is less waits for the worker's next
+ * flush, unless there may be need of it before. */
+static bool is_worth_scrubbing(const struct zone *zone)
+{
+	return zone->dirty_pages * zone->pool->config.page_bytes >= SCRUB_WORTH_BYTES ||
+	       zone->clean_pages < zone->dirty_pages;
+}
+
 /* Once a worker's caches were drained of a shut arena they stay so: what comes back goes past them. */
 static void put(struct zone *zone, struct pcache *cache, struct run run, bool hot, bool clean)
 {
@@ -404,7 +413,7 @@ static void put(struct zone *zone, struct pcache *cache, struct run run, bool ho
 	if (!is_shut)
 		drain_cache_locked(zone, cache, zone->pool->cache_limits.batch_pages, clean);
 	put_locked(zone, run, clean);
-	if (!clean)
+	if (!clean && is_worth_scrubbing(zone))
 		zone_wake_scrubber_locked(zone);
 	lock_drop(&zone->lock);
 }
@@ -424,9 +433,7 @@ void zone_flush_freed_locked(struct zone *zone, unsigned worker)
 	struct pcache *cache = zone->workers[worker].dirty;
 
 	lock_assert_held(&zone->lock);
-	if (pcache_pages(cache) == 0)
-		return;
-	drain_cache_locked(zone, cache, UINT64_MAX, false);
+	drain_cache_locked(zone, cache, pcache_pages(cache), false);
 	zone_wake_scrubber_locked(zone);
 }
 

@@ -12,9 +12,9 @@
 #include "tests/stress/kinds_self.h"
 #include "tests/support/raw.h"
 
-#define FIRST_FD       3
-#define MAX_FDS        256
-#define DISPATCH_EVERY 64 /* operations at least */
+#define FIRST_FD        3
+#define MAX_FDS         256
+#define DISPATCH_EVERY  64 /* operations at least */
 #define BREAK_WITHIN_US 400
 
 static void do_look(void)

@@ -29,7 +29,7 @@ static struct slot {
 static unsigned n_slots;
 
 static unsigned n_losses, n_may_be_unseen;
-static volatile sig_atomic_t n_cuts; /* one after the other, so no more than an operation each */
+static volatile sig_atomic_t n_cuts;   /* one after the other, so no more than an operation each */
 static uint64_t strangers[MAX_UNSEEN]; /* told of, and not seen yet */
 static unsigned n_strangers;
 

@@ -286,7 +286,8 @@ static void ctl_alloc_says_whether_quota_or_pool_is_short(void **state)
 		const char *pool = i == 0 ? "p" : "q";
 
 		holder = dut_hold(&dut, 0, DUT_WORDS("--pool", pool, "8M"), &whole);
-		operator_expect(&dut, 0, FAILED, i == 0 ? "pool p had no 2 pages free for you" : "your quota of 2048",
+		operator_expect(&dut, 0, FAILED,
+				i == 0 ? "pool p had no 2 pages free for you" : "your quota of 2048",
 				DUT_WORDS("alloc", "--pool", pool, "--wait", "0.05", "8K"));
 		operator_end(holder, SIGTERM, DONE);
 	}

@@ -434,10 +434,13 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, dut_kill_all)
 	const struct CMUnitTest tests[] = {
-		TEST(ctl_status_json_has_its_keys), TEST(ctl_leases_json_has_its_keys),
+		TEST(ctl_status_json_has_its_keys),
+		TEST(ctl_leases_json_has_its_keys),
 		TEST(ctl_leases_of_others_are_for_admins),
-		TEST(ctl_alloc_json_has_its_keys),  TEST(ctl_sessions_and_buddyinfo_json_fit_the_rest),
-		TEST(ctl_leases_lists_any_number),  TEST(ctl_tables_show_sizes_as_words),
+		TEST(ctl_alloc_json_has_its_keys),
+		TEST(ctl_sessions_and_buddyinfo_json_fit_the_rest),
+		TEST(ctl_leases_lists_any_number),
+		TEST(ctl_tables_show_sizes_as_words),
 		TEST(ctl_shows_any_name),
 	};
 

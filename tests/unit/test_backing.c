@@ -71,6 +71,31 @@ static void backing_mapping_is_aligned_to_1g(void **state)
 	backing_free(backing);
 }
 
+/* Scattered runs by one call, and nothing between them; if the file was cut under one of them, it says so. */
+static void backing_zero_runs_zeroes_exactly_these(void **state)
+{
+	static const struct backing_run runs[] = {{1, 2}, {4, 1}, {6, 3}};
+	struct backing *backing = scene_new_backing(scene_memfd_config(KIB4));
+	struct backing_file *file = scene_new_file(backing, 10);
+	char *client = scene_map(backing_file_fd(file), 10 * KIB4, MAP_SHARED);
+
+	memset(client, 'x', 10 * KIB4);
+	assert_int_equal(backing_file_zero_runs(file, runs, 3), 0);
+	for (uint64_t page = 0; page < 10; page++) {
+		bool is_zeroed = page == 1 || page == 2 || page == 4 || page >= 6;
+
+		for (uint64_t byte = 0; byte < KIB4 && page < 9; byte++)
+			assert_int_equal(client[page * KIB4 + byte], is_zeroed ? 0 : 'x');
+	}
+	assert_int_equal(client[9 * KIB4], 'x');
+	munmap(client, 10 * KIB4);
+	assert_int_equal(ftruncate(backing_file_fd(file), 8 * KIB4), 0);
+	assert_int_equal(backing_file_zero_runs(file, runs, 2), 0);
+	assert_int_equal(backing_file_zero_runs(file, runs, 3), BACKING_DAMAGED);
+	scene_release(file);
+	backing_free(backing);
+}
+
 static void client_attacks_seals(uint64_t page_bytes)
 {
 	struct backing *backing = scene_new_backing(scene_memfd_config(page_bytes));
@@ -387,6 +412,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(backing_plain_file_is_zeroed_sealed_and_private),
 		TEST(backing_mapping_is_aligned_to_1g),
+		TEST(backing_zero_runs_zeroes_exactly_these),
 		TEST(backing_plain_memfd_client_cannot_grow_or_seal),
 		TEST(backing_huge_memfd_client_cannot_grow_or_seal),
 		TEST(backing_memfd_other_uid_cannot_reopen),

@@ -152,16 +152,18 @@ static void close_clients(struct pipeline *pipeline)
 
 static bool has_redis(void)
 {
-	return system("command -v redis-server >/dev/null && command -v redis-benchmark >/dev/null") == 0;
+	return system("command -v redis-check-rdb >/dev/null && command -v redis-benchmark >/dev/null") == 0;
 }
 
+/* The server is the same program as redis-check-rdb, by another name; so no package is needed that would
+ * start one for the whole host. */
 static void exec_redis(void *arg)
 {
 	const struct pipeline *pipeline = arg;
 
 	if (!freopen("/dev/null", "w", stdout))
 		raw_fail(__FILE__, __LINE__, "freopen");
-	execlp("redis-server", "redis-server", "--port", "0", "--save", "", "--appendonly", "no",
+	execlp("redis-check-rdb", "redis-server", "--port", "0", "--save", "", "--appendonly", "no",
 	       "--unixsocket", pipeline->redis_socket, "--dir", pipeline->directory, (char *)NULL);
 }
 
@@ -231,7 +233,7 @@ void bench_pipeline(void)
 	static struct pipeline pipeline;
 
 	if (!has_redis()) {
-		bench_skip("pipeline", "redis-server and redis-benchmark are not installed");
+		bench_skip("pipeline", "redis-benchmark and redis-check-rdb are not installed");
 		return;
 	}
 	house_open(&pipeline.house, DUT_WORDS("--workers", "1", "--pool", "p=4K:64M,reserve=64M"));

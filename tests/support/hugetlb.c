@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/io_uring.h>
+#include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -29,11 +31,14 @@
 #define GIB         (UINT64_C(1) << 30)
 #define MAX_RAISED  4
 
+#define KEEPER_LOCK_FD 3
+
 static int lock_fd = -1;
 static struct {
 	uint64_t page_bytes, n_pages;
 } raised[MAX_RAISED];
 static unsigned n_raised;
+static pid_t keeper; /* a child; 0: none */
 
 static FILE *open_counter(uint64_t page_bytes, const char *name, const char *mode)
 {
@@ -118,12 +123,58 @@ static void lower(uint64_t page_bytes, uint64_t n_pages)
 	write_nr_hugepages(page_bytes, persistent > n_pages ? persistent - n_pages : 0);
 }
 
-void hugetlb_unlock(void)
+static void lower_all(void)
 {
 	while (n_raised > 0) {
 		n_raised--;
 		lower(raised[n_raised].page_bytes, raised[n_raised].n_pages);
 	}
+}
+
+/* In the keeper. It has our turn too, so that nobody else's begins before; and nothing else of ours, or what
+ * waits for the other end of a pipe would wait for it. */
+static void keep_until_death_of(pid_t owner)
+{
+	struct pollfd poll_fd = {.fd = -1, .events = POLLIN};
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	setsid(); /* what is sent to the owner's process group is not for us */
+	dup2(lock_fd, KEEPER_LOCK_FD);
+	syscall(SYS_close_range, KEEPER_LOCK_FD + 1, ~0u, 0);
+	poll_fd.fd = (int)syscall(SYS_pidfd_open, owner, 0);
+	if (poll_fd.fd >= 0)
+		poll(&poll_fd, 1, -1);
+	lower_all();
+	_exit(0);
+}
+
+static void dismiss_keeper(void)
+{
+	if (keeper <= 0)
+		return;
+	kill(keeper, SIGKILL);
+	waitpid(keeper, NULL, 0);
+	keeper = 0;
+}
+
+/* Whatever ends us, somebody gives back what is raised by now. */
+static void appoint_keeper(void)
+{
+	const pid_t owner = getpid();
+
+	dismiss_keeper();
+	fflush(NULL);
+	keeper = fork();
+	if (keeper == 0)
+		keep_until_death_of(owner);
+}
+
+void hugetlb_unlock(void)
+{
+	dismiss_keeper();
+	lower_all();
 	if (lock_fd >= 0)
 		close(lock_fd);
 	lock_fd = -1;
@@ -151,6 +202,7 @@ bool hugetlb_raise(uint64_t page_bytes, uint64_t n_pages)
 	}
 	raised[n_raised].page_bytes = page_bytes;
 	raised[n_raised++].n_pages = n_added;
+	appoint_keeper();
 	return true;
 }
 

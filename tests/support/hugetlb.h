@@ -31,7 +31,8 @@ bool hugetlb_lock(void);
 /* Undoes every hugetlb_raise() and lets the next one in. Fine without the lock. */
 void hugetlb_unlock(void);
 
-/* With the lock: add `n_pages` free pages. False, with the reason on stderr, and nothing changed: no
+/* With the lock: add `n_pages` free pages. They go back even if this process is killed: a child of it waits
+ * for that. False, with the reason on stderr, and nothing changed: no
  * privilege, no such pages, or no memory for them; time to skip(). */
 bool hugetlb_raise(uint64_t page_bytes, uint64_t n_pages);
 

@@ -37,9 +37,10 @@ const char *malloc_peer_name(enum malloc_peer peer)
 static void exec_peer(enum malloc_peer peer, const char *const *words, int trace_fd)
 {
 	const char *arguments[MAX_WORDS] = {"bench-malloc", mallocs[peer].name};
+	const char *build = getenv("HP_BUILD");
 	char path[4096];
 
-	snprintf(path, sizeof(path), "%s/tests/bench/bench-malloc", getenv("HP_BUILD"));
+	snprintf(path, sizeof(path), "%s/tests/bench/bench-malloc", build ? build : ".");
 	for (unsigned i = 0; words[i]; i++)
 		arguments[2 + i] = words[i];
 	if (mallocs[peer].library)

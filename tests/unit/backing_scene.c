@@ -48,7 +48,7 @@ void scene_skip(const char *reason)
 void scene_need_root(void)
 {
 	if (geteuid() != 0)
-		scene_skip("only root can mount and change its uid");
+		scene_skip("only root can mount, change its uid and raise nr_hugepages");
 }
 
 uint64_t scene_free_pages(void)

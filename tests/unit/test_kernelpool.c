@@ -58,6 +58,7 @@ static void backing_grow_raises_and_gives_back(void **state)
 	struct backing *backing;
 	struct backing_file *file;
 
+	scene_need_root();
 	hugetlb_need(MIB2, 4);
 	config.grow = true;
 	backing = scene_new_backing(config);
@@ -158,6 +159,7 @@ static void backing_give_back_is_relative_to_what_others_set(void **state)
 	struct hugetlb_counts before;
 	struct backing *backing;
 
+	scene_need_root();
 	hugetlb_need(MIB2, 2);
 	config.grow = true;
 	backing = scene_new_backing(config);
@@ -177,6 +179,7 @@ static void backing_give_back_leaves_pages_in_use_as_surplus(void **state)
 	struct backing_file *file;
 	struct backing *backing;
 
+	scene_need_root();
 	hugetlb_need(MIB2, 2);
 	config.grow = true;
 	backing = scene_new_backing(config);

@@ -56,10 +56,17 @@ TESTS          += tests/unit/test_client_loop
 tests_unit_test_client_loop_SOURCES = tests/unit/test_client_loop.c $(PEER)
 tests_unit_test_client_loop_LDADD   = libclient.la libproto.la $(TEST_LIBS) -lpthread
 
+CONFIG = tests/unit/config_scene.h tests/unit/config_scene.c
+
 check_PROGRAMS += tests/unit/test_config
 TESTS          += tests/unit/test_config
-tests_unit_test_config_SOURCES = tests/unit/test_config.c
+tests_unit_test_config_SOURCES = tests/unit/test_config.c $(CONFIG)
 tests_unit_test_config_LDADD   = libconfig.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_config_refused
+TESTS          += tests/unit/test_config_refused
+tests_unit_test_config_refused_SOURCES = tests/unit/test_config_refused.c $(CONFIG)
+tests_unit_test_config_refused_LDADD   = libconfig.la $(TEST_LIBS)
 
 # The backing: a program a theme.
 BACKING = tests/unit/backing_scene.h tests/unit/backing_scene.c tests/support/hugetlb.h tests/support/hugetlb.c

@@ -80,6 +80,7 @@ struct pool {
 		uint64_t retry_ns;         /* the kernel was short: not before then */
 	} refill;
 	uint64_t blocked_round, blocked_pages; /* stocker.c: who waits for room, in this round */
+	bool blocked_by_work;                  /* and something under way may help one of them */
 	uint64_t returned_pages; /* of limbo, and no zone has them in its limbo: their arena is about to be
 				    told released */
 

@@ -87,7 +87,11 @@ static struct zone *first_zone(struct pool *pool)
 
 /* ---- one supply ---- */
 
-enum { SUPPLY_WAIT = -1 }; /* something under way may help: try again when the stocker is rung */
+/* Something under way may help: try again when the stocker is rung. */
+enum {
+	SUPPLY_WAIT = -1,      /* in its own zone */
+	SUPPLY_WAIT_ROOM = -2, /* in others: they give up what they do not use */
+};
 
 /* No worker's cache hides pages of the zone any more: true when such a drain, begun for this supply, is over.
  */
@@ -184,6 +188,7 @@ static bool reclaim(struct stocker *stocker, struct supply *supply)
 {
 	struct pool *pool = supply->zone->pool;
 	bool under_way = false, is_first = supply->reclaim_tick != stocker->n_ticks;
+	unsigned n_released = 0;
 	bool may_release;
 
 	if (is_first) {
@@ -192,7 +197,7 @@ static bool reclaim(struct stocker *stocker, struct supply *supply)
 			supply->n_reclaims = 0;
 	}
 	supply->reclaim_tick = stocker->n_ticks;
-	may_release = supply->n_reclaims++ < RECLAIMS_MAX;
+	may_release = supply->n_reclaims < RECLAIMS_MAX;
 	under_way |= pool_stop_refill(pool);
 	while (may_release && pool_move_stock(supply->zone, 1) == 0)
 		;
@@ -203,12 +208,13 @@ static bool reclaim(struct stocker *stocker, struct supply *supply)
 			drain_start(zone);
 		under_way |= zone->drain.n_missing > 0;
 		if (may_release)
-			pool_release_empty(pool, zone, UINT64_MAX, true, &scrubbing);
+			n_released += pool_release_empty(pool, zone, UINT64_MAX, true, &scrubbing);
 		under_way |= scrubbing;
 		lock_take(&zone->lock);
 		zone_wake_scrubber_locked(zone);
 		lock_drop(&zone->lock);
 	}
+	supply->n_reclaims += n_released > 0;
 	lock_take(&pool->lock);
 	under_way |= pool->n_releasing > 0;
 	lock_drop(&pool->lock);
@@ -220,11 +226,16 @@ static bool lacks_room(int result)
 	return result == SUPPLY_POOL_FULL || result == SUPPLY_KERNEL_SHORT;
 }
 
+/* While others still make room for somebody before, some of it may be left for who comes behind. */
 static int try_supply(struct stocker *stocker, struct supply *supply, bool may_take_room)
 {
 	int r = supply->want.sole ? try_sole(supply, may_take_room) : try_shared(supply, may_take_room);
+	bool may_help;
 
-	return lacks_room(r) && may_take_room && reclaim(stocker, supply) ? SUPPLY_WAIT : r;
+	if (!lacks_room(r))
+		return r;
+	may_help = may_take_room ? reclaim(stocker, supply) : supply->zone->pool->blocked_by_work;
+	return may_help ? SUPPLY_WAIT_ROOM : r;
 }
 
 /* ---- the queue ---- */
@@ -291,25 +302,37 @@ static uint64_t pages_then(const struct supply *supply)
 	return out + supply->want.n_pages;
 }
 
-/* Somebody waits: from now on in this round only those get past who would hold less. */
-static void note_blocked(struct stocker *stocker, struct zone *zone, uint64_t pages, int result,
-			 bool for_room)
+static bool is_waiting(int result)
 {
-	struct pool *pool = zone->pool;
+	return result == SUPPLY_WAIT || result == SUPPLY_WAIT_ROOM;
+}
 
+/* It waits for room: from now on in this round only those get some who would hold less. */
+static void note_blocked_for_room(struct stocker *stocker, struct pool *pool, uint64_t pages, int result)
+{
+	if (pool->blocked_round != stocker->round) {
+		pool->blocked_round = stocker->round;
+		pool->blocked_pages = pages;
+		pool->blocked_by_work = false;
+	}
+	if (pages < pool->blocked_pages)
+		pool->blocked_pages = pages;
+	pool->blocked_by_work |= result == SUPPLY_WAIT_ROOM;
+}
+
+/* Somebody waits: from now on in this round only those of its zone are tried who would hold less. */
+static void note_blocked(struct stocker *stocker, struct zone *zone, uint64_t pages, int result)
+{
 	if (zone->blocked_round != stocker->round || pages < zone->blocked_pages) {
 		zone->blocked_pages = pages;
 		zone->blocked_result = result;
 	}
 	zone->blocked_round = stocker->round;
-	if (!for_room)
-		return;
-	if (pool->blocked_round != stocker->round || pages < pool->blocked_pages)
-		pool->blocked_pages = pages;
-	pool->blocked_round = stocker->round;
+	if (result != SUPPLY_WAIT && result != SUPPLY_OVER_QUOTA)
+		note_blocked_for_room(stocker, zone->pool, pages, result);
 }
 
-/* Returns a supply_result, or SUPPLY_WAIT. */
+/* Returns a supply_result, or one of those that wait. */
 static int serve_one(struct stocker *stocker, struct supply *supply, uint64_t now_ns)
 {
 	struct zone *zone = supply->zone;
@@ -327,11 +350,11 @@ static int serve_one(struct stocker *stocker, struct supply *supply, uint64_t no
 		r = zone->blocked_result;
 	else
 		r = try_supply(stocker, supply, may_take_room);
-	refused = r != SUPPLY_GRANTED && r != SUPPLY_NO_MEMORY && r != SUPPLY_WAIT;
+	refused = r != SUPPLY_GRANTED && r != SUPPLY_NO_MEMORY && !is_waiting(r);
 	if (refused && supply->deadline_ns > 0 && now_ns >= supply->deadline_ns)
 		return SUPPLY_TIMED_OUT;
-	if (r == SUPPLY_WAIT || (refused && supply->deadline_ns > 0)) {
-		note_blocked(stocker, zone, pages, r, r != SUPPLY_OVER_QUOTA);
+	if (is_waiting(r) || (refused && supply->deadline_ns > 0)) {
+		note_blocked(stocker, zone, pages, r);
 		return SUPPLY_WAIT;
 	}
 	return r;

@@ -369,6 +369,79 @@ static void pool_arena_that_a_client_truncated_is_condemned(void **state)
 	house_end_session(house, session);
 }
 
+struct asker {
+	struct supply supply;
+	bool is_answered;
+};
+
+static void answered(struct supply *supply)
+{
+	((struct asker *)supply)->is_answered = true;
+}
+
+static void ask(struct house *house, struct asker *asker, uid_t uid, uint64_t n_pages)
+{
+	const struct peer peer = {.uid = uid, .gid = uid};
+
+	asker->supply.zone = pool_zone_get(house->pools[0], &peer);
+	asker->supply.want = (struct want){.n_pages = n_pages, .align_pages = 1, .max_runs = 1, .node = -1};
+	asker->supply.done = answered;
+	supply_post(&asker->supply);
+}
+
+static void assert_served(const struct asker *asker)
+{
+	struct zone *zone = asker->supply.zone;
+
+	assert_true(asker->is_answered);
+	assert_int_equal(asker->supply.result, SUPPLY_GRANTED);
+	zone_put_clean(zone, 0, asker->supply.runs.runs[0]);
+	pool_zone_unref(zone);
+}
+
+/* Nobody waits for more than what is under way. */
+static void pool_room_that_others_give_up_is_for_all_who_ask(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000);
+	struct asker one = {0}, two = {0};
+	uint64_t id;
+
+	assert_int_equal(house_alloc(house, session, MAX_PAGES, &id), LEASE_OK);
+	assert_int_equal(lease_free(session, id, true), LEASE_OK);
+	ask(house, &one, 1001, ARENA_PAGES);
+	ask(house, &two, 1002, ARENA_PAGES);
+	house_settle(house);
+	assert_served(&one);
+	assert_served(&two);
+	house_end_session(house, session);
+}
+
+static void pool_who_waits_for_its_own_pages_is_in_nobodys_way(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000);
+	struct asker one = {0}, two = {0};
+	uint64_t id;
+
+	assert_int_equal(house_alloc(house, session, ARENA_PAGES, &id), LEASE_OK);
+	assert_int_equal(lease_free(session, id, true), LEASE_OK);
+	ask(house, &one, 1000, ARENA_PAGES);
+	ask(house, &two, 1001, ARENA_PAGES);
+	/* all but the scrubber, for which the first one waits */
+	for (unsigned i = 0; i < 10; i++) {
+		mailbox_ring(&house->stocker.mailbox);
+		stocker_step(&house->stocker);
+		for (unsigned k = 0; k < HOUSE_WORKERS; k++)
+			mailbox_deliver(&house->worker_boxes[k]);
+	}
+	assert_false(one.is_answered);
+	assert_served(&two);
+	house_settle(house);
+	assert_served(&one);
+	house_end_session(house, session);
+}
+
 static void pool_orphaned_pages_are_counted_and_not_reused(void **state)
 {
 	struct house *house = *state;
@@ -460,6 +533,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pool_quota_counts_only_what_is_held, quota_setup,
 						pool_teardown),
 		POOL_TEST(pool_arena_that_a_client_truncated_is_condemned),
+		POOL_TEST(pool_room_that_others_give_up_is_for_all_who_ask),
+		POOL_TEST(pool_who_waits_for_its_own_pages_is_in_nobodys_way),
 		POOL_TEST(pool_orphaned_pages_are_counted_and_not_reused),
 		cmocka_unit_test_teardown(pool_limbo_that_returns_at_once_is_not_forgotten, unlock),
 	};

@@ -681,8 +681,10 @@ enum lease_eviction lease_evict(struct shard *shard, struct lease_record *record
 	/* A named lease's pages are its share's. */
 	if (!record->share)
 		put_evicted(shard, pool_zone_find(shard->pools[record->pool], record->tenant), &lost);
-	if (kept.list.n > 0)
+	if (kept.list.n > 0) {
+		record->leaving = false; /* it has grown since */
 		return LEASE_CUT;
+	}
 	if (session) {
 		unlink_record(session, record);
 		end(shard, holder_zone(session, record), record, false);

@@ -31,6 +31,7 @@ static void enlist(struct lease_request *request)
 {
 	request->next = request->session->requests;
 	request->session->requests = request;
+	request->session->n_waiting++;
 }
 
 static void delist(struct lease_request *request)
@@ -40,6 +41,7 @@ static void delist(struct lease_request *request)
 	while (*link != request)
 		link = &(*link)->next;
 	*link = request->next;
+	request->session->n_waiting--;
 }
 
 static enum lease_result result_of(enum supply_result result)

@@ -14,13 +14,16 @@
  * noticed that its old connection is broken. */
 #define SPARE_CONNECTIONS 4
 
+#define KEPT_SHARE 16
+#define KEPT_MAX   16
+
 struct user {
 	uid_t uid;
 	unsigned n_taken[N_SEAT_KINDS];
 };
 
 struct seats {
-	unsigned max, user_sessions; /* constant */
+	unsigned max, kept, user_sessions; /* constant; kept for root */
 	struct lock lock;
 	unsigned n_taken; /* guarded by lock */
 	void *users;      /* guarded by lock; a tree */
@@ -40,6 +43,7 @@ struct seats *seats_new(unsigned max, unsigned user_sessions)
 	if (!seats)
 		return NULL;
 	seats->max = max;
+	seats->kept = max / KEPT_SHARE < KEPT_MAX ? max / KEPT_SHARE : KEPT_MAX;
 	seats->user_sessions = user_sessions;
 	lock_init(&seats->lock, LOCK_SESSIONS);
 	return seats;
@@ -74,7 +78,7 @@ static int take_locked(struct seats *seats, uid_t uid, enum seat kind)
 {
 	struct user key = {.uid = uid}, *user, **node;
 
-	if (seats->n_taken >= seats->max)
+	if (seats->n_taken + (uid == 0 ? 0 : seats->kept) >= seats->max)
 		return SEATS_FULL;
 	node = tsearch(&key, &seats->users, compare_user);
 	if (!node)

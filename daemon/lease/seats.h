@@ -12,13 +12,14 @@ struct seats;
 
 enum seat { SEAT_CONNECTION, SEAT_SESSION, N_SEAT_KINDS };
 
-/* `max`: of all users and both kinds. `user_sessions`: sessions of one user but root; 0: half of all seats.
+/* `max`: of all users and both kinds; a few of them (a sixteenth, 16 at most) are root's, who can so come in
+ * and see who has the others. `user_sessions`: sessions of one user but root; 0: half of all seats.
  * NULL: no memory. */
 struct seats *seats_new(unsigned max, unsigned user_sessions);
 struct seats *seats_free(struct seats *seats);
 
 enum {
-	SEATS_FULL = 1,      /* nobody can come in */
+	SEATS_FULL = 1,      /* nobody can come in, or only root */
 	SEATS_USER_FULL = 2, /* this user has as many as one may (root may have all) */
 };
 /* Returns 0, one of the above, or -ENOMEM. */

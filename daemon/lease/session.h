@@ -75,10 +75,12 @@ struct session {
 	uint32_t first_lease; /* slot of the newest; LEDGER_NIL */
 	uint64_t n_leases, n_pages, n_requests;
 	struct lease_request *requests; /* waiting */
+	uint32_t n_waiting;             /* of them */
 	struct session_recall {
 		uint64_t request_id, lease;
 	} recalls[SESSION_RECALLS]; /* a ring */
 	unsigned n_recalls;
+	uint32_t n_errands;          /* rpc's: requests of it that are with other workers */
 	uint32_t events;             /* rpc's: which kinds it wants to be told of */
 	uint64_t kept_pressure;      /* rpc's: pools, a bit each, of which it is still to be told */
 	bool missed_events;          /* rpc's: of others it was not told, or nobody knows */

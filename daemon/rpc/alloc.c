@@ -18,14 +18,6 @@ static uint64_t bounded_ms(uint64_t ms)
 	return ms < TIME_MAX_MS ? ms : TIME_MAX_MS;
 }
 
-/* A request that has waited is answered, on whatever connection the session has then. */
-static void done_waiting(struct connection *connection)
-{
-	if (connection->n_waiting > 0)
-		connection->n_waiting--;
-	connection_done_waiting(connection);
-}
-
 static void refuse_for_memory(struct connection *connection, uint64_t request_id)
 {
 	connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY, "the daemon has no memory left");
@@ -43,14 +35,14 @@ static void answer_alloc(struct connection *connection, const struct lease_alloc
 		outcome_reply_alloc(connection, alloc, result);
 }
 
-/* On the heap while it waits. */
+/* On the heap while it waits; answered on whatever connection the session has then. */
 static void alloc_done(struct lease_alloc *alloc, enum lease_result result)
 {
 	struct connection *connection = alloc->request.session->connection;
 
 	if (connection) {
 		answer_alloc(connection, alloc, result);
-		done_waiting(connection);
+		connection_wake(connection);
 	}
 	free(alloc);
 }
@@ -145,7 +137,6 @@ static void let_alloc_wait(struct connection *connection, struct lease_alloc *al
 		return;
 	}
 	*waiting = *alloc;
-	connection->n_waiting++;
 	lease_alloc_wait(waiting);
 }
 
@@ -190,7 +181,7 @@ static void resize_done(struct lease_resize *resize, enum lease_result result)
 
 	if (connection) {
 		answer_resize(connection, resize, result);
-		done_waiting(connection);
+		connection_wake(connection);
 	}
 	free(resize);
 }
@@ -204,7 +195,6 @@ static void let_resize_wait(struct connection *connection, const struct lease_re
 		return;
 	}
 	*waiting = *resize;
-	connection->n_waiting++;
 	lease_resize_wait(waiting);
 }
 

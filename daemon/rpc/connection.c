@@ -85,7 +85,7 @@ static void arrive(struct letter *letter)
 	set_reading(connection, true);
 	if (connection->hello.is_set) {
 		dispatch_pending_hello(connection);
-		connection_done_waiting(connection);
+		connection_wake(connection);
 	}
 }
 
@@ -174,7 +174,7 @@ void connection_said_bye(struct connection *connection)
 	reply.bye = &bye;
 	connection->closing = true;
 	if (connection_reply(connection, &reply, NULL, 0) == 0)
-		event_active(connection->write_event, EV_WRITE, 0);
+		connection_wake(connection);
 }
 
 /* ---- out ---- */
@@ -262,20 +262,24 @@ void connection_received(struct connection *connection)
 
 static bool may_take_more(const struct connection *connection)
 {
-	return connection_takes_more(connection) && connection->n_waiting < CONNECTION_MAX_WAITING;
+	const struct session *session = connection->session;
+
+	return connection_takes_more(connection) &&
+	       (!session || (session->n_waiting < CONNECTION_MAX_WAITING && session->n_errands == 0));
 }
 
 enum taken { TAKEN_ALL, TAKEN_SOME, TAKEN_MOVED };
 
-/* Handle the frames that were read, as long as there is room for their replies. */
-static enum taken take_frames(struct connection *connection)
+/* Handle the frames that were read, `*n_left` at most, as long as there is room for their replies. */
+static enum taken take_frames(struct connection *connection, unsigned *n_left)
 {
-	while (may_take_more(connection)) {
+	while (*n_left > 0 && may_take_more(connection)) {
 		struct frame frame;
 		int r = frame_reader_next(connection->reader, &frame);
 
 		if (r == FRAME_AGAIN)
 			return TAKEN_ALL;
+		--*n_left;
 		if (r < 0) {
 			connection_error(
 				connection, 0, HUGEPOOL__CODE__BAD_REQUEST,
@@ -288,18 +292,28 @@ static enum taken take_frames(struct connection *connection)
 	return TAKEN_SOME;
 }
 
-/* Take frames and send replies until one of the two has to wait. */
-static void work(struct connection *connection)
+/* Take frames and send replies until one of the two has to wait, or the turn is over: what has been read is
+ * then gone on with before any more is. */
+static void take_turn(struct connection *connection)
 {
-	struct server *server = connection->server;
+	unsigned n_left = CONNECTION_TURN;
 	enum taken taken;
 
 	do {
-		taken = take_frames(connection);
+		taken = take_frames(connection, &n_left);
 		if (taken == TAKEN_MOVED || !flush(connection))
-			break;
-		set_reading(connection, may_take_more(connection));
-	} while (taken == TAKEN_SOME && may_take_more(connection));
+			return;
+	} while (taken == TAKEN_SOME && n_left > 0 && may_take_more(connection));
+	set_reading(connection, taken == TAKEN_ALL && may_take_more(connection));
+	if (taken == TAKEN_SOME && may_take_more(connection))
+		event_active(connection->write_event, EV_WRITE, 0);
+}
+
+static void work(struct connection *connection)
+{
+	struct server *server = connection->server;
+
+	take_turn(connection);
 	server_end_turn(server);
 }
 
@@ -328,7 +342,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	work(connection);
 }
 
-void connection_done_waiting(struct connection *connection)
+void connection_wake(struct connection *connection)
 {
 	event_active(connection->write_event, EV_WRITE, 0);
 }
@@ -350,7 +364,7 @@ void connections_check_time(struct server *server)
 				    stalled ? "it does not read its replies" : "no Hello");
 			connection_close(connection);
 		} else if (frame_writer_pending(connection->writer) > 0) {
-			flush(connection);
+			connection_wake(connection);
 		}
 	}
 }

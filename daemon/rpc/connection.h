@@ -1,10 +1,10 @@
 /* connection.h - one client's socket on a worker: frames in, frames out, and how much of each.
  *
- * Backpressure: while more than CONNECTION_OUT_SOFT bytes of replies wait, or CONNECTION_MAX_WAITING
- * requests, nothing more is read; a client that takes nothing for CONNECTION_STALL_S, or says no Hello in
- * CONNECTION_HELLO_S, is closed. Closing is
- * the work of others (linger.h): it can block on what the client sent. A
- * socket with descriptors in flight that the client has not read is kept, and its seat, until they are read
+ * Backpressure: while more than CONNECTION_OUT_SOFT bytes of replies wait, or CONNECTION_MAX_WAITING of the
+ * session's requests, or one that is on an errand (errand.h), nothing more is read; a client that takes
+ * nothing for CONNECTION_STALL_S, or says no Hello in CONNECTION_HELLO_S, is closed. After CONNECTION_TURN
+ * frames it is others' turn. Closing is the work of others (linger.h): it can block on what the client sent.
+ * A socket with descriptors in flight that the client has not read is kept, and its seat, until they are read
  * or dropped: that bounds them over all.
  */
 #pragma once
@@ -16,6 +16,7 @@
 
 #define CONNECTION_OUT_SOFT    (256u << 10)
 #define CONNECTION_MAX_WAITING 64
+#define CONNECTION_TURN        64
 #define CONNECTION_STALL_S     30
 #define CONNECTION_HELLO_S     10
 
@@ -41,7 +42,6 @@ struct connection {
 	struct frame_writer *writer;
 	struct connection *prev, *next;
 	uint64_t born_ns, moved_ns; /* accepted; output last made progress, or began to wait */
-	uint32_t n_waiting;         /* requests that are with the stocker or on an errand */
 	bool is_reading;
 	bool closing;    /* after what is queued has left */
 	uint64_t bye_id; /* the request whose reply says that the session has ended */
@@ -80,7 +80,7 @@ void connection_error(struct connection *connection, uint64_t request_id, Hugepo
 		      const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* A request that waited is answered: send, and read on. */
-void connection_done_waiting(struct connection *connection);
+void connection_wake(struct connection *connection);
 /* The client has read the descriptors. */
 void connection_received(struct connection *connection);
 

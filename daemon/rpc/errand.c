@@ -10,14 +10,38 @@ static void come_home(struct letter *letter)
 	struct session *session = session_find(&home->shard, errand->session);
 	struct connection *connection = session ? session->connection : NULL;
 
-	if (connection && connection->n_waiting > 0) {
-		connection->n_waiting--;
-		connection_done_waiting(connection);
-	}
+	if (session)
+		session->n_errands--;
+	if (connection)
+		connection_wake(connection);
 	errand->answer(errand, connection);
+	if (session && session->ending)
+		server_end_session(home, session);
 }
 
-static void arrive(struct letter *letter);
+static void travel(struct errand *errand, int to);
+
+static void visit(struct errand *errand, struct server *here)
+{
+	travel(errand, errand->visit(errand, here));
+}
+
+static void arrive(struct letter *letter)
+{
+	struct errand *errand = (struct errand *)letter;
+	struct server *here = errand->service->servers[errand->at];
+	struct errand_queue *queue = &here->errands[!errand->is_admins];
+
+	/* The loop is about to end, or has. */
+	if (here->stopping) {
+		visit(errand, here);
+		return;
+	}
+	letter->next = NULL;
+	*queue->tail = letter;
+	queue->tail = &letter->next;
+	event_active(here->errand_event, EV_TIMEOUT, 0);
+}
 
 static void travel(struct errand *errand, int to)
 {
@@ -28,21 +52,40 @@ static void travel(struct errand *errand, int to)
 	mailbox_post(&errand->service->servers[errand->at]->mailbox, &errand->letter);
 }
 
-static void arrive(struct letter *letter)
+static struct errand *take_first(struct errand_queue *queue)
 {
-	struct errand *errand = (struct errand *)letter;
+	struct letter *letter = queue->head;
 
-	travel(errand, errand->visit(errand, errand->service->servers[errand->at]));
+	if (!letter)
+		return NULL;
+	queue->head = letter->next;
+	if (!queue->head)
+		queue->tail = &queue->head;
+	return (struct errand *)letter;
+}
+
+bool errand_visit_next(struct server *server)
+{
+	struct errand *errand = take_first(&server->errands[0]);
+
+	if (!errand)
+		errand = take_first(&server->errands[1]);
+	if (errand)
+		visit(errand, server);
+	return server->errands[0].head || server->errands[1].head;
 }
 
 void errand_send(struct errand *errand, struct server *server, struct connection *connection,
 		 uint64_t request_id, unsigned first)
 {
+	struct session *session = connection ? connection->session : NULL;
+
 	errand->service = server->service;
 	errand->home = server->shard.index;
-	errand->session = connection ? connection->session->id : 0;
+	errand->session = session ? session->id : 0;
 	errand->request_id = request_id;
-	if (connection)
-		connection->n_waiting++;
+	errand->is_admins = session && server_is_admin(server, &session->peer);
+	if (session)
+		session->n_errands++;
 	travel(errand, (int)first);
 }

@@ -1,5 +1,9 @@
 /* errand.h - a request that has to visit other workers: it travels from one to the next by their mailboxes,
  * does there what only that worker may do, and comes home to be answered. No locks, no waiting.
+ *
+ * A visit is a slice of work, a tenth of a millisecond at most. A worker makes one visit between two looks at
+ * its clients, those of admins first: however many errands there are, who asks for memory waits for one. A
+ * session has one at a time.
  */
 #pragma once
 
@@ -12,7 +16,8 @@ struct errand {
 	struct letter letter;
 	const struct service *service;
 	unsigned home, at;            /* workers */
-	uint64_t session, request_id; /* of whom to answer */
+	uint64_t session, request_id; /* of whom to answer; 0: of nobody */
+	bool is_admins;
 
 	/* On each visited worker's thread. Returns the next worker's index, or ERRAND_HOME. */
 	int (*visit)(struct errand *errand, struct server *here);
@@ -23,3 +28,6 @@ struct errand {
 /* Send it off from this server to `first`. `connection`, if any, waits for it. */
 void errand_send(struct errand *errand, struct server *server, struct connection *connection,
 		 uint64_t request_id, unsigned first);
+
+/* For server.c: make the next visit that is due here. Returns whether there are more. */
+bool errand_visit_next(struct server *server);

@@ -54,7 +54,7 @@ void event_send(struct session *session, Hugepool__EventKind kind, const struct 
 	} else {
 		keep(session, kind, pool);
 	}
-	connection_done_waiting(connection);
+	connection_wake(connection);
 }
 
 void event_send_kept(struct server *server)

@@ -8,8 +8,8 @@
 #include "daemon/rpc/errand.h"
 
 /* All arenas of a sole lease, on the worker that owns its record; whoever else holds it loses it too. Nobody
- * waits for it. -ENOMEM: nothing has happened. */
-int eviction_of_lease(struct server *server, const struct lease_record *record);
+ * waits for it; asked for again while it is under way, it is the same one. -ENOMEM: nothing has happened. */
+int eviction_of_lease(struct server *server, struct lease_record *record);
 /* One arena of the zone, of which the caller gives away a reference; it is condemned. Answers the request,
  * which is an Evict. */
 int eviction_of_arena(struct server *server, struct zone *consume_zone, uint64_t arena,

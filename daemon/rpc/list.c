@@ -15,10 +15,10 @@
 #include "daemon/rpc/dispatch.h"
 #include "daemon/rpc/errand.h"
 
-#define PAGE_ROWS     400
 #define PAGE_BYTES    (48u << 10) /* of a reply, estimated from above */
 #define ROW_BYTES     170         /* of a row, without its name */
-#define SLICE_RECORDS 16384       /* that are looked at in one go: well under a millisecond */
+#define PAGE_ROWS     (PAGE_BYTES / ROW_BYTES)
+#define SLICE_RECORDS 4096 /* that are looked at in one go: about 0.1 ms */
 
 /* ---- leases ---- */
 
@@ -31,7 +31,8 @@ struct leases_errand {
 	unsigned n;
 	size_t bytes;
 	Hugepool__LeaseInfo rows[PAGE_ROWS], *ptrs[PAGE_ROWS];
-	char names[PAGE_ROWS][SHARE_NAME_MAX + 1];
+	size_t name_bytes;
+	char names[PAGE_BYTES + SHARE_NAME_MAX + 1]; /* one behind the other */
 };
 
 static void add_lease(struct leases_errand *job, struct server *here, const struct lease_record *record)
@@ -39,7 +40,7 @@ static void add_lease(struct leases_errand *job, struct server *here, const stru
 	const struct pool_config *config = &here->shard.pools[record->pool]->config;
 	Hugepool__LeaseInfo *row = &job->rows[job->n];
 	const uint64_t now_ns = clock_now_ns();
-	char *name = job->names[job->n];
+	char *name = job->names + job->name_bytes;
 
 	name[0] = 0;
 	if (record->share)
@@ -61,6 +62,7 @@ static void add_lease(struct leases_errand *job, struct server *here, const stru
 		row->deadline_s = (record->deadline_ns - now_ns) / NS_PER_S + 1;
 	row->revocable = record->sole;
 	row->opened = record->opened;
+	job->name_bytes += strlen(name) + 1;
 	job->bytes += ROW_BYTES + strlen(name);
 	job->ptrs[job->n++] = row;
 }

@@ -54,7 +54,7 @@ struct revoke_errand {
 };
 
 static Hugepool__Code revoke_record(const struct revoke_errand *job, struct server *here,
-				    const struct lease_record *record)
+				    struct lease_record *record)
 {
 	const uid_t holder = record->uid;
 

@@ -9,6 +9,7 @@
 #include "daemon/base/assert.h"
 #include "daemon/base/clock.h"
 #include "daemon/rpc/connection.h"
+#include "daemon/rpc/errand.h"
 #include "daemon/rpc/event.h"
 #include "daemon/rpc/eviction.h"
 #include "daemon/rpc/server.h"
@@ -16,6 +17,10 @@
 #define END_SLICE  4096 /* leases that end before other clients get their turn: under a millisecond */
 #define FLUSH_MS   5    /* freed pages reach the scrubber after this at the latest */
 #define UNPACK_MAX (256u << 10)
+
+/* Events that are handled between two looks for new ones. Without a bound those that make themselves active
+ * again are all that is ever handled. */
+#define DISPATCH_MAX 16
 
 /* The letters of other threads. */
 static void on_mail(evutil_socket_t fd, short what, void *arg)
@@ -25,6 +30,16 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
 	server->shard.now_ns = clock_now_ns();
 	mailbox_deliver(&server->mailbox);
 	event_deliver_pressure(server);
+	server_end_turn(server);
+}
+
+static void on_errand(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+
+	server->shard.now_ns = clock_now_ns();
+	if (errand_visit_next(server))
+		event_active(server->errand_event, EV_TIMEOUT, 0);
 	server_end_turn(server);
 }
 
@@ -105,7 +120,7 @@ static void on_ending(evutil_socket_t fd, short what, void *arg)
 		next = session->next;
 		if (!session->ending)
 			continue;
-		if (session_end(session, END_SLICE))
+		if (session_end(session, END_SLICE) && (session->n_errands == 0 || server->stopping))
 			free_session(server, session);
 		else
 			more |= session->first_lease != LEDGER_NIL;
@@ -186,6 +201,18 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	on_ending(-1, 0, server);
 }
 
+static struct event_base *new_base(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	if (config && event_config_set_max_dispatch_interval(config, NULL, DISPATCH_MAX, 0) == 0)
+		base = event_base_new_with_config(config);
+	if (config)
+		event_config_free(config);
+	return base;
+}
+
 int server_init(struct server *server, const struct service *service, unsigned index)
 {
 	const struct timeval second = {.tv_sec = 1};
@@ -205,7 +232,9 @@ int server_init(struct server *server, const struct service *service, unsigned i
 	r = bump_init(&server->bump, UNPACK_MAX);
 	if (r < 0)
 		return r;
-	server->base = event_base_new();
+	for (unsigned i = 0; i < 2; i++)
+		server->errands[i].tail = &server->errands[i].head;
+	server->base = new_base();
 	if (!server->base)
 		return -ENOMEM;
 	server->mail_event =
@@ -213,9 +242,10 @@ int server_init(struct server *server, const struct service *service, unsigned i
 	server->flush_event = event_new(server->base, -1, 0, on_flush, server);
 	server->ending_event = event_new(server->base, -1, 0, on_ending, server);
 	server->due_event = event_new(server->base, -1, 0, on_due, server);
+	server->errand_event = event_new(server->base, -1, 0, on_errand, server);
 	server->second_event = event_new(server->base, -1, EV_PERSIST, on_second, server);
 	if (!server->mail_event || !server->flush_event || !server->ending_event || !server->second_event ||
-	    !server->due_event || event_add(server->mail_event, NULL) != 0 ||
+	    !server->due_event || !server->errand_event || event_add(server->mail_event, NULL) != 0 ||
 	    event_add(server->second_event, &second) != 0)
 		return -ENOMEM;
 	return 0;
@@ -224,11 +254,13 @@ int server_init(struct server *server, const struct service *service, unsigned i
 void server_fini(struct server *server)
 {
 	hp_assert(!server->connections && !server->shard.first);
+	hp_assert(!server->errands[0].head && !server->errands[1].head);
 	event_free(server->mail_event);
 	event_free(server->flush_event);
 	event_free(server->ending_event);
 	event_free(server->second_event);
 	event_free(server->due_event);
+	event_free(server->errand_event);
 	deadlines_fini(&server->shard.deadlines);
 	event_base_free(server->base);
 	bump_fini(&server->bump);
@@ -246,6 +278,8 @@ static void stop(struct letter *letter)
 	struct server *server = (struct server *)((char *)letter - offsetof(struct server, stop_letter));
 
 	server->stopping = true;
+	while (errand_visit_next(server))
+		;
 	while (server->connections)
 		connection_close(server->connections);
 	for (struct session *session = server->shard.first; session; session = session->next)

@@ -30,11 +30,16 @@ struct service {
 	uint64_t started_ns;
 };
 
+/* Visits to be made here (errand.h), in the order in which they came. */
+struct errand_queue {
+	struct letter *head, **tail;
+};
+
 struct server {
 	/* constant */
 	const struct service *service;
 	struct event_base *base;
-	struct event *mail_event, *flush_event, *ending_event, *second_event, *due_event;
+	struct event *mail_event, *flush_event, *ending_event, *second_event, *due_event, *errand_event;
 
 	struct mailbox mailbox;      /* any thread posts */
 	_Atomic uint64_t n_sessions; /* others read */
@@ -43,8 +48,9 @@ struct server {
 	/* this worker only */
 	struct shard shard;
 	struct connection *connections;
-	struct bump bump; /* for the request that is being handled */
-	uint64_t due_ns;  /* when due_event goes off; 0: it is not set */
+	struct errand_queue errands[2]; /* of admins, and of others */
+	struct bump bump;               /* for the request that is being handled */
+	uint64_t due_ns;                /* when due_event goes off; 0: it is not set */
 	bool stopping;
 	struct letter stop_letter;
 };

@@ -361,6 +361,12 @@ Hugepool__Request *raw_ask_status(struct raw_request *ask)
 	return &ask->request;
 }
 
+Hugepool__Request *raw_ask_leases(struct raw_request *ask)
+{
+	ASK(ask, LEASES, leases, Leases);
+	return &ask->request;
+}
+
 Hugepool__Request *raw_ask_received(struct raw_request *ask)
 {
 	ASK(ask, RECEIVED, received, Received);

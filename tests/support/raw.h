@@ -104,6 +104,7 @@ struct raw_request {
 		Hugepool__Received received;
 		Hugepool__Bye bye;
 		Hugepool__Status status;
+		Hugepool__Leases leases;
 	};
 	uint64_t one; /* what a list of one item points to */
 };
@@ -114,4 +115,5 @@ Hugepool__Request *raw_ask_free(struct raw_request *ask, uint64_t lease);
 Hugepool__Request *raw_ask_arena(struct raw_request *ask, uint64_t arena);
 Hugepool__Request *raw_ask_bye(struct raw_request *ask);
 Hugepool__Request *raw_ask_status(struct raw_request *ask);
+Hugepool__Request *raw_ask_leases(struct raw_request *ask);
 Hugepool__Request *raw_ask_received(struct raw_request *ask);

@@ -153,6 +153,91 @@ static void requests_that_wait_are_so_many_at_once(struct scene *scene)
 	hold_up_nobody(scene, ask_for_what_is_not_there);
 }
 
+/* ---- requests that cost much: others get their turn between two of them ---- */
+
+#define N_FLOODING     32    /* connections */
+#define N_FLOOD_LEASES 12000 /* that each list looks through */
+#define N_BURST        64    /* requests sent at once */
+#define ALLOC_BATCH    250
+#define FLOOD_MS       2000
+#define FEWER          10 /* rounds of the bystander, at most: half as many are seen */
+
+static void lease_many(struct raw *raw)
+{
+	uint64_t n_pages[ALLOC_BATCH];
+	struct raw_request ask;
+
+	for (unsigned i = 0; i < ALLOC_BATCH; i++)
+		n_pages[i] = 1;
+	raw_ask_alloc(&ask, 1);
+	ask.alloc.n_n_pages = ALLOC_BATCH;
+	ask.alloc.n_pages = n_pages;
+	for (unsigned i = 0; i < dut_ops(N_FLOOD_LEASES / ALLOC_BATCH); i++) {
+		Hugepool__Reply *reply = raw_call(raw, &ask.request);
+
+		raw_check(reply->alloc, "no leases: %s", reply->error ? reply->error->message : "");
+		raw_drop(reply);
+		raw_say_received(raw);
+	}
+}
+
+/* Bursts on all connections, with the replies read as they come, until step 2. */
+static void ask_for_lists(void *arg)
+{
+	struct scene *scene = arg;
+	struct raw in[N_FLOODING];
+	struct raw_request ask;
+	uint8_t burst[N_BURST * 32];
+	size_t n_bytes = 0;
+
+	for (unsigned i = 0; i < N_BURST; i++) {
+		raw_ask_leases(&ask)->id = FIRST_ID + i;
+		n_bytes = raw_pack(&ask.request, burst, n_bytes, sizeof(burst));
+	}
+	for (unsigned i = 0; i < N_FLOODING; i++)
+		raw_open(&in[i], &scene->dut);
+	lease_many(&in[0]);
+	for (unsigned i = 0; i < N_FLOODING; i++)
+		raw_send_bytes(&in[i], burst, n_bytes, PATIENCE_MS);
+	scene_set_step(scene, 1);
+	while (scene->shared->step < 2)
+		for (unsigned i = 0; i < N_FLOODING; i++) {
+			Hugepool__Reply *reply = raw_is_silent(&in[i], 0) ? NULL : raw_receive(&in[i], NULL);
+
+			if (!reply)
+				continue;
+			raw_check(reply->leases, "no list");
+			if (reply->id == FIRST_ID + N_BURST - 1)
+				raw_send_bytes(&in[i], burst, n_bytes, PATIENCE_MS);
+			raw_drop(reply);
+		}
+	raise(SIGKILL);
+}
+
+static uint64_t count_rounds(const struct scene *scene)
+{
+	uint64_t before = scene->shared->n_rounds;
+
+	usleep(FLOOD_MS * 1000);
+	return scene->shared->n_rounds - before;
+}
+
+/* Fails if may_take_more() of rpc/connection.c does not ask for n_errands, and arrive() of rpc/errand.c
+ * visits at once. */
+static void lists_asked_for_without_pause_delay_nobody(struct scene *scene)
+{
+	uint64_t n_alone = count_rounds(scene), n;
+	pid_t child = raw_fork(scene_uid(UID_HOSTILE), ask_for_lists, scene);
+
+	scene_wait_step(scene, 1);
+	n = count_rounds(scene);
+	scene_set_step(scene, 2);
+	dut_wait_child(child);
+	raw_check(n > n_alone / FEWER,
+		  "the bystander has done %" PRIu64 " rounds instead of %" PRIu64 " in %d ms", n, n_alone,
+		  FLOOD_MS);
+}
+
 /* ---- silence: one test for all of it, because it has to wait for the daemon's half minute ---- */
 
 #define N_MUTE 300
@@ -412,6 +497,7 @@ static void clients_killed_by_hundreds_leave_nothing(struct scene *scene)
 #define MAX_SESSIONS 16
 #define N_SEATS      (2 * MAX_SESSIONS)
 #define USER_SEATS   (N_SEATS / 2)
+#define UID_OTHER    12347
 #define USER_FULL    "as it may: close some"
 #define ALL_FULL     "as many connections as its descriptors allow"
 
@@ -508,6 +594,38 @@ static void take_all_seats(void *arg)
 	close_all(in, N_SEATS);
 }
 
+/* Two users do, as far as they may; the second is refused because there are no more. */
+static void take_seats_of_users(void *arg)
+{
+	struct scene *scene = arg;
+	struct raw in[N_SEATS];
+
+	connect_until_refused(scene, in, N_SEATS, geteuid() == UID_HOSTILE ? USER_FULL : ALL_FULL);
+	scene_set_step(scene, scene->shared->step + 1);
+	scene_wait_step(scene, 3);
+	close_all(in, N_SEATS);
+}
+
+/* Fails without `kept` in take_locked() of lease/seats.c. */
+static void root_comes_in_when_users_have_all_seats(struct scene *scene)
+{
+	pid_t children[2];
+	json_t *status;
+
+	scene->shared->step = 0;
+	for (int i = 0; i < 2; i++) {
+		children[i] = raw_fork(i == 0 ? UID_HOSTILE : UID_OTHER, take_seats_of_users, scene);
+		scene_wait_step(scene, i + 1);
+	}
+	status = dut_json(&scene->dut, "status");
+	assert_non_null(status);
+	json_decref(status);
+	scene_set_step(scene, 3);
+	for (int i = 0; i < 2; i++)
+		raw_join(children[i]);
+	scene_wait_sessions(scene, 2);
+}
+
 static void with_few_seats(void (*run)(struct scene *scene))
 {
 	static const char text[] = "{\"max_sessions\": 16}";
@@ -541,6 +659,7 @@ static void play_seats(struct scene *scene)
 	one_after_another(scene, UID_HOSTILE, take_half_of_the_seats, true);
 	one_after_another(scene, UID_HOSTILE, take_half_of_the_seats_by_sessions, true);
 	one_after_another(scene, 0, take_all_seats, false);
+	root_comes_in_when_users_have_all_seats(scene);
 	/* Whose seats are all free again. */
 	one_after_another(scene, UID_HOSTILE, take_half_of_the_seats, true);
 }
@@ -662,6 +781,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		SCENE_TEST(replies_unread_hold_up_their_reader_only),
+		SCENE_TEST(lists_asked_for_without_pause_delay_nobody),
 		SCENE_TEST(requests_that_wait_are_so_many_at_once),
 		SCENE_TEST(silence_is_closed_and_holds_nobody),
 		SCENE_TEST(connections_that_vanish_in_a_frame_leave_nothing),

@@ -85,9 +85,23 @@ static void seats_with_a_limit_above_all_are_all(void **state)
 	seats_free(seats);
 }
 
+static void seats_are_kept_for_root(void **state)
+{
+	struct seats *seats = seats_new(32, 0);
+
+	assert_int_equal(take_all(seats, ALICE, SEAT_SESSION, SEATS_USER_FULL), 16);
+	assert_int_equal(take_all(seats, BOB, SEAT_CONNECTION, SEATS_FULL), 14);
+	assert_int_equal(take_all(seats, 0, SEAT_CONNECTION, SEATS_FULL), 2);
+	leave_all(seats, ALICE, SEAT_SESSION, 16);
+	leave_all(seats, BOB, SEAT_CONNECTION, 14);
+	leave_all(seats, 0, SEAT_CONNECTION, 2);
+	seats_free(seats);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(seats_are_kept_for_root),
 		cmocka_unit_test(seats_of_one_user_are_half),
 		cmocka_unit_test(seats_of_root_are_all),
 		cmocka_unit_test(seats_with_a_limit_count_sessions_apart),

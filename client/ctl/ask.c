@@ -62,6 +62,7 @@ bool ctl_read_id(const char *word, uint64_t *ret_id)
 {
 	if (!*word || word[strspn(word, "0123456789")])
 		return false;
+	errno = 0;
 	*ret_id = strtoull(word, NULL, 10);
-	return true;
+	return errno == 0;
 }

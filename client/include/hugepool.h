@@ -159,7 +159,8 @@ int hp_free_batch(hp_lease *const *leases, unsigned n, unsigned flags);
 void hp_lease_forget(hp_lease *lease);
 
 /* End a lease that this client holds no handle of: a detached one of one's own user (root, the daemon's user
- * and its admin groups: of anybody), by id or by name. */
+ * and its admin groups: of anybody), by id or by name. Of an id that has ended, 0: it is never used again; a
+ * name that nobody has (any more) is -ENOENT. */
 int hp_free_id(hp_client *client, uint64_t lease_id);
 int hp_free_name(hp_client *client, const char *name);
 

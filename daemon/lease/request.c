@@ -197,7 +197,7 @@ static enum lease_result go_on(struct lease_alloc *alloc)
 
 static enum lease_result check(struct lease_alloc *alloc, const struct pool *pool)
 {
-	const uint64_t max_pages = pool->config.max_pages;
+	const uint64_t max_pages = pool->config.max_pages, quota_pages = pool->config.quota_pages;
 
 	if (atomic_load_explicit(&pool->draining, memory_order_relaxed))
 		return LEASE_DRAINING;
@@ -206,9 +206,11 @@ static enum lease_result check(struct lease_alloc *alloc, const struct pool *poo
 	if (alloc->want.align_pages & (alloc->want.align_pages - 1) || alloc->want.align_pages > max_pages)
 		return LEASE_BAD_ALIGN;
 	for (uint32_t i = 0; i < alloc->n_items; i++)
-		if (alloc->n_pages[i] == 0 || alloc->n_pages[i] > max_pages) {
+		/* Nor is there any point in waiting. */
+		if (alloc->n_pages[i] == 0 || alloc->n_pages[i] > quota_pages) {
 			alloc->failed_pages = alloc->n_pages[i];
-			return LEASE_BAD_SIZE;
+			return alloc->n_pages[i] == 0 || alloc->n_pages[i] > max_pages ? LEASE_BAD_SIZE
+										       : LEASE_OVER_QUOTA;
 		}
 	return LEASE_OK;
 }
@@ -346,8 +348,10 @@ static enum lease_result grow(struct lease_resize *resize)
 	struct share_runs runs;
 	struct want want;
 
-	lease_get_runs(resize->request.session->shard->ledger, resize->record, &runs);
 	resize->failed_pages = resize->n_pages - resize->record->lease_pages;
+	if (resize->n_pages > resize->request.zone->zone->pool->config.quota_pages)
+		return LEASE_OVER_QUOTA;
+	lease_get_runs(resize->request.session->shard->ledger, resize->record, &runs);
 	if (runs.list.n > 0 && grow_in_place(resize, &runs))
 		return LEASE_OK;
 	if (runs.list.n >= resize->max_runs)

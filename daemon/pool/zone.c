@@ -162,9 +162,11 @@ bool zone_isolate_locked(struct arena *arena, bool isolated)
 
 uint64_t zone_quota_left(const struct zone *zone)
 {
-	uint64_t used = zone->out_pages + zone->pinned_pages, quota = zone->pool->config.quota_pages;
+	const uint64_t used = zone->out_pages + zone->pinned_pages, quota = zone->pool->config.quota_pages;
 
 	lock_assert_held(&zone->lock);
+	if (quota >= zone->pool->config.max_pages)
+		return UINT64_MAX;
 	return used < quota ? quota - used : 0;
 }
 

@@ -108,7 +108,8 @@ bool zone_is_granting(struct zone *zone, const struct run *runs, unsigned n);
 /* The clean pages just behind a run that is out, all `n_more` of them: 0 or ZONE_SHORT. */
 int zone_take_behind(struct zone *zone, struct run run, uint64_t n_more);
 
-/* Pages that the tenant may still have; with the lock held. */
+/* Pages that the tenant may still have; UINT64_MAX: what there is, as its quota is the pool's max. With the
+ * lock held. */
 uint64_t zone_quota_left(const struct zone *zone);
 
 /* A client had the run: it is dirty. `hot`: likely to be asked for again soon. */

@@ -42,6 +42,7 @@ struct asked {
 	uint64_t align_pages; /* 0: not asked for */
 	uint64_t lease;       /* 0: not about one that there is */
 	const char *name;     /* "": none */
+	bool sole;            /* in files of its own */
 	struct zone *zone;    /* of whom to charge; NULL: it did not come to that */
 };
 
@@ -49,7 +50,7 @@ static bool is_over_quota(const struct asked *asked, const struct pool_config *c
 {
 	uint64_t left;
 
-	if (!asked->zone || config->quota_pages >= config->max_pages)
+	if (!asked->zone)
 		return false;
 	lock_take(&asked->zone->lock);
 	left = zone_quota_left(asked->zone);
@@ -73,6 +74,27 @@ static void explain_count(char *message, size_t room, const struct asked *asked,
 			 config->name, config->quota_leases, config->quota_names);
 }
 
+/* For "%PRIu64 page%s". */
+#define PAGES(n) (n), (n) == 1 ? "" : "s"
+
+static void explain_full(char *message, size_t room, const struct asked *asked,
+			 const struct pool_config *config, uint64_t free_pages)
+{
+	if (asked->sole)
+		snprintf(message, room,
+			 "pool %s has no room for %" PRIu64 " page%s in a file of their own (%" PRIu64
+			 " of its %" PRIu64 " are not leased, but in files with leases): free some, ask for "
+					    "less, or raise its max",
+			 config->name, PAGES(asked->pages), free_pages, config->max_pages);
+	else
+		snprintf(message, room,
+			 "pool %s has no run of %" PRIu64 " page%s free for you (%" PRIu64 " of its %" PRIu64
+			 " are not leased, scattered or in other tenants' arenas): free some, %sor raise its "
+			 "max",
+			 config->name, PAGES(asked->pages), free_pages, config->max_pages,
+			 asked->pages > 1 ? "ask for less, allow more runs, " : "");
+}
+
 /* Why no pages, or not these, in a sentence that says what to do. */
 static void explain_pages(char *message, size_t room, const struct asked *asked, enum lease_result result,
 			  const struct pool_config *config, uint64_t free_pages)
@@ -82,42 +104,37 @@ static void explain_pages(char *message, size_t room, const struct asked *asked,
 	size_format(config->page_bytes, page);
 	switch (result) {
 	case LEASE_BAD_SIZE:
-		snprintf(message, room, "%" PRIu64 " pages: pool %s leases 1 to %" PRIu64 " pages of %s",
-			 asked->pages, config->name, config->max_pages, page);
+		snprintf(message, room, "%" PRIu64 " page%s: pool %s leases 1 to %" PRIu64 " pages of %s",
+			 PAGES(asked->pages), config->name, config->max_pages, page);
 		return;
 	case LEASE_BAD_ALIGN:
 		snprintf(message, room,
-			 "alignment of %" PRIu64 " pages: a power of two, at most the pool's %" PRIu64,
-			 asked->align_pages, config->max_pages);
+			 "alignment of %" PRIu64 " page%s: a power of two, at most the pool's %" PRIu64,
+			 PAGES(asked->align_pages), config->max_pages);
 		return;
 	case LEASE_OVER_QUOTA:
 		snprintf(message, room,
-			 "%" PRIu64 " pages more would pass your quota of %" PRIu64
+			 "%" PRIu64 " page%s more would pass your quota of %" PRIu64
 			 " pages of %s in pool %s: free some",
-			 asked->pages, config->quota_pages, page, config->name);
+			 PAGES(asked->pages), config->quota_pages, page, config->name);
 		return;
 	case LEASE_TOO_MANY:
 		explain_count(message, room, asked, config);
 		return;
 	case LEASE_POOL_FULL:
-		snprintf(message, room,
-			 "pool %s has no run of %" PRIu64 " pages free for you (%" PRIu64 " of its %" PRIu64
-			 " are not leased, scattered or in other tenants' arenas): free some, %sor raise its "
-			 "max",
-			 config->name, asked->pages, free_pages, config->max_pages,
-			 asked->pages > 1 ? "ask for less, allow more runs, " : "");
+		explain_full(message, room, asked, config, free_pages);
 		return;
 	case LEASE_TIMED_OUT:
 		if (is_over_quota(asked, config))
 			snprintf(message, room,
 				 "your quota of %" PRIu64 " pages in pool %s had no %" PRIu64
-				 " pages left in the time that you would wait",
-				 config->quota_pages, config->name, asked->pages);
+				 " page%s left in the time that you would wait",
+				 config->quota_pages, config->name, PAGES(asked->pages));
 		else
 			snprintf(message, room,
-				 "pool %s had no %" PRIu64 " pages free for you in the time that you would "
+				 "pool %s had no %" PRIu64 " page%s free for you in the time that you would "
 				 "wait (%" PRIu64 " of its %" PRIu64 " are not leased now)",
-				 config->name, asked->pages, free_pages, config->max_pages);
+				 config->name, PAGES(asked->pages), free_pages, config->max_pages);
 		return;
 	case LEASE_DRAINING:
 		snprintf(message, room, "pool %s is being drained: nothing new is leased from it",
@@ -126,8 +143,8 @@ static void explain_pages(char *message, size_t room, const struct asked *asked,
 	default:
 		snprintf(message, room,
 			 "the kernel has no %" PRIu64
-			 " free pages of %s for pool %s: raise nr_hugepages, or set grow",
-			 asked->pages, page, config->name);
+			 " free page%s of %s for pool %s: raise nr_hugepages, or set grow",
+			 PAGES(asked->pages), page, config->name);
 	}
 }
 
@@ -227,6 +244,7 @@ void outcome_reply_alloc(struct connection *connection, const struct lease_alloc
 		.pages = alloc->failed_pages,
 		.align_pages = alloc->want.align_pages,
 		.name = alloc->name,
+		.sole = alloc->want.sole,
 		.zone = alloc->request.zone ? alloc->request.zone->zone : NULL,
 	};
 
@@ -243,6 +261,7 @@ void outcome_reply_resize(struct connection *connection, const struct lease_resi
 		.pages = resize->failed_pages,
 		.lease = resize->id,
 		.name = "",
+		.sole = result == LEASE_POOL_FULL && resize->record->sole,
 		.zone = resize->request.zone ? resize->request.zone->zone : NULL,
 	};
 

@@ -82,6 +82,7 @@ static void ctl_lease_wrong_usage_is_2(void **state)
 		{{"tenants", "p", "q"}, "usage: |[POOL]"},
 		{{"revoke"}, "usage: |LEASE..."},
 		{{"revoke", "1", "name"}, "LEASE: expected a number|\"name\""},
+		{{"revoke", "99999999999999999999999"}, "LEASE: expected a number|99999"},
 		{{"evict", "p"}, "ARENA: expected a number|\"p\""},
 		{{"isolate", "p"}, "ARENA: expected a number|\"p\""},
 		{{"isolate"}, "usage: |ARENA"},

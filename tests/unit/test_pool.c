@@ -123,7 +123,7 @@ static void pool_full_is_refused_and_leaves_nothing(void **state)
 	uint64_t id, other;
 
 	assert_int_equal(house_alloc(house, session, MAX_PAGES, &id), LEASE_OK);
-	assert_int_equal(house_alloc(house, session, 1, &other), LEASE_OVER_QUOTA);
+	assert_int_equal(house_alloc(house, session, 1, &other), LEASE_POOL_FULL);
 	assert_int_equal(house_alloc(house, session, MAX_PAGES + 1, &other), LEASE_BAD_SIZE);
 	assert_int_equal(house_alloc(house, session, 0, &other), LEASE_BAD_SIZE);
 	assert_int_equal(figures_of(house).zones.leased, MAX_PAGES);
@@ -333,12 +333,15 @@ static void pool_quota_counts_only_what_is_held(void **state)
 {
 	struct house *house = *state;
 	struct session *one = house_session(house, 0, 1000), *two = house_session(house, 1, 1000);
+	const struct lease_alloc patient = {.want = {.max_runs = 1, .node = -1}, .wait_ms = 3600 * 1000};
 	uint64_t ids[100], id;
 
 	/* every page of the quota, one by one, from two workers whose caches hold some of them on the way */
 	for (unsigned i = 0; i < 100; i++)
 		assert_int_equal(house_alloc(house, i % 2 ? one : two, 1, &ids[i]), LEASE_OK);
 	assert_int_equal(house_alloc(house, one, 1, &id), LEASE_OVER_QUOTA);
+	/* who would wait for what can never be is told so at once */
+	assert_int_equal(house_alloc_like(house, one, 101, &patient, &id), LEASE_OVER_QUOTA);
 	for (unsigned i = 0; i < 100; i++)
 		assert_int_equal(lease_free(i % 2 ? one : two, ids[i], true), LEASE_OK);
 	assert_int_equal(house_alloc(house, two, 100, &id), LEASE_OK);
@@ -453,7 +456,7 @@ static void pool_orphaned_pages_are_counted_and_not_reused(void **state)
 	assert_int_equal(figures_of(house).zones.orphaned, 600);
 	assert_int_equal(figures_of(house).zones.leased, 0);
 	assert_int_equal(lease_state_of(&house->shards[0], house_record(house, id)), LEASE_ORPHANED);
-	assert_int_equal(house_alloc(house, two, 600, &other), LEASE_OVER_QUOTA);
+	assert_int_equal(house_alloc(house, two, 600, &other), LEASE_POOL_FULL);
 	session_set_connection(one, house);
 	assert_int_equal(figures_of(house).zones.orphaned, 0);
 	assert_int_equal(figures_of(house).zones.leased, 600);

@@ -54,6 +54,7 @@ struct arena {
 	uint64_t dirty_hint;       /* no dirty page below this one */
 	struct poison *poison;     /* poison.h; NULL: the pool has none */
 	uint64_t scrub_first, scrub_pages;
+	uint64_t used_pages;     /* no page from this one on was ever granted; a worker's takes only */
 	uint64_t empty_since_ns; /* 0: something is out */
 	uint64_t trimmed_pages;  /* cut off a sole arena and not truncated yet */
 	struct letter trim_letter;

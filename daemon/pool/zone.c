@@ -119,6 +119,40 @@ static void put_locked(struct zone *zone, struct run run, bool clean)
 	}
 }
 
+/* Add a run to the one before it if they lie side by side. Freed in a row they do, and cost one change. */
+static bool join(struct run *run, const struct pcache_run *next)
+{
+	if (next->run >> 32 != run->address >> 32)
+		return false;
+	if (next->run == run->address + run->n_pages) {
+		run->n_pages += next->n_pages;
+		return true;
+	}
+	if (next->run + next->n_pages == run->address) {
+		run->address = next->run;
+		run->n_pages += next->n_pages;
+		return true;
+	}
+	return false;
+}
+
+/* Move at least `n_pages` of a cache back to the arenas, or all. */
+static void drain_cache_locked(struct zone *zone, struct pcache *cache, uint64_t n_pages, bool clean)
+{
+	struct pcache_run runs[DRAIN_ROOM];
+	uint32_t n;
+
+	while (n_pages > 0 && (n = pcache_drain(cache, n_pages, runs, DRAIN_ROOM)) > 0)
+		for (uint32_t i = 0; i < n;) {
+			struct run run = {.address = runs[i].run, .n_pages = runs[i].n_pages};
+
+			while (++i < n && join(&run, &runs[i]))
+				;
+			put_locked(zone, run, clean);
+			n_pages -= run.n_pages < n_pages ? run.n_pages : n_pages;
+		}
+}
+
 /* The caches may hold runs of an arena that shall grant nothing any more. */
 static void ask_for_drain_locked(struct zone *zone)
 {
@@ -322,16 +356,49 @@ int zone_take_behind(struct zone *zone, struct run run, uint64_t n_more)
 	return r;
 }
 
+/* One run that is the caller's now ends past all that was ever used of its arena. */
+static bool is_growth(const struct zone *zone, const struct run_list *runs)
+{
+	return runs->n == 1 &&
+	       run_first(runs->runs[0]) + runs->runs[0].n_pages > arena_of(zone, runs->runs[0])->used_pages;
+}
+
+static void note_used(struct arena *arena, uint64_t end)
+{
+	if (end > arena->used_pages)
+		arena->used_pages = end;
+}
+
+/* Before pages are used that never were, the worker's cache gives back what it has: there may be room in
+ * lower pages then, and high arenas stay empty. */
+static int take_low(struct zone *zone, struct zone_worker *worker, const struct want *want,
+		    struct run_list *ret_runs)
+{
+	if (zone_take_locked(zone, want, ret_runs) != 0)
+		return ZONE_SHORT;
+	if (is_growth(zone, ret_runs) && pcache_pages(worker->clean) > 0) {
+		put_locked(zone, ret_runs->runs[0], true);
+		drain_cache_locked(zone, worker->clean, UINT64_MAX, true);
+		if (zone_take_locked(zone, want, ret_runs) != 0)
+			return ZONE_SHORT;
+	}
+	for (unsigned i = 0; i < ret_runs->n; i++)
+		note_used(arena_of(zone, ret_runs->runs[i]),
+			  run_first(ret_runs->runs[i]) + ret_runs->runs[i].n_pages);
+	return 0;
+}
+
 /* Fetch a batch of runs for the cache along with the one that is asked for, from the same arena. */
 static int take_and_refill(struct zone *zone, struct zone_worker *worker, const struct want *want,
 			   struct run_list *ret_runs)
 {
 	uint64_t n_pages = want->n_pages, firsts[REFILL_MAX], n_allowed;
-	uint32_t n_more = pcache_refill_runs(worker->clean, n_pages);
 	struct arena *arena;
+	uint32_t n_more;
 
-	if (zone_take_locked(zone, want, ret_runs) != 0)
+	if (take_low(zone, worker, want, ret_runs) != 0)
 		return ZONE_SHORT;
+	n_more = pcache_refill_runs(worker->clean, n_pages);
 	n_allowed = zone_quota_left(zone) / n_pages;
 	if (n_more > n_allowed)
 		n_more = (uint32_t)n_allowed;
@@ -339,6 +406,8 @@ static int take_and_refill(struct zone *zone, struct zone_worker *worker, const 
 		n_more = REFILL_MAX;
 	arena = arena_of(zone, ret_runs->runs[0]);
 	n_more = n_more > 0 ? buddy_take_bulk(arena->buddy, n_pages, n_more, firsts) : 0;
+	if (n_more > 0)
+		note_used(arena, firsts[n_more - 1] + n_pages);
 	zone->clean_pages -= n_more * n_pages;
 	zone->out_pages += n_more * n_pages;
 	/* Cold and in ascending order: low addresses are granted first. */
@@ -375,26 +444,12 @@ int zone_take(struct zone *zone, unsigned index, const struct want *want, struct
 	else if (cached)
 		r = take_and_refill(zone, worker, want, ret_runs);
 	else
-		r = zone_take_locked(zone, want, ret_runs) == 0 ? 0 : ZONE_SHORT;
+		r = take_low(zone, worker, want, ret_runs);
 	lock_drop(&zone->lock);
 	return r;
 }
 
 /* ---- putting ---- */
-
-/* Move up to `n_pages` of a cache back to the arenas. */
-static void drain_cache_locked(struct zone *zone, struct pcache *cache, uint64_t n_pages, bool clean)
-{
-	struct pcache_run runs[DRAIN_ROOM];
-	uint32_t n;
-
-	while (n_pages > 0 && (n = pcache_drain(cache, n_pages, runs, DRAIN_ROOM)) > 0)
-		for (uint32_t i = 0; i < n; i++) {
-			put_locked(zone, (struct run){.address = runs[i].run, .n_pages = runs[i].n_pages},
-				   clean);
-			n_pages -= runs[i].n_pages < n_pages ? runs[i].n_pages : n_pages;
-		}
-}
 
 /* Waking the scrubber costs as much as zeroing some hundred KiB: what is less waits for the worker's next
  * flush, unless there may be need of it before. */
@@ -414,7 +469,8 @@ static void put(struct zone *zone, struct pcache *cache, struct run run, bool ho
 	lock_take(&zone->lock);
 	if (!is_shut)
 		drain_cache_locked(zone, cache, zone->pool->cache_limits.batch_pages, clean);
-	put_locked(zone, run, clean);
+	if (is_shut || pcache_put(cache, run.address, run.n_pages, hot) != 0)
+		put_locked(zone, run, clean);
 	if (!clean && is_worth_scrubbing(zone))
 		zone_wake_scrubber_locked(zone);
 	lock_drop(&zone->lock);

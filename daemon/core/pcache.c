@@ -22,6 +22,7 @@ struct pcache_ring {
 	uint32_t capacity;   /* constant after init */
 	uint32_t coldest;
 	uint32_t n_runs;
+	uint32_t n_fetch;   /* what a refill gets: doubled by each, halved when some are drained */
 	uint64_t last_used; /* the clock at the last take or put of this length */
 };
 
@@ -61,6 +62,7 @@ struct pcache *pcache_init(void *memory, const struct pcache_limits *limits)
 
 		ring->first_slot = n_slots;
 		ring->capacity = ring_capacity(limits, length);
+		ring->n_fetch = 1;
 		n_slots += ring->capacity;
 	}
 	return pcache;
@@ -120,17 +122,21 @@ int pcache_put(struct pcache *pcache, uint64_t run, uint64_t n_pages, bool hot)
 	return 0;
 }
 
-uint32_t pcache_refill_runs(const struct pcache *pcache, uint64_t n_pages)
+uint32_t pcache_refill_runs(struct pcache *pcache, uint64_t n_pages)
 {
-	uint64_t room = pcache->limits.high_pages - pcache_pages(pcache);
-	uint64_t wanted = pcache->limits.batch_pages;
+	uint64_t room = pcache->limits.high_pages - pcache_pages(pcache), most, wanted;
+	struct pcache_ring *ring;
 
 	hp_assert(n_pages > 0);
 	if (n_pages > PCACHE_MAX_RUN)
 		return 0;
-	if (wanted < n_pages)
-		wanted = n_pages;
-	return (uint32_t)((wanted < room ? wanted : room) / n_pages);
+	ring = &pcache->rings[n_pages - 1];
+	most = pcache->limits.batch_pages / n_pages;
+	if (most == 0)
+		most = 1;
+	wanted = ring->n_fetch < most ? ring->n_fetch : most;
+	ring->n_fetch = (uint32_t)(2 * wanted < most ? 2 * wanted : most);
+	return (uint32_t)(wanted < room / n_pages ? wanted : room / n_pages);
 }
 
 /* The length that was neither taken nor put for the longest time, among those that are cached. */
@@ -160,6 +166,8 @@ uint32_t pcache_drain(struct pcache *pcache, uint64_t n_pages, struct pcache_run
 			ring->n_runs--;
 			drained += length;
 		}
+		if (ring->n_fetch > 1)
+			ring->n_fetch /= 2;
 	}
 	set_pages(pcache, pages - drained);
 	return n_runs;

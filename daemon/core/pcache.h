@@ -31,7 +31,7 @@ struct pcache_limits {
 	uint32_t batch_pages; /* what one refill or drain moves, at most high_pages */
 };
 
-/* Bytes for a cache with these limits, struct included: 27 for each of high_pages and 416 more. */
+/* Bytes for a cache with these limits, struct included: 27 for each of high_pages and 544 more. */
 size_t pcache_bytes(const struct pcache_limits *limits);
 /* Make an empty cache in `memory`: pcache_bytes() zeroed bytes aligned to 64, the caller's. */
 struct pcache *pcache_init(void *memory, const struct pcache_limits *limits);
@@ -41,9 +41,10 @@ int pcache_take(struct pcache *pcache, uint64_t n_pages, uint64_t *ret_run);
 /* Put a free run: hot to be reused next, cold last. Returns 0 or PCACHE_FULL with nothing changed. */
 int pcache_put(struct pcache *pcache, uint64_t run, uint64_t n_pages, bool hot);
 
-/* How many runs of `n_pages` a refill should fetch now (at least 1 when there is room, 0 when not cached).
- * Who fetched them in ascending order puts them cold, so that the low addresses go out first. */
-uint32_t pcache_refill_runs(const struct pcache *pcache, uint64_t n_pages);
+/* How many runs of `n_pages` a refill should fetch now (at least 1 when there is room, 0 when not cached):
+ * twice as many as the last time, up to batch_pages, unless some of that length had to be drained since,
+ * unused. Who fetched them in ascending order puts them cold, so that the low addresses go out first. */
+uint32_t pcache_refill_runs(struct pcache *pcache, uint64_t n_pages);
 
 struct pcache_run {
 	uint64_t run;

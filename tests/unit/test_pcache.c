@@ -147,13 +147,41 @@ static void pcache_of_nothing_caches_nothing(void **state)
 	end(pcache);
 }
 
+/* Until it is a batch. */
+static void refill_until(struct pcache *pcache, uint64_t n_pages, uint32_t n_runs)
+{
+	uint32_t n = 1;
+
+	while (n < n_runs) {
+		assert_int_equal(pcache_refill_runs(pcache, n_pages), n);
+		n = 2 * n < n_runs ? 2 * n : n_runs;
+	}
+	assert_int_equal(pcache_refill_runs(pcache, n_pages), n_runs);
+	assert_int_equal(pcache_refill_runs(pcache, n_pages), n_runs);
+}
+
+static void pcache_refill_doubles_and_what_was_drained_halves_it(void **state)
+{
+	struct pcache *pcache = new_cache(40, 16);
+	struct pcache_run runs[8];
+
+	refill_until(pcache, 1, 16);
+	refill_until(pcache, 3, 5);
+	put(pcache, 1, 1, true);
+	assert_int_equal(pcache_drain(pcache, 1, runs, 8), 1);
+	assert_int_equal(pcache_refill_runs(pcache, 1), 8);
+	assert_int_equal(pcache_refill_runs(pcache, 1), 16);
+	assert_int_equal(pcache_refill_runs(pcache, 3), 5);
+	end(pcache);
+}
+
 static void pcache_refill_is_a_batch_or_what_there_is_room_for(void **state)
 {
 	struct pcache *pcache = new_cache(40, 16);
 
-	assert_int_equal(pcache_refill_runs(pcache, 1), 16);
-	assert_int_equal(pcache_refill_runs(pcache, 3), 5);
-	assert_int_equal(pcache_refill_runs(pcache, 16), 1);
+	refill_until(pcache, 1, 16);
+	refill_until(pcache, 3, 5);
+	refill_until(pcache, 16, 1);
 	put(pcache, 1, 16, true);
 	put(pcache, 2, 16, true);
 	assert_int_equal(pcache_refill_runs(pcache, 1), 8);
@@ -285,6 +313,7 @@ int main(void)
 		cmocka_unit_test(pcache_put_of_a_long_run_is_full),
 		cmocka_unit_test(pcache_run_longer_than_high_is_never_cached),
 		cmocka_unit_test(pcache_of_nothing_caches_nothing),
+		cmocka_unit_test(pcache_refill_doubles_and_what_was_drained_halves_it),
 		cmocka_unit_test(pcache_refill_is_a_batch_or_what_there_is_room_for),
 		cmocka_unit_test(pcache_refill_fetches_one_of_a_length_over_the_batch),
 		cmocka_unit_test(pcache_drain_takes_the_longest_unused_length_first),

@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -87,28 +86,58 @@ static void ours_fini(struct ours *ours)
 	mailbox_fini(&ours->stocker);
 }
 
+#define NOT_LIVE UINT64_MAX
+#define OF_RUNS  (UINT64_C(1) << 63) /* the rest is the address of a struct run_list */
+
 struct arena_state {
 	const struct trace *trace;
 	struct ours ours;
-	struct run *blocks; /* by number; no pages: not live */
+	uint64_t *blocks; /* by number: the address of its run, or OF_RUNS */
 	char laps[16];
 	unsigned n_laps;
 };
 
+static uint64_t keep_runs(const struct run_list *runs)
+{
+	struct run_list *kept = malloc(sizeof(*kept));
+
+	assert_non_null(kept);
+	*kept = *runs;
+	return (uintptr_t)kept | OF_RUNS;
+}
+
+static struct run_list *kept_runs(uint64_t block)
+{
+	return (struct run_list *)(uintptr_t)(block & ~OF_RUNS);
+}
+
 static inline void take(struct arena_state *state, const struct trace_op *op)
 {
-	struct want want = {.n_pages = op->pages, .align_pages = 1, .max_runs = 1, .node = -1};
+	struct want want = {.n_pages = op->pages, .align_pages = 1, .max_runs = RUN_LIST_MAX, .node = -1};
 	struct run_list runs;
 
 	if (zone_take(state->ours.zone, 0, &want, &runs) != 0)
 		fail_msg("%s: no run of %" PRIu32 " pages", state->trace->name, op->pages);
-	state->blocks[op->block] = runs.runs[0];
+	state->blocks[op->block] = runs.n == 1 ? runs.runs[0].address : keep_runs(&runs);
 }
 
-static inline void put(struct arena_state *state, uint32_t block)
+static void put_runs(struct zone *zone, struct run_list *runs)
 {
-	zone_put_clean(state->ours.zone, 0, state->blocks[block]);
-	state->blocks[block].n_pages = 0;
+	for (unsigned i = 0; i < runs->n; i++)
+		zone_put_clean(zone, 0, runs->runs[i]);
+	free(runs);
+}
+
+static inline void put(struct arena_state *state, const struct trace_op *op)
+{
+	uint64_t block = state->blocks[op->block];
+
+	if (block & OF_RUNS)
+		put_runs(state->ours.zone, kept_runs(block));
+	else
+		zone_put_clean(state->ours.zone, 0,
+			       (struct run){.address = block, .n_pages = op->pages & ~TRACE_FREES});
+	state->blocks[op->block] = NOT_LIVE;
 }
 
 static void play(struct arena_state *state)
@@ -117,16 +146,27 @@ static void play(struct arena_state *state)
 
 	for (uint64_t i = 0; i < ops->n_ops; i++)
 		if (ops->ops[i].pages & TRACE_FREES)
-			put(state, ops->ops[i].block);
+			put(state, &ops->ops[i]);
 		else
 			take(state, &ops->ops[i]);
 }
 
 static void put_rest(struct arena_state *state)
 {
-	for (uint64_t i = 0; i < state->trace->ops->n_blocks; i++)
-		if (state->blocks[i].n_pages > 0)
-			put(state, (uint32_t)i);
+	const struct trace_ops *ops = state->trace->ops;
+
+	for (uint64_t i = 0; i < ops->n_ops; i++)
+		if (state->blocks[ops->ops[i].block] != NOT_LIVE)
+			put(state, &ops->ops[i]);
+}
+
+/* Valid until the next. */
+static const char *figure_name(const struct arena_state *state, const char *what)
+{
+	static char name[128];
+
+	snprintf(name, sizeof(name), "replay-%s-%s", what, state->trace->name);
+	return name;
 }
 
 /* ---- time ---- */
@@ -156,6 +196,18 @@ static double peer_time(void *arg, enum malloc_peer peer)
 
 /* ---- footprint ---- */
 
+/* How many of them were not seen before. */
+static uint64_t see(bool *seen, struct run run)
+{
+	uint64_t n_new = 0;
+
+	for (uint64_t page = run_first(run); page < run_first(run) + run.n_pages; page++) {
+		n_new += !seen[page];
+		seen[page] = true;
+	}
+	return n_new;
+}
+
 /* Distinct pages that one lap hands out. */
 static uint64_t pages_handed_out(struct arena_state *state, uint64_t n_pages)
 {
@@ -166,18 +218,19 @@ static uint64_t pages_handed_out(struct arena_state *state, uint64_t n_pages)
 	assert_non_null(seen);
 	for (uint64_t i = 0; i < ops->n_ops; i++) {
 		const struct trace_op *op = &ops->ops[i];
-		uint64_t first;
+		uint64_t block;
 
 		if (op->pages & TRACE_FREES) {
-			put(state, op->block);
+			put(state, op);
 			continue;
 		}
 		take(state, op);
-		first = run_first(state->blocks[op->block]);
-		for (uint64_t page = first; page < first + op->pages; page++) {
-			n_seen += !seen[page];
-			seen[page] = true;
-		}
+		block = state->blocks[op->block];
+		if (block & OF_RUNS)
+			for (unsigned k = 0; k < kept_runs(block)->n; k++)
+				n_seen += see(seen, kept_runs(block)->runs[k]);
+		else
+			n_seen += see(seen, (struct run){.address = block, .n_pages = op->pages});
 	}
 	put_rest(state);
 	free(seen);
@@ -193,7 +246,7 @@ static double over_peak(const struct arena_state *state, double bytes)
 static double compare_footprints(struct arena_state *state, const bool *there, double ours)
 {
 	const struct bench_figure figure = {
-		.name = "replay-span", .unit = "peak", .goal = BENCH_AT_MOST, .times = 1};
+		.name = figure_name(state, "span"), .unit = "peak", .goal = BENCH_AT_MOST, .times = 1};
 	double peers[N_MALLOCS] = {0};
 	enum malloc_peer best;
 
@@ -210,7 +263,7 @@ static double compare_footprints(struct arena_state *state, const bool *there, d
 static void compare_times(struct arena_state *state, const bool *there)
 {
 	const struct bench_figure figure = {
-		.name = "replay-ns", .unit = "ns", .goal = BENCH_AT_MOST, .times = 1};
+		.name = figure_name(state, "ns"), .unit = "ns", .goal = BENCH_AT_MOST, .times = 1};
 	const struct malloc_contest contest = {
 		.there = there, .n_rounds = N_ROUNDS, .ours = our_time, .peer = peer_time};
 	struct malloc_medians medians;
@@ -235,9 +288,9 @@ static double run_trace(const char *path, const bool *there)
 	state.trace = &trace;
 	state.n_laps = bench_n((unsigned)(MIN_OPS / trace.ops->n_ops), 1);
 	snprintf(state.laps, sizeof(state.laps), "%u", state.n_laps);
-	state.blocks = mmap(NULL, trace.ops->n_blocks * sizeof(struct run), PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	assert_true(state.blocks != MAP_FAILED);
+	state.blocks = malloc(trace.ops->n_blocks * sizeof(state.blocks[0]));
+	assert_non_null(state.blocks);
+	memset(state.blocks, 0xff, trace.ops->n_blocks * sizeof(state.blocks[0]));
 	ours_init(&state.ours, n_pages);
 	bench_note("%s: %" PRIu64 " operations, at most %" PRIu64 " pages live", trace.name, trace.ops->n_ops,
 		   trace.ops->peak_pages);
@@ -245,7 +298,7 @@ static double run_trace(const char *path, const bool *there)
 	compare_footprints(&state, there, span);
 	compare_times(&state, there);
 	ours_fini(&state.ours);
-	munmap(state.blocks, trace.ops->n_blocks * sizeof(struct run));
+	free(state.blocks);
 	trace_unload(&trace);
 	return span;
 }

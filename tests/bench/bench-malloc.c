@@ -49,13 +49,14 @@ static double cpu_ns(void)
 
 static bool is_malloc(const char *name)
 {
+	bool is_sanitizer = dlsym(RTLD_DEFAULT, "__asan_init") || dlsym(RTLD_DEFAULT, "__tsan_init");
 	bool is_jemalloc = dlsym(RTLD_DEFAULT, "mallctl"), is_mimalloc = dlsym(RTLD_DEFAULT, "mi_version");
 
 	if (strcmp(name, "jemalloc") == 0)
 		return is_jemalloc;
 	if (strcmp(name, "mimalloc") == 0)
 		return is_mimalloc;
-	return strcmp(name, "glibc") == 0 && !is_jemalloc && !is_mimalloc;
+	return strcmp(name, "glibc") == 0 && !is_jemalloc && !is_mimalloc && !is_sanitizer;
 }
 
 static inline void touch(volatile char *memory, uint64_t bytes)
@@ -179,7 +180,7 @@ static uint64_t find_peak(const struct trace_ops *ops)
 	for (uint64_t i = 0; i < ops->n_ops; i++) {
 		uint32_t pages = ops->ops[i].pages;
 
-		live = pages & TRACE_FREES ? live - (pages & ~TRACE_FREES) : live + pages;
+		live = (pages & TRACE_FREES) != 0 ? live - (pages & ~TRACE_FREES) : live + pages;
 		if (live > most) {
 			most = live;
 			peak = i;

@@ -279,7 +279,7 @@ static void compare_times(struct arena_state *state, const bool *there)
 static double run_trace(const char *path, const bool *there)
 {
 	struct arena_state state = {0};
-	struct trace trace;
+	struct trace trace = {0};
 	uint64_t n_pages;
 	double span;
 

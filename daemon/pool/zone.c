@@ -14,6 +14,7 @@
 
 #define DRAIN_ROOM        64 /* runs moved per turn of a drain */
 #define REFILL_MAX        64 /* runs fetched by one refill */
+#define GROWTH_MAX_PAGES  16 /* of these, what was never used */
 #define SCRUB_WORTH_BYTES (1u << 20)
 
 static struct arena *arena_of(const struct zone *zone, struct run run)
@@ -376,7 +377,8 @@ static int take_low(struct zone *zone, struct zone_worker *worker, const struct 
 {
 	if (zone_take_locked(zone, want, ret_runs) != 0)
 		return ZONE_SHORT;
-	if (is_growth(zone, ret_runs) && pcache_pages(worker->clean) > 0) {
+	/* What was not zeroed cannot be put back as clean. */
+	if (!want->no_zero && is_growth(zone, ret_runs) && pcache_pages(worker->clean) > 0) {
 		put_locked(zone, ret_runs->runs[0], true);
 		drain_cache_locked(zone, worker->clean, UINT64_MAX, true);
 		if (zone_take_locked(zone, want, ret_runs) != 0)
@@ -388,26 +390,40 @@ static int take_low(struct zone *zone, struct zone_worker *worker, const struct 
 	return 0;
 }
 
+/* More runs for the cache, in ascending order; of pages that never were used only the next few. Returns how
+ * many. */
+static uint32_t take_batch(struct zone *zone, struct pcache *cache, struct arena *arena, uint64_t n_pages,
+			   uint64_t firsts[REFILL_MAX])
+{
+	const uint64_t n_allowed = zone_quota_left(zone) / n_pages,
+		       end = arena->used_pages + GROWTH_MAX_PAGES;
+	uint32_t n = pcache_refill_runs(cache, n_pages);
+
+	if (n > n_allowed)
+		n = (uint32_t)n_allowed;
+	if (n > REFILL_MAX)
+		n = REFILL_MAX;
+	n = n > 0 ? buddy_take_bulk(arena->buddy, n_pages, n, firsts) : 0;
+	while (n > 0 && firsts[n - 1] + n_pages > end)
+		buddy_put(arena->buddy, firsts[--n], n_pages);
+	if (n > 0)
+		note_used(arena, firsts[n - 1] + n_pages);
+	return n;
+}
+
 /* Fetch a batch of runs for the cache along with the one that is asked for, from the same arena. */
 static int take_and_refill(struct zone *zone, struct zone_worker *worker, const struct want *want,
 			   struct run_list *ret_runs)
 {
-	uint64_t n_pages = want->n_pages, firsts[REFILL_MAX], n_allowed;
+	const uint64_t n_pages = want->n_pages;
+	uint64_t firsts[REFILL_MAX];
 	struct arena *arena;
 	uint32_t n_more;
 
 	if (take_low(zone, worker, want, ret_runs) != 0)
 		return ZONE_SHORT;
-	n_more = pcache_refill_runs(worker->clean, n_pages);
-	n_allowed = zone_quota_left(zone) / n_pages;
-	if (n_more > n_allowed)
-		n_more = (uint32_t)n_allowed;
-	if (n_more > REFILL_MAX)
-		n_more = REFILL_MAX;
 	arena = arena_of(zone, ret_runs->runs[0]);
-	n_more = n_more > 0 ? buddy_take_bulk(arena->buddy, n_pages, n_more, firsts) : 0;
-	if (n_more > 0)
-		note_used(arena, firsts[n_more - 1] + n_pages);
+	n_more = take_batch(zone, worker->clean, arena, n_pages, firsts);
 	zone->clean_pages -= n_more * n_pages;
 	zone->out_pages += n_more * n_pages;
 	/* Cold and in ascending order: low addresses are granted first. */

@@ -165,6 +165,30 @@ static void pool_pages_in_another_workers_cache_are_found(void **state)
 	house_end_session(house, two);
 }
 
+/* What this worker has freed of one length is room for another length before pages are used that never were.
+ */
+static void pool_cached_pages_are_room_before_unused_pages(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000);
+	struct want want = {.n_pages = 1, .align_pages = 1, .max_runs = 1, .node = -1};
+	struct run_list runs[20];
+	struct zone *zone;
+	uint64_t id;
+
+	assert_int_equal(house_alloc(house, session, 1, &id), LEASE_OK);
+	zone = session->zones[0].zone;
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(zone_take(zone, 0, &want, &runs[i]), 0);
+	for (unsigned i = 0; i < 20; i++)
+		zone_put_clean(zone, 0, runs[i].runs[0]);
+	want.n_pages = 17;
+	assert_int_equal(zone_take(zone, 0, &want, &runs[0]), 0);
+	assert_in_range(run_first(runs[0].runs[0]), 0, 24 - 17);
+	zone_put_clean(zone, 0, runs[0].runs[0]);
+	house_end_session(house, session);
+}
+
 static void pool_tenants_never_share_an_arena(void **state)
 {
 	struct house *house = *state;
@@ -402,6 +426,44 @@ static void assert_served(const struct asker *asker)
 	pool_zone_unref(zone);
 }
 
+static struct lease_record record_of(struct run run)
+{
+	return (struct lease_record){.address = run.address, .n_pages = run.n_pages};
+}
+
+/* What the stocker gave, no worker has ever taken: it is not unused for that. */
+static void pool_pages_with_old_contents_are_not_taken_for_unused(void **state)
+{
+	struct house *house = *state;
+	struct want want = {.n_pages = 1, .align_pages = 1, .max_runs = 1, .node = -1};
+	struct asker low = {0}, high = {0};
+	struct lease_record record;
+	struct run_list runs;
+	struct zone *zone;
+
+	ask(house, &low, 1000, 20);
+	ask(house, &high, 1000, 40);
+	house_settle(house);
+	assert_served(&low);
+	zone = high.supply.zone;
+	assert_int_equal(zone_take(zone, 0, &want, &runs), 0);
+	zone_put_clean(zone, 0, runs.runs[0]);
+	record = record_of(high.supply.runs.runs[0]);
+	stamp(house, &record);
+	zone_put(zone, 0, high.supply.runs.runs[0], true);
+	want.n_pages = 40;
+	want.no_zero = true;
+	assert_int_equal(zone_take(zone, 0, &want, &runs), 0);
+	want.n_pages = 20;
+	want.no_zero = false;
+	assert_int_equal(zone_take(zone, 0, &want, &low.supply.runs), 0);
+	record = record_of(low.supply.runs.runs[0]);
+	assert_true(is_zero(house, &record));
+	zone_put(zone, 0, low.supply.runs.runs[0], true);
+	zone_put(zone, 0, runs.runs[0], true);
+	pool_zone_unref(zone);
+}
+
 /* Nobody waits for more than what is under way. */
 static void pool_room_that_others_give_up_is_for_all_who_ask(void **state)
 {
@@ -520,6 +582,8 @@ int main(void)
 		POOL_TEST(pool_full_is_refused_and_leaves_nothing),
 		POOL_TEST(pool_full_of_another_tenant_is_full),
 		POOL_TEST(pool_pages_in_another_workers_cache_are_found),
+		POOL_TEST(pool_cached_pages_are_room_before_unused_pages),
+		POOL_TEST(pool_pages_with_old_contents_are_not_taken_for_unused),
 		POOL_TEST(pool_tenants_never_share_an_arena),
 		POOL_TEST(pool_empty_arena_is_given_back_after_decay),
 #define STOCK_TEST(name) cmocka_unit_test_setup_teardown(name, stock_setup, pool_teardown)

@@ -2,6 +2,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
@@ -51,29 +52,49 @@ void mailbox_post(struct mailbox *box, struct letter *letter)
 		mailbox_ring(box);
 }
 
-unsigned mailbox_deliver(struct mailbox *box)
+/* Take the first letters out; the last of them has no next. */
+static struct letter *take(struct mailbox *box, unsigned max, bool *ret_more)
+{
+	struct letter *first, **end;
+
+	lock_take(&box->lock);
+	first = box->head;
+	end = &box->head;
+	for (unsigned n = 0; *end && n < max; n++)
+		end = &(*end)->next;
+	box->head = *end;
+	if (!box->head)
+		box->tail = &box->head;
+	*ret_more = box->head != NULL;
+	if (first)
+		*end = NULL;
+	lock_drop(&box->lock);
+	return first;
+}
+
+unsigned mailbox_deliver_some(struct mailbox *box, unsigned max)
 {
 	struct letter *letter;
-	uint64_t rings;
 	unsigned n = 0;
+	uint64_t rings;
+	bool more;
 
 	/* Before the queue is emptied: a ring after this read is for a letter we may miss now. */
 	(void)!read(box->event_fd, &rings, sizeof(rings));
-
-	lock_take(&box->lock);
-	letter = box->head;
-	box->head = NULL;
-	box->tail = &box->head;
-	lock_drop(&box->lock);
-
-	while (letter) {
+	for (letter = take(box, max, &more); letter; n++) {
 		struct letter *next = letter->next;
 
 		letter->deliver(letter);
 		letter = next;
-		n++;
 	}
+	if (more)
+		mailbox_ring(box);
 	return n;
+}
+
+unsigned mailbox_deliver(struct mailbox *box)
+{
+	return mailbox_deliver_some(box, UINT_MAX);
 }
 
 unsigned mailbox_wait(struct mailbox *box, int timeout_ms)

@@ -33,6 +33,8 @@ void mailbox_ring(struct mailbox *box);
 
 /* On the owner's thread: deliver what is there now (not what arrives meanwhile). Returns how many. */
 unsigned mailbox_deliver(struct mailbox *box);
+/* `max` of them at most: the others wait in the box, which stays readable. */
+unsigned mailbox_deliver_some(struct mailbox *box, unsigned max);
 
 /* On the owner's thread, without an event loop: sleep until there is a letter or `timeout_ms` has passed
  * (-1: no limit), then deliver. */

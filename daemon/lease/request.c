@@ -114,6 +114,14 @@ static int take(const struct lease_request *request, const struct want *want, st
 
 /* ---- alloc ---- */
 
+size_t lease_alloc_bytes(const struct lease_alloc *alloc)
+{
+	size_t n_runs = (size_t)alloc->n_items * alloc->want.max_runs;
+
+	return offsetof(struct lease_alloc, runs) +
+	       (n_runs < LEASE_MAX_RUNS ? n_runs : LEASE_MAX_RUNS) * sizeof(alloc->runs[0]);
+}
+
 /* The next item has its pages. */
 static void keep(struct lease_alloc *alloc, const struct run_list *runs)
 {

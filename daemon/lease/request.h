@@ -54,8 +54,11 @@ struct lease_alloc {
 	uint32_t n_taken;     /* items; the one behind them is next */
 	uint32_t n_runs;
 	uint16_t item_runs[LEASE_MAX_BATCH]; /* of each item */
-	struct run runs[LEASE_MAX_RUNS];
+	struct run runs[LEASE_MAX_RUNS];     /* last: see lease_alloc_bytes() */
 };
+
+/* Those of its bytes that are ever used: one that waits needs no more room. */
+size_t lease_alloc_bytes(const struct lease_alloc *alloc);
 
 /* Lease what can be had at once. The arrays need not be cleared beforehand. LEASE_WAIT: nothing is lost, go
  * on with lease_alloc_wait(). */

@@ -129,14 +129,15 @@ static void read_alloc(struct lease_alloc *alloc, struct session *session, uint6
 
 static void let_alloc_wait(struct connection *connection, struct lease_alloc *alloc)
 {
-	struct lease_alloc *waiting = malloc(sizeof(*waiting));
+	const size_t n_bytes = lease_alloc_bytes(alloc);
+	struct lease_alloc *waiting = malloc(n_bytes);
 
 	if (!waiting) {
 		lease_alloc_unwind(alloc);
 		refuse_for_memory(connection, alloc->request.request_id);
 		return;
 	}
-	*waiting = *alloc;
+	memcpy(waiting, alloc, n_bytes);
 	lease_alloc_wait(waiting);
 }
 

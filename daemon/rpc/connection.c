@@ -15,6 +15,7 @@
 #include "daemon/rpc/connection.h"
 #include "daemon/rpc/dispatch.h"
 #include "daemon/rpc/linger.h"
+#include "daemon/rpc/load.h"
 #include "proto/frame.h"
 #include "proto/hot.h"
 
@@ -55,6 +56,7 @@ static void drop_events(struct connection *connection)
 	if (connection->write_event)
 		event_free(connection->write_event);
 	connection->read_event = connection->write_event = NULL;
+	connection->load = load_put(&connection->server->loads, connection->load);
 }
 
 static void set_reading(struct connection *connection, bool reading)
@@ -68,6 +70,13 @@ static void set_reading(struct connection *connection, bool reading)
 		event_del(connection->read_event);
 }
 
+static void set_level(struct connection *connection, unsigned level)
+{
+	connection->level = level;
+	event_priority_set(connection->read_event, (int)level);
+	event_priority_set(connection->write_event, (int)level);
+}
+
 /* On the server's thread: a new connection, or one that continues a session of this server. */
 static void arrive(struct letter *letter)
 {
@@ -78,10 +87,12 @@ static void arrive(struct letter *letter)
 	connection->read_event =
 		event_new(server->base, connection->fd, EV_READ | EV_PERSIST, on_readable, connection);
 	connection->write_event = event_new(server->base, connection->fd, EV_WRITE, on_writable, connection);
-	if (server->stopping || !connection->read_event || !connection->write_event) {
+	connection->load = load_get(&server->loads, connection->peer.uid);
+	if (server->stopping || !connection->read_event || !connection->write_event || !connection->load) {
 		connection_close(connection);
 		return;
 	}
+	set_level(connection, load_level(connection->load, clock_now_ns()));
 	set_reading(connection, true);
 	if (connection->hello.is_set) {
 		dispatch_pending_hello(connection);
@@ -270,24 +281,42 @@ static bool may_take_more(const struct connection *connection)
 
 enum taken { TAKEN_ALL, TAKEN_SOME, TAKEN_MOVED };
 
-/* Handle the frames that were read, `*n_left` at most, as long as there is room for their replies. */
-static enum taken take_frames(struct connection *connection, unsigned *n_left)
+/* What a connection may still do before it is others' turn. */
+struct turn {
+	unsigned n_left; /* frames */
+	uint64_t end_ns;
+};
+
+#define CLOCK_FRAMES 4   /* after as many short ones, or a long one, we look at the clock */
+#define LONG_FRAME   128 /* bytes */
+
+static bool is_over(const struct turn *turn, const struct frame *frame)
 {
-	while (*n_left > 0 && may_take_more(connection)) {
+	return turn->n_left == 0 || ((turn->n_left % CLOCK_FRAMES == 0 || frame->length >= LONG_FRAME) &&
+				     clock_now_ns() >= turn->end_ns);
+}
+
+/* Handle the frames that were read, until the turn is over, as long as there is room for their replies. */
+static enum taken take_frames(struct connection *connection, struct turn *turn)
+{
+	while (turn->n_left > 0 && may_take_more(connection)) {
 		struct frame frame;
 		int r = frame_reader_next(connection->reader, &frame);
 
 		if (r == FRAME_AGAIN)
 			return TAKEN_ALL;
-		--*n_left;
+		turn->n_left--;
 		if (r < 0) {
 			connection_error(
 				connection, 0, HUGEPOOL__CODE__BAD_REQUEST,
 				"this is not a hugepool frame: a header of 8 bytes and at most 64 KiB");
 			connection->closing = true;
-		} else if (dispatch_frame(connection, frame.message, frame.length) == DISPATCH_MOVED) {
-			return TAKEN_MOVED;
+			break;
 		}
+		if (dispatch_frame(connection, frame.message, frame.length) == DISPATCH_MOVED)
+			return TAKEN_MOVED;
+		if (is_over(turn, &frame))
+			turn->n_left = 0;
 	}
 	return TAKEN_SOME;
 }
@@ -296,25 +325,48 @@ static enum taken take_frames(struct connection *connection, unsigned *n_left)
  * then gone on with before any more is. */
 static void take_turn(struct connection *connection)
 {
-	unsigned n_left = CONNECTION_TURN;
+	struct turn turn = {
+		.n_left = CONNECTION_TURN,
+		.end_ns = connection->server->shard.now_ns + CONNECTION_TURN_NS,
+	};
 	enum taken taken;
 
 	do {
-		taken = take_frames(connection, &n_left);
+		taken = take_frames(connection, &turn);
 		if (taken == TAKEN_MOVED || !flush(connection))
 			return;
-	} while (taken == TAKEN_SOME && n_left > 0 && may_take_more(connection));
+	} while (taken == TAKEN_SOME && turn.n_left > 0 && may_take_more(connection));
 	set_reading(connection, taken == TAKEN_ALL && may_take_more(connection));
 	if (taken == TAKEN_SOME && may_take_more(connection))
 		event_active(connection->write_event, EV_WRITE, 0);
 }
 
+/* The turn is charged to the user; the connection may be gone afterwards. */
 static void work(struct connection *connection)
 {
 	struct server *server = connection->server;
+	struct load *load = load_ref(connection->load);
 
 	take_turn(connection);
+	load_add(load, server->shard.now_ns, clock_now_ns());
+	load_put(&server->loads, load);
 	server_end_turn(server);
+}
+
+/* Is it this connection's turn, at the level where its user is now? Else others of that level, and those
+ * before it, come first. */
+static bool has_turn(struct connection *connection)
+{
+	struct server *server = connection->server;
+	const unsigned old = connection->level;
+	unsigned level;
+
+	hp_assert_alive(connection, CONNECTION_MAGIC);
+	server->shard.now_ns = clock_now_ns();
+	level = load_level(connection->load, server->shard.now_ns);
+	if (level != old)
+		set_level(connection, level);
+	return level <= old;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -322,8 +374,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	struct connection *connection = arg;
 	int r;
 
-	hp_assert_alive(connection, CONNECTION_MAGIC);
-	connection->server->shard.now_ns = clock_now_ns();
+	if (!has_turn(connection))
+		return; /* it is still readable */
 	r = frame_reader_fill(connection->reader, connection->fd);
 	if (r == FRAME_AGAIN)
 		return;
@@ -338,8 +390,10 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
 	struct connection *connection = arg;
 
-	connection->server->shard.now_ns = clock_now_ns();
-	work(connection);
+	if (has_turn(connection))
+		work(connection);
+	else
+		connection_wake(connection);
 }
 
 void connection_wake(struct connection *connection)

@@ -3,9 +3,9 @@
  * Backpressure: while more than CONNECTION_OUT_SOFT bytes of replies wait, or CONNECTION_MAX_WAITING of the
  * session's requests, or one that is on an errand (errand.h), nothing more is read; a client that takes
  * nothing for CONNECTION_STALL_S, or says no Hello in CONNECTION_HELLO_S, is closed. After CONNECTION_TURN
- * frames it is others' turn. Closing is the work of others (linger.h): it can block on what the client sent.
- * A socket with descriptors in flight that the client has not read is kept, and its seat, until they are read
- * or dropped: that bounds them over all.
+ * frames, or CONNECTION_TURN_NS, it is others' turn; who that is, load.h says. Closing is the work of others
+ * (linger.h): it can block on what the client sent. A socket with descriptors in flight that the client has
+ * not read is kept, and its seat, until they are read or dropped: that bounds them over all.
  */
 #pragma once
 
@@ -17,6 +17,7 @@
 #define CONNECTION_OUT_SOFT    (256u << 10)
 #define CONNECTION_MAX_WAITING 64
 #define CONNECTION_TURN        64
+#define CONNECTION_TURN_NS     (200 * UINT64_C(1000))
 #define CONNECTION_STALL_S     30
 #define CONNECTION_HELLO_S     10
 
@@ -38,6 +39,8 @@ struct connection {
 	int pid_fd;
 	struct session *session; /* NULL before Hello and after Bye */
 	struct event *read_event, *write_event;
+	struct load *load; /* its user's, on this server */
+	unsigned level;    /* at which its events are */
 	struct frame_reader *reader;
 	struct frame_writer *writer;
 	struct connection *prev, *next;

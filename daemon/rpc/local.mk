@@ -11,6 +11,7 @@ librpc_la_SOURCES = \
 	daemon/rpc/hello.c \
 	daemon/rpc/linger.h daemon/rpc/linger.c \
 	daemon/rpc/list.c \
+	daemon/rpc/load.h daemon/rpc/load.c \
 	daemon/rpc/operate.c \
 	daemon/rpc/outcome.h daemon/rpc/outcome.c \
 	daemon/rpc/peer.h daemon/rpc/peer.c \

@@ -84,7 +84,7 @@ static void explain_full(char *message, size_t room, const struct asked *asked,
 		snprintf(message, room,
 			 "pool %s has no room for %" PRIu64 " page%s in a file of their own (%" PRIu64
 			 " of its %" PRIu64 " are not leased, but in files with leases): free some, ask for "
-					    "less, or raise its max",
+			 "less, or raise its max",
 			 config->name, PAGES(asked->pages), free_pages, config->max_pages);
 	else
 		snprintf(message, room,

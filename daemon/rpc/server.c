@@ -12,15 +12,20 @@
 #include "daemon/rpc/errand.h"
 #include "daemon/rpc/event.h"
 #include "daemon/rpc/eviction.h"
+#include "daemon/rpc/load.h"
 #include "daemon/rpc/server.h"
 
-#define END_SLICE  4096 /* leases that end before other clients get their turn: under a millisecond */
+#define END_SLICE  1024 /* leases that end before other clients get their turn: about 0.1 ms */
+#define MAIL_SLICE 32   /* letters */
 #define FLUSH_MS   5    /* freed pages reach the scrubber after this at the latest */
 #define UNPACK_MAX (256u << 10)
 
 /* Events that are handled between two looks for new ones. Without a bound those that make themselves active
  * again are all that is ever handled. */
-#define DISPATCH_MAX 16
+#define DISPATCH_MAX 8
+/* The worker's own: what does not take long, and what clients can make go on and on (load.h). */
+#define PRIORITY_FIRST 0
+#define PRIORITY_LAST  (LOAD_LEVELS - 1)
 
 /* The letters of other threads. */
 static void on_mail(evutil_socket_t fd, short what, void *arg)
@@ -28,7 +33,7 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
 	struct server *server = arg;
 
 	server->shard.now_ns = clock_now_ns();
-	mailbox_deliver(&server->mailbox);
+	mailbox_deliver_some(&server->mailbox, MAIL_SLICE);
 	event_deliver_pressure(server);
 	server_end_turn(server);
 }
@@ -210,7 +215,21 @@ static struct event_base *new_base(void)
 		base = event_base_new_with_config(config);
 	if (config)
 		event_config_free(config);
+	if (base && event_base_priority_init(base, LOAD_LEVELS) != 0) {
+		event_base_free(base);
+		base = NULL;
+	}
 	return base;
+}
+
+static struct event *new_event(struct server *server, evutil_socket_t fd, short what, event_callback_fn call,
+			       int priority)
+{
+	struct event *event = event_new(server->base, fd, what, call, server);
+
+	if (event)
+		event_priority_set(event, priority);
+	return event;
 }
 
 int server_init(struct server *server, const struct service *service, unsigned index)
@@ -238,12 +257,12 @@ int server_init(struct server *server, const struct service *service, unsigned i
 	if (!server->base)
 		return -ENOMEM;
 	server->mail_event =
-		event_new(server->base, server->mailbox.event_fd, EV_READ | EV_PERSIST, on_mail, server);
-	server->flush_event = event_new(server->base, -1, 0, on_flush, server);
-	server->ending_event = event_new(server->base, -1, 0, on_ending, server);
-	server->due_event = event_new(server->base, -1, 0, on_due, server);
-	server->errand_event = event_new(server->base, -1, 0, on_errand, server);
-	server->second_event = event_new(server->base, -1, EV_PERSIST, on_second, server);
+		new_event(server, server->mailbox.event_fd, EV_READ | EV_PERSIST, on_mail, PRIORITY_FIRST);
+	server->flush_event = new_event(server, -1, 0, on_flush, PRIORITY_FIRST);
+	server->second_event = new_event(server, -1, EV_PERSIST, on_second, PRIORITY_FIRST);
+	server->due_event = new_event(server, -1, 0, on_due, PRIORITY_LAST);
+	server->ending_event = new_event(server, -1, 0, on_ending, PRIORITY_LAST);
+	server->errand_event = new_event(server, -1, 0, on_errand, PRIORITY_LAST);
 	if (!server->mail_event || !server->flush_event || !server->ending_event || !server->second_event ||
 	    !server->due_event || !server->errand_event || event_add(server->mail_event, NULL) != 0 ||
 	    event_add(server->second_event, &second) != 0)
@@ -253,7 +272,7 @@ int server_init(struct server *server, const struct service *service, unsigned i
 
 void server_fini(struct server *server)
 {
-	hp_assert(!server->connections && !server->shard.first);
+	hp_assert(!server->connections && !server->shard.first && !server->loads);
 	hp_assert(!server->errands[0].head && !server->errands[1].head);
 	event_free(server->mail_event);
 	event_free(server->flush_event);

@@ -48,6 +48,7 @@ struct server {
 	/* this worker only */
 	struct shard shard;
 	struct connection *connections;
+	void *loads;                    /* load.h: a tree, by user */
 	struct errand_queue errands[2]; /* of admins, and of others */
 	struct bump bump;               /* for the request that is being handled */
 	uint64_t due_ns;                /* when due_event goes off; 0: it is not set */

@@ -8,7 +8,8 @@
 #include "daemon/base/clock.h"
 #include "daemon/rpc/load.h"
 
-#define WINDOW_NS (10 * NS_PER_MS) /* what lies further back is forgotten */
+#define WINDOW_NS     (10 * NS_PER_MS) /* what lies further back is forgotten */
+#define CHARGE_MAX_NS (NS_PER_MS / 2)  /* at once: what takes longer was most likely interrupted by others */
 
 struct load {
 	uid_t uid;
@@ -70,7 +71,9 @@ static uint64_t busy_until(const struct load *load, uint64_t now_ns)
 
 void load_add(struct load *load, uint64_t begin_ns, uint64_t end_ns)
 {
-	load->busy_ns = busy_until(load, end_ns) + (end_ns - begin_ns);
+	const uint64_t took_ns = end_ns - begin_ns;
+
+	load->busy_ns = busy_until(load, end_ns) + (took_ns < CHARGE_MAX_NS ? took_ns : CHARGE_MAX_NS);
 	load->at_ns = end_ns;
 }
 

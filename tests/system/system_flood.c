@@ -155,12 +155,18 @@ static void requests_that_wait_are_so_many_at_once(struct scene *scene)
 
 /* ---- requests that cost much: others get their turn between two of them ---- */
 
-#define N_FLOODING     32    /* connections */
+#define N_FLOODING_MAX 200   /* connections */
 #define N_FLOOD_LEASES 12000 /* that each list looks through */
 #define N_BURST        64    /* requests sent at once */
 #define ALLOC_BATCH    250
 #define FLOOD_MS       2000
 #define FEWER          10 /* rounds of the bystander, at most: half as many are seen */
+
+struct flood {
+	struct scene *scene;
+	unsigned n_connections;
+	void (*ask)(struct raw_request *ask);
+};
 
 static void lease_many(struct raw *raw)
 {
@@ -181,32 +187,51 @@ static void lease_many(struct raw *raw)
 	}
 }
 
-/* Bursts on all connections, with the replies read as they come, until step 2. */
-static void ask_for_lists(void *arg)
+static void ask_for_list(struct raw_request *ask)
 {
-	struct scene *scene = arg;
-	struct raw in[N_FLOODING];
+	raw_ask_leases(ask);
+}
+
+/* Of what never was. */
+static void ask_for_many_frees(struct raw_request *ask)
+{
+	static uint64_t ids[ALLOC_BATCH];
+
+	for (unsigned i = 0; i < ALLOC_BATCH; i++)
+		ids[i] = UINT64_MAX - i;
+	raw_ask_free(ask, 1);
+	ask->free.n_leases = ALLOC_BATCH;
+	ask->free.leases = ids;
+}
+
+/* Bursts on all connections, with the replies read as they come, until step 2. */
+static void flood(void *arg)
+{
+	const struct flood *flood = arg;
+	struct scene *scene = flood->scene;
+	static struct raw in[N_FLOODING_MAX];
+	static uint8_t burst[N_BURST * 4096];
 	struct raw_request ask;
-	uint8_t burst[N_BURST * 32];
 	size_t n_bytes = 0;
 
 	for (unsigned i = 0; i < N_BURST; i++) {
-		raw_ask_leases(&ask)->id = FIRST_ID + i;
+		flood->ask(&ask);
+		ask.request.id = FIRST_ID + i;
 		n_bytes = raw_pack(&ask.request, burst, n_bytes, sizeof(burst));
 	}
-	for (unsigned i = 0; i < N_FLOODING; i++)
+	for (unsigned i = 0; i < flood->n_connections; i++)
 		raw_open(&in[i], &scene->dut);
 	lease_many(&in[0]);
-	for (unsigned i = 0; i < N_FLOODING; i++)
+	for (unsigned i = 0; i < flood->n_connections; i++)
 		raw_send_bytes(&in[i], burst, n_bytes, PATIENCE_MS);
 	scene_set_step(scene, 1);
 	while (scene->shared->step < 2)
-		for (unsigned i = 0; i < N_FLOODING; i++) {
+		for (unsigned i = 0; i < flood->n_connections; i++) {
 			Hugepool__Reply *reply = raw_is_silent(&in[i], 0) ? NULL : raw_receive(&in[i], NULL);
 
 			if (!reply)
 				continue;
-			raw_check(reply->leases, "no list");
+			raw_check(!reply->error, "not answered");
 			if (reply->id == FIRST_ID + N_BURST - 1)
 				raw_send_bytes(&in[i], burst, n_bytes, PATIENCE_MS);
 			raw_drop(reply);
@@ -222,12 +247,11 @@ static uint64_t count_rounds(const struct scene *scene)
 	return scene->shared->n_rounds - before;
 }
 
-/* Fails if may_take_more() of rpc/connection.c does not ask for n_errands, and arrive() of rpc/errand.c
- * visits at once. */
-static void lists_asked_for_without_pause_delay_nobody(struct scene *scene)
+static void delay_nobody(struct flood flooding)
 {
+	struct scene *scene = flooding.scene;
 	uint64_t n_alone = count_rounds(scene), n;
-	pid_t child = raw_fork(scene_uid(UID_HOSTILE), ask_for_lists, scene);
+	pid_t child = raw_fork(scene_uid(UID_HOSTILE), flood, &flooding);
 
 	scene_wait_step(scene, 1);
 	n = count_rounds(scene);
@@ -236,6 +260,20 @@ static void lists_asked_for_without_pause_delay_nobody(struct scene *scene)
 	raw_check(n > n_alone / FEWER,
 		  "the bystander has done %" PRIu64 " rounds instead of %" PRIu64 " in %d ms", n, n_alone,
 		  FLOOD_MS);
+}
+
+/* Fails if may_take_more() of rpc/connection.c does not ask for n_errands, and arrive() of rpc/errand.c
+ * visits at once. */
+static void lists_asked_for_without_pause_delay_nobody(struct scene *scene)
+{
+	delay_nobody((struct flood){.scene = scene, .n_connections = 32, .ask = ask_for_list});
+}
+
+/* Fails if all connections have one level in set_level() of rpc/connection.c. */
+static void many_connections_have_no_more_turns_than_one(struct scene *scene)
+{
+	delay_nobody(
+		(struct flood){.scene = scene, .n_connections = N_FLOODING_MAX, .ask = ask_for_many_frees});
 }
 
 /* ---- silence: one test for all of it, because it has to wait for the daemon's half minute ---- */
@@ -782,6 +820,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		SCENE_TEST(replies_unread_hold_up_their_reader_only),
 		SCENE_TEST(lists_asked_for_without_pause_delay_nobody),
+		SCENE_TEST(many_connections_have_no_more_turns_than_one),
 		SCENE_TEST(requests_that_wait_are_so_many_at_once),
 		SCENE_TEST(silence_is_closed_and_holds_nobody),
 		SCENE_TEST(connections_that_vanish_in_a_frame_leave_nothing),

@@ -111,6 +111,16 @@ TESTS          += tests/unit/test_poison
 tests_unit_test_poison_SOURCES = tests/unit/test_poison.c $(HOUSE)
 tests_unit_test_poison_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_load
+TESTS          += tests/unit/test_load
+tests_unit_test_load_SOURCES = tests/unit/test_load.c
+tests_unit_test_load_LDADD   = librpc.la libbase.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_mailbox
+TESTS          += tests/unit/test_mailbox
+tests_unit_test_mailbox_SOURCES = tests/unit/test_mailbox.c
+tests_unit_test_mailbox_LDADD   = libbase.la $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_seats
 TESTS          += tests/unit/test_seats
 tests_unit_test_seats_SOURCES = tests/unit/test_seats.c

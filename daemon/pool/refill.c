@@ -55,8 +55,9 @@ static void uncount_pages(struct pool *pool, uint64_t n_pages)
 	lock_drop(&pool->lock);
 }
 
-/* What is in the making becomes an arena of the stock, as large as it is. */
-static int finish(struct pool *pool)
+/* What is in the making becomes an arena of the stock, as large as it is. Mapping it takes as long as many
+ * slices: `n_last` pages are counted after that, so that a full stock is one that is ready. */
+static int finish(struct pool *pool, uint64_t n_last)
 {
 	struct backing_file *file = take_ptr(pool->refill.file);
 	uint64_t n_pages = backing_file_pages(file);
@@ -67,6 +68,7 @@ static int finish(struct pool *pool)
 		backing_file_release(file, false, &(uint64_t){0});
 	else
 		r = backing_file_finish(file);
+	count_pages(pool, n_last);
 	if (n_pages == 0 || r < 0) {
 		pool_uncount_arena(pool);
 		uncount_pages(pool, n_pages);
@@ -98,8 +100,8 @@ static int begin(struct pool *pool, uint64_t n_pages)
 	return 0;
 }
 
-/* One slice, or what the kernel has of it. */
-static int extend(struct pool *pool, uint64_t most_pages)
+/* One slice, or what the kernel has of it: *ret_n_pages, not counted yet. */
+static int extend(struct pool *pool, uint64_t most_pages, uint64_t *ret_n_pages)
 {
 	const uint64_t page_bytes = pool->config.page_bytes;
 	struct backing_file *file = pool->refill.file;
@@ -108,32 +110,33 @@ static int extend(struct pool *pool, uint64_t most_pages)
 
 	n_pages = at_most(n_pages, most_pages);
 	r = backing_file_extend(file, n_pages, pool->config.node, &missing);
-	if (r == 0) {
-		count_pages(pool, n_pages);
-		return 0;
+	*ret_n_pages = r == 0 ? n_pages : 0;
+	if (r == BACKING_SHORT && missing < n_pages) {
+		n_pages -= missing;
+		if (backing_file_extend(file, n_pages, pool->config.node, &missing) == 0)
+			*ret_n_pages = n_pages;
 	}
-	if (r == BACKING_SHORT && missing < n_pages &&
-	    backing_file_extend(file, n_pages - missing, pool->config.node, &missing) == 0)
-		count_pages(pool, n_pages - missing);
 	return r;
 }
 
 int pool_refill_some(struct pool *pool)
 {
-	uint64_t lacking = count_lacking(pool), left;
+	uint64_t lacking = count_lacking(pool), left, n_pages;
 	int r = 0, finished;
 
 	if (lacking == 0)
-		return pool->refill.file ? finish(pool) : 0;
+		return pool->refill.file ? finish(pool, 0) : 0;
 	if (!pool->refill.file)
 		r = begin(pool, lacking);
 	if (r < 0)
 		return r;
 	left = pool->refill.want_pages - backing_file_pages(pool->refill.file);
-	r = extend(pool, at_most(left, lacking));
-	if (r == 0 && backing_file_pages(pool->refill.file) < pool->refill.want_pages)
+	r = extend(pool, at_most(left, lacking), &n_pages);
+	if (r == 0 && backing_file_pages(pool->refill.file) < pool->refill.want_pages) {
+		count_pages(pool, n_pages);
 		return POOL_MORE;
-	finished = finish(pool);
+	}
+	finished = finish(pool, n_pages);
 	if (r == 0)
 		r = finished;
 	return r == 0 ? POOL_MORE : r;
@@ -160,5 +163,5 @@ int pool_fill_reserve(struct pool *pool)
 
 bool pool_stop_refill(struct pool *pool)
 {
-	return pool->refill.file && finish(pool) == 0;
+	return pool->refill.file && finish(pool, 0) == 0;
 }

@@ -464,18 +464,26 @@ static void pool_pages_with_old_contents_are_not_taken_for_unused(void **state)
 	pool_zone_unref(zone);
 }
 
+/* With this many pages of user 1000 just freed, and not scrubbed yet. */
+static void ask_twice(struct house *house, struct session *session, uint64_t n_freed, struct asker *one,
+		      uid_t one_uid, struct asker *two, uid_t two_uid)
+{
+	uint64_t id;
+
+	assert_int_equal(house_alloc(house, session, n_freed, &id), LEASE_OK);
+	assert_int_equal(lease_free(session, id, true), LEASE_OK);
+	ask(house, one, one_uid, ARENA_PAGES);
+	ask(house, two, two_uid, ARENA_PAGES);
+}
+
 /* Nobody waits for more than what is under way. */
 static void pool_room_that_others_give_up_is_for_all_who_ask(void **state)
 {
 	struct house *house = *state;
 	struct session *session = house_session(house, 0, 1000);
 	struct asker one = {0}, two = {0};
-	uint64_t id;
 
-	assert_int_equal(house_alloc(house, session, MAX_PAGES, &id), LEASE_OK);
-	assert_int_equal(lease_free(session, id, true), LEASE_OK);
-	ask(house, &one, 1001, ARENA_PAGES);
-	ask(house, &two, 1002, ARENA_PAGES);
+	ask_twice(house, session, MAX_PAGES, &one, 1001, &two, 1002);
 	house_settle(house);
 	assert_served(&one);
 	assert_served(&two);
@@ -487,12 +495,8 @@ static void pool_who_waits_for_its_own_pages_is_in_nobodys_way(void **state)
 	struct house *house = *state;
 	struct session *session = house_session(house, 0, 1000);
 	struct asker one = {0}, two = {0};
-	uint64_t id;
 
-	assert_int_equal(house_alloc(house, session, ARENA_PAGES, &id), LEASE_OK);
-	assert_int_equal(lease_free(session, id, true), LEASE_OK);
-	ask(house, &one, 1000, ARENA_PAGES);
-	ask(house, &two, 1001, ARENA_PAGES);
+	ask_twice(house, session, ARENA_PAGES, &one, 1000, &two, 1001);
 	/* all but the scrubber, for which the first one waits */
 	for (unsigned i = 0; i < 10; i++) {
 		mailbox_ring(&house->stocker.mailbox);

@@ -64,7 +64,7 @@ size_t lease_alloc_bytes(const struct lease_alloc *alloc);
  * on with lease_alloc_wait(). */
 enum lease_result lease_alloc_start(struct lease_alloc *alloc);
 /* Wait for the rest in the stocker's queue, then call done(). When the session has ended meanwhile, the
- * result is LEASE_NOT_ALLOWED and nothing is leased. */
+ * result is LEASE_SESSION_ENDED and nothing is leased. */
 void lease_alloc_wait(struct lease_alloc *alloc);
 /* Instead of waiting: give back what was taken already. */
 void lease_alloc_unwind(struct lease_alloc *alloc);

@@ -338,7 +338,7 @@ static void take_turn(struct connection *connection)
 	} while (taken == TAKEN_SOME && turn.n_left > 0 && may_take_more(connection));
 	set_reading(connection, taken == TAKEN_ALL && may_take_more(connection));
 	if (taken == TAKEN_SOME && may_take_more(connection))
-		event_active(connection->write_event, EV_WRITE, 0);
+		connection_wake(connection);
 }
 
 /* The turn is charged to the user; the connection may be gone afterwards. */

@@ -82,7 +82,8 @@ bool connection_may_pass_fds(const struct connection *connection);
 void connection_error(struct connection *connection, uint64_t request_id, Hugepool__Code code,
 		      const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-/* A request that waited is answered: send, and read on. */
+/* When it is its turn again, what is queued is sent, and frames that wait are taken: after a reply that was
+ * made outside of a turn, or when a bound no longer holds. */
 void connection_wake(struct connection *connection);
 /* The client has read the descriptors. */
 void connection_received(struct connection *connection);

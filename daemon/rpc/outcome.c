@@ -80,7 +80,12 @@ static void explain_count(char *message, size_t room, const struct asked *asked,
 static void explain_full(char *message, size_t room, const struct asked *asked,
 			 const struct pool_config *config, uint64_t free_pages)
 {
-	if (asked->sole)
+	if (free_pages < asked->pages)
+		snprintf(message, room,
+			 "pool %s has no %" PRIu64 " page%s left: %" PRIu64 " of its %" PRIu64
+			 " are not leased: free some, ask for less, or raise its max",
+			 config->name, PAGES(asked->pages), free_pages, config->max_pages);
+	else if (asked->sole)
 		snprintf(message, room,
 			 "pool %s has no room for %" PRIu64 " page%s in a file of their own (%" PRIu64
 			 " of its %" PRIu64 " are not leased, but in files with leases): free some, ask for "

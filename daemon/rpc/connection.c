@@ -318,7 +318,8 @@ static enum taken take_frames(struct connection *connection, struct turn *turn)
 		if (is_over(turn, &frame))
 			turn->n_left = 0;
 	}
-	return TAKEN_SOME;
+	/* Who sends as many as a turn has is told of the next by its socket. */
+	return frame_reader_pending(connection->reader) > 0 ? TAKEN_SOME : TAKEN_ALL;
 }
 
 /* Take frames and send replies until one of the two has to wait, or the turn is over: what has been read is

@@ -266,7 +266,7 @@ enum lease_result lease_enter(struct session *session, const struct lease_birth 
 	struct zone *zone = session->zones[birth->pool].zone;
 	struct lease_record *record;
 	const enum kind kind = birth->name[0] ? KIND_NAMED : KIND_PLAIN;
-	struct share_runs placed = {.list.n = 0};
+	struct share_runs placed; /* not cleared: it is large */
 	enum lease_result result;
 
 	if (!charge(zone, shard->index, kind))
@@ -282,6 +282,7 @@ enum lease_result lease_enter(struct session *session, const struct lease_birth 
 	record->tenant = zone->tenant;
 	record->detached = birth->detached;
 	record->sole = birth->sole;
+	placed.list.n = 0;
 	for (unsigned i = 0; i < runs->n; i++)
 		add_run(zone->pool, &placed, runs->runs[i]);
 	lease_move(record, LEASE_LEASED);

@@ -287,7 +287,7 @@ struct turn {
 	uint64_t end_ns;
 };
 
-#define CLOCK_FRAMES 4   /* after as many short ones, or a long one, we look at the clock */
+#define CLOCK_FRAMES 8   /* after as many short ones, or a long one, we look at the clock */
 #define LONG_FRAME   128 /* bytes */
 
 static bool is_over(const struct turn *turn, const struct frame *frame)

@@ -94,21 +94,18 @@ void connection_shutdown(struct connection *connection)
 
 int connection_queue(struct connection *connection, const Hugepool__Request *request)
 {
-	uint8_t hot[HOT_MAX_BYTES], *message;
-	size_t length = hot_pack_request(request, hot);
-	const bool is_hot = length > 0;
+	uint8_t *message = frame_writer_reserve(connection->writer, HOT_MAX_BYTES);
+	size_t length = message ? hot_pack_request(request, message) : 0;
 
-	if (!is_hot)
+	if (length == 0) {
 		length = hugepool__request__get_packed_size(request);
-	if (length > FRAME_MAX_BYTES)
-		return -EMSGSIZE;
-	message = frame_writer_reserve(connection->writer, length);
-	if (!message)
-		return frame_writer_pending(connection->writer) > 0 ? -ENOBUFS : -ENOMEM;
-	if (is_hot)
-		memcpy(message, hot, length);
-	else
+		if (length > FRAME_MAX_BYTES)
+			return -EMSGSIZE;
+		message = frame_writer_reserve(connection->writer, length);
+		if (!message)
+			return frame_writer_pending(connection->writer) > 0 ? -ENOBUFS : -ENOMEM;
 		hugepool__request__pack(request, message);
+	}
 	return frame_writer_commit(connection->writer, length, NULL, 0);
 }
 

@@ -215,25 +215,23 @@ static bool flush(struct connection *connection)
 int connection_reply(struct connection *connection, const Hugepool__Reply *reply, const int *fds,
 		     unsigned n_fds)
 {
-	uint8_t hot[HOT_MAX_BYTES], *message;
-	size_t length = hot_pack_reply(reply, hot);
-	const bool is_hot = length > 0;
+	struct frame_writer *writer = connection->writer;
+	uint8_t *message = frame_writer_reserve(writer, HOT_MAX_BYTES);
+	size_t length = message ? hot_pack_reply(reply, message) : 0;
 
-	if (!is_hot)
+	if (length == 0) {
 		length = hugepool__reply__get_packed_size(reply);
-	hp_assert(length <= FRAME_MAX_BYTES);
-	if (frame_writer_pending(connection->writer) == 0)
-		connection->moved_ns = connection->server->shard.now_ns;
-	message = frame_writer_reserve(connection->writer, length);
-	if (!message) {
-		connection->closing = true;
-		return -ENOMEM;
-	}
-	if (is_hot)
-		memcpy(message, hot, length);
-	else
+		hp_assert(length <= FRAME_MAX_BYTES);
+		message = frame_writer_reserve(writer, length);
+		if (!message) {
+			connection->closing = true;
+			return -ENOMEM;
+		}
 		hugepool__reply__pack(reply, message);
-	return frame_writer_commit(connection->writer, length, fds, (uint8_t)n_fds);
+	}
+	if (frame_writer_pending(writer) == 0)
+		connection->moved_ns = connection->server->shard.now_ns;
+	return frame_writer_commit(writer, length, fds, (uint8_t)n_fds);
 }
 
 void connection_error(struct connection *connection, uint64_t request_id, Hugepool__Code code,

@@ -10,6 +10,7 @@
 #include "tests/support/dut.h"
 
 #define BENCH_PAGE_BYTES (UINT64_C(2) << 20)
+#define BENCH_SPIN_US    50 /* of the library, where a benchmark has it spin */
 #define BENCH_GIB        (UINT64_C(1) << 30)
 #define BENCH_GIB_PAGES  (BENCH_GIB / BENCH_PAGE_BYTES)
 

@@ -21,7 +21,6 @@
 #define N_ROUNDS      21
 #define N_PAIRS       10000
 #define N_PAIRS_SHORT 200
-#define SPIN_US       20
 #define FRAME_ROOM    256
 
 /* Numbers as they are after a while. */
@@ -172,7 +171,7 @@ static void run_ours(void *arg, double *ret)
 
 	assert_int_equal(hp_set_spin(match->client, 0), 0);
 	asleep = bench_run_pairs(match->client, n);
-	assert_int_equal(hp_set_spin(match->client, SPIN_US), 0);
+	assert_int_equal(hp_set_spin(match->client, BENCH_SPIN_US), 0);
 	spinning = bench_run_pairs(match->client, n);
 	ret[0] = asleep.p50_us;
 	ret[1] = asleep.p99_us;

@@ -17,6 +17,7 @@
 #define N_IDLE       10000
 #define N_IDLE_SHORT 200
 #define N_SPARE_FDS  100
+#define HELLO_ROOM   256
 #define GOAL_BYTES   4096
 
 struct crowd {
@@ -25,16 +26,18 @@ struct crowd {
 	int gathered_fd; /* is told how many came in */
 };
 
-/* One session more, which stays. False: the daemon has no room for it. */
+/* One session more, which stays. False: the daemon has no room for it, and may have said so before we say
+ * Hello. */
 static bool join(const struct dut *dut)
 {
+	uint8_t hello[HELLO_ROOM];
 	struct raw_request ask;
 	Hugepool__Reply *reply;
 	struct raw raw;
 	bool is_in;
 
 	raw_connect(&raw, dut);
-	raw_send(&raw, raw_ask_hello(&ask));
+	raw_send_bytes(&raw, hello, raw_pack(raw_ask_hello(&ask), hello, 0, sizeof(hello)), RAW_WAIT_MS);
 	reply = raw_receive(&raw, NULL);
 	is_in = reply && reply->hello;
 	raw_drop(reply);

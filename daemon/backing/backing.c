@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/backing/assistant.h"
 #include "daemon/backing/backing.h"
 #include "daemon/backing/guard.h"
 #include "daemon/backing/kinds.h"
@@ -409,7 +410,8 @@ static void *page_address(const struct backing_file *file, uint64_t first, uint6
 	return (char *)file->memory + first * file->backing->page_bytes;
 }
 
-int backing_file_zero_runs(struct backing_file *file, const struct backing_run *runs, unsigned n_runs)
+int backing_file_zero_runs(struct backing_file *file, const struct backing_run *runs, unsigned n_runs,
+			   struct mailbox *assistant)
 {
 	struct iovec pieces[BACKING_ZERO_MAX];
 
@@ -417,12 +419,12 @@ int backing_file_zero_runs(struct backing_file *file, const struct backing_run *
 	for (unsigned i = 0; i < n_runs; i++)
 		pieces[i] = (struct iovec){page_address(file, runs[i].first, runs[i].n_pages),
 					   runs[i].n_pages * file->backing->page_bytes};
-	return guard_clear(pieces, n_runs) ? 0 : BACKING_DAMAGED;
+	return assistant_clear(assistant, pieces, n_runs) ? 0 : BACKING_DAMAGED;
 }
 
 int backing_file_zero(struct backing_file *file, uint64_t first, uint64_t n_pages)
 {
-	return backing_file_zero_runs(file, &(struct backing_run){first, n_pages}, 1);
+	return backing_file_zero_runs(file, &(struct backing_run){first, n_pages}, 1, NULL);
 }
 
 int backing_file_fill(struct backing_file *file, uint64_t first, uint64_t n_pages, uint8_t value)

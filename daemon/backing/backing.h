@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct mailbox;
+
 struct backing;
 struct backing_file;
 
@@ -78,12 +80,13 @@ uint64_t backing_file_pages(const struct backing_file *file);
  */
 int backing_file_zero(struct backing_file *file, uint64_t first, uint64_t n_pages);
 /* The same for several runs of pages, in ascending order, at most BACKING_ZERO_MAX: what each costs beside
- * its zeroing is paid once. */
+ * its zeroing is paid once. `assistant`: a thread that helps with much, see assistant.h; or NULL. */
 #define BACKING_ZERO_MAX 64
 struct backing_run {
 	uint64_t first, n_pages;
 };
-int backing_file_zero_runs(struct backing_file *file, const struct backing_run *runs, unsigned n_runs);
+int backing_file_zero_runs(struct backing_file *file, const struct backing_run *runs, unsigned n_runs,
+			   struct mailbox *assistant);
 /* The same with another value in every byte. */
 int backing_file_fill(struct backing_file *file, uint64_t first, uint64_t n_pages, uint8_t value);
 

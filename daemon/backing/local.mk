@@ -1,5 +1,6 @@
 noinst_LTLIBRARIES += libbacking.la
 libbacking_la_SOURCES = \
+	daemon/backing/assistant.h daemon/backing/assistant.c \
 	daemon/backing/backing.h daemon/backing/backing.c \
 	daemon/backing/balance.h daemon/backing/balance.c \
 	daemon/backing/clear.h daemon/backing/clear.c \

@@ -37,6 +37,7 @@ enum pool_signal {
 /* The threads a pool asks for help; constant while any pool lives. */
 struct pool_threads {
 	struct mailbox *stocker, *scrubber, *janitor;
+	struct mailbox *assistant; /* of the scrubber, or NULL */
 	struct mailbox **workers;
 	unsigned n_workers;
 	_Atomic bool stopping; /* no request will come any more: what is dirty is truncated, not scrubbed */

@@ -8,7 +8,7 @@
 #include "daemon/pool/pool.h"
 #include "daemon/pool/scrubber.h"
 
-#define PIECE_BYTES (8ull << 20)  /* zeroed between two looks at the zone: about 0.1 ms */
+#define PIECE_BYTES (16ull << 20) /* zeroed between two looks at the zone: 0.2 to 0.4 ms */
 #define TURN_BYTES  (64ull << 20) /* zeroed before it is another zone's turn */
 
 enum work {
@@ -99,7 +99,9 @@ static int do_work(const struct piece *piece)
 		return poison_fill(arena, run->first, run->n_pages);
 	if (r == 0 && piece->work == WORK_LOOK)
 		r = poison_look(arena, run->first, run->n_pages);
-	return r == 0 ? backing_file_zero_runs(arena->file, run, piece->n_runs) : r;
+	if (r == 0)
+		r = backing_file_zero_runs(arena->file, run, piece->n_runs, arena->pool->threads->assistant);
+	return r;
 }
 
 static void hand_over_locked(struct zone *zone, const struct piece *piece, bool damaged)

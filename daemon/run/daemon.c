@@ -241,6 +241,8 @@ static int start_threads(struct daemon *daemon)
 	daemon->stocker_running = r == 0;
 	if (r == 0)
 		r = helper_start(&daemon->scrubber, "scrubber");
+	if (r == 0 && daemon->pool_threads.assistant)
+		r = helper_start(&daemon->assistant, "assistant");
 	if (r == 0)
 		r = helper_start(&daemon->janitor, "janitor");
 	if (r == 0)
@@ -272,9 +274,10 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 	*ret_error = NULL;
 	*daemon = (struct daemon){.config = config};
 	daemon->janitor.between = check_lingering;
-	daemon->scrubber.niceness = SCRUBBER_NICENESS;
+	daemon->scrubber.niceness = daemon->assistant.niceness = SCRUBBER_NICENESS;
 	if (stocker_init(&daemon->stocker, NULL) < 0 || mailbox_init(&daemon->scrubber.mailbox) < 0 ||
-	    mailbox_init(&daemon->janitor.mailbox) < 0 || mailbox_init(&daemon->closer.mailbox) < 0)
+	    mailbox_init(&daemon->assistant.mailbox) < 0 || mailbox_init(&daemon->janitor.mailbox) < 0 ||
+	    mailbox_init(&daemon->closer.mailbox) < 0)
 		return -EMFILE;
 	daemon->servers = calloc(n, sizeof(daemon->servers[0]));
 	daemon->worker_mailboxes = calloc(n, sizeof(daemon->worker_mailboxes[0]));
@@ -289,6 +292,7 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 	daemon->pool_threads = (struct pool_threads){
 		.stocker = &daemon->stocker.mailbox,
 		.scrubber = &daemon->scrubber.mailbox,
+		.assistant = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? &daemon->assistant.mailbox : NULL,
 		.janitor = &daemon->janitor.mailbox,
 		.workers = daemon->worker_mailboxes,
 		.n_workers = n,
@@ -345,6 +349,7 @@ static void stop_threads(struct daemon *daemon)
 		pthread_join(daemon->stocker_thread, NULL);
 	}
 	helper_join(&daemon->scrubber);
+	helper_join(&daemon->assistant);
 	helper_join(&daemon->janitor);
 	helper_join(&daemon->closer);
 }
@@ -376,6 +381,7 @@ void daemon_fini(struct daemon *daemon)
 	if (daemon->workers) {
 		stocker_fini(&daemon->stocker);
 		mailbox_fini(&daemon->scrubber.mailbox);
+		mailbox_fini(&daemon->assistant.mailbox);
 		mailbox_fini(&daemon->janitor.mailbox);
 		mailbox_fini(&daemon->closer.mailbox);
 	}

@@ -38,7 +38,7 @@ struct daemon {
 	pthread_t stocker_thread;
 	bool stocker_running, stocker_stopping;
 	struct letter stocker_stop_letter;
-	struct helper scrubber, janitor, closer;
+	struct helper scrubber, assistant, janitor, closer;
 	_Atomic unsigned arenas_left; /* that there are descriptors for */
 	struct pool_threads pool_threads;
 	struct service service;

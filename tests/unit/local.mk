@@ -91,6 +91,11 @@ TESTS          += tests/unit/test_hugetlbfs
 tests_unit_test_hugetlbfs_SOURCES = tests/unit/test_hugetlbfs.c $(BACKING)
 tests_unit_test_hugetlbfs_LDADD   = libbacking.la libbase.la $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_assistant
+TESTS          += tests/unit/test_assistant
+tests_unit_test_assistant_SOURCES = tests/unit/test_assistant.c $(BACKING)
+tests_unit_test_assistant_LDADD   = libbacking.la libbase.la $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_guard
 TESTS          += tests/unit/test_guard
 tests_unit_test_guard_SOURCES = tests/unit/test_guard.c $(BACKING)

@@ -80,7 +80,7 @@ static void backing_zero_runs_zeroes_exactly_these(void **state)
 	char *client = scene_map(backing_file_fd(file), 10 * KIB4, MAP_SHARED);
 
 	memset(client, 'x', 10 * KIB4);
-	assert_int_equal(backing_file_zero_runs(file, runs, 3), 0);
+	assert_int_equal(backing_file_zero_runs(file, runs, 3, NULL), 0);
 	for (uint64_t page = 0; page < 10; page++) {
 		bool is_zeroed = page == 1 || page == 2 || page == 4 || page >= 6;
 
@@ -90,8 +90,8 @@ static void backing_zero_runs_zeroes_exactly_these(void **state)
 	assert_int_equal(client[9 * KIB4], 'x');
 	munmap(client, 10 * KIB4);
 	assert_int_equal(ftruncate(backing_file_fd(file), 8 * KIB4), 0);
-	assert_int_equal(backing_file_zero_runs(file, runs, 2), 0);
-	assert_int_equal(backing_file_zero_runs(file, runs, 3), BACKING_DAMAGED);
+	assert_int_equal(backing_file_zero_runs(file, runs, 2, NULL), 0);
+	assert_int_equal(backing_file_zero_runs(file, runs, 3, NULL), BACKING_DAMAGED);
 	scene_release(file);
 	backing_free(backing);
 }

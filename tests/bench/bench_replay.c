@@ -29,8 +29,8 @@
 #include "tests/bench/bench_trace.h"
 #include "tests/support/dut.h"
 
-#define N_ROUNDS    5
-#define MIN_OPS     300000 /* of all laps that are measured together */
+#define N_ROUNDS    11
+#define MIN_OPS     2000000 /* of all laps that are measured together */
 #define GOAL_MEAN   1.05
 #define ARENA_EXTRA 4096
 

@@ -37,14 +37,18 @@ static inline uint64_t word_blocks(uint64_t word, unsigned order)
 	return word & block_starts[order];
 }
 
-/* The order of the largest whole block in a word, -1 if the word is 0. */
+/* The order of the largest whole block in a word, -1 if the word is 0. All orders are looked at: a branch for
+ * each would go one way as often as the other. */
 static inline int word_largest_order(uint64_t word)
 {
-	int order = -1;
+	const uint64_t of_2 = word_double(word, 0) & block_starts[1];
+	const uint64_t of_4 = word_double(of_2, 1) & block_starts[2];
+	const uint64_t of_8 = word_double(of_4, 2) & block_starts[3];
+	const uint64_t of_16 = word_double(of_8, 3) & block_starts[4];
+	const uint64_t of_32 = word_double(of_16, 4) & block_starts[5];
 
-	while ((word & block_starts[order + 1]) != 0 && ++order < WORD_ORDER)
-		word = word_double(word, (unsigned)order);
-	return order;
+	return (word != 0) + (of_2 != 0) + (of_4 != 0) + (of_8 != 0) + (of_16 != 0) + (of_32 != 0) +
+	       (word == ALL_ONES) - 1;
 }
 
 static inline unsigned word_trailing_ones(uint64_t word)
@@ -154,8 +158,9 @@ static inline void carry_up(struct blockmap *map, unsigned level, uint64_t index
 
 /* Set or clear `n` bits of one map, all of which change, and carry what follows from it upwards: words that
  * change from end to end in one go, so that a gigabyte costs what its words cost and not what its bits do. */
-static void map_write(struct blockmap *map, unsigned level, unsigned order, uint64_t first, uint64_t n,
-		      bool value)
+static inline __attribute__((always_inline)) void write_bits(struct blockmap *map, unsigned level,
+							     unsigned order, uint64_t first, uint64_t n,
+							     bool value)
 {
 	uint64_t *words = level_map(map, level, order);
 	const uint64_t last = first + n;
@@ -186,9 +191,19 @@ static void map_write(struct blockmap *map, unsigned level, unsigned order, uint
 	}
 }
 
+static void map_write(struct blockmap *map, unsigned level, unsigned order, uint64_t first, uint64_t n,
+		      bool value)
+{
+	write_bits(map, level, order, first, n, value);
+}
+
+/* Compiled for the lowest level, where nearly all work is. */
 void blockmap_write(struct blockmap *map, uint64_t first, uint64_t n_pages, bool free)
 {
-	map_write(map, 0, 0, first, n_pages, free);
+	if (free)
+		write_bits(map, 0, 0, first, n_pages, true);
+	else
+		write_bits(map, 0, 0, first, n_pages, false);
 }
 
 /* ---- finding ---- */
@@ -197,6 +212,13 @@ void blockmap_write(struct blockmap *map, uint64_t first, uint64_t n_pages, bool
 static inline uint64_t blocks_at(const struct blockmap *map, unsigned order, unsigned level, uint64_t index)
 {
 	return word_blocks(level_whole(map, level)[index], order - WORD_ORDER * level);
+}
+
+/* The units of a level that hold blocks of `order`, or are: word `index`. */
+static inline uint64_t holders_at(const struct blockmap *map, unsigned order, unsigned level,
+				  unsigned own_level, uint64_t index)
+{
+	return level > own_level ? level_map(map, level, order)[index] : blocks_at(map, order, level, index);
 }
 
 bool blockmap_find(const struct blockmap *map, unsigned order, uint64_t from, uint64_t *ret_first)
@@ -210,26 +232,28 @@ bool blockmap_find(const struct blockmap *map, unsigned order, uint64_t from, ui
 
 	if (size > map->n_pages || index >= map->n_words[level])
 		return false;
-	word = blocks_at(map, order, level, index) & ALL_ONES << unit % WORD_BITS;
-	if (word == 0) {
-		/* Up, until there is a word further on that holds one. */
-		do {
-			if (level == map->top)
-				return false;
-			unit = index + 1;
-			index = unit / WORD_BITS;
-			level++;
-			if (index >= map->n_words[level])
-				return false;
-			word = level_map(map, level, order)[index] & ALL_ONES << unit % WORD_BITS;
-		} while (word == 0);
-		/* Down, to the first of it. */
-		while (level > own_level) {
-			index = index * WORD_BITS + (unsigned)__builtin_ctzll(word);
-			level--;
-			word = level > own_level ? level_map(map, level, order)[index]
-						 : blocks_at(map, order, level, index);
-		}
+	if (unit == 0) {
+		/* The lowest of all: the way down is always as long. */
+		level = map->top;
+		index = 0;
+	}
+	word = holders_at(map, order, level, own_level, index) & ALL_ONES << unit % WORD_BITS;
+	/* Up, until there is a word further on that holds one. */
+	while (word == 0) {
+		if (level == map->top)
+			return false;
+		unit = index + 1;
+		index = unit / WORD_BITS;
+		level++;
+		if (index >= map->n_words[level])
+			return false;
+		word = level_map(map, level, order)[index] & ALL_ONES << unit % WORD_BITS;
+	}
+	/* Down, to the first of it. */
+	while (level > own_level) {
+		index = index * WORD_BITS + (unsigned)__builtin_ctzll(word);
+		level--;
+		word = holders_at(map, order, level, own_level, index);
 	}
 	*ret_first = (index * WORD_BITS + (unsigned)__builtin_ctzll(word)) << shift;
 	return true;

@@ -18,7 +18,7 @@
 
 #define BUDDY_MAGIC 0xb0dd1e5u
 /* How many runs of one order a take looks at. More are slower and pack hardly better. */
-#define MAX_TRIES 2
+#define MAX_TRIES 1
 /* How far up, in blocks of its size, a spared block can send a take. Farther, and the takes of one size end
  * up in the middle of what larger ones will want. */
 #define SPARE_REACH 16

@@ -139,15 +139,20 @@ uint32_t pcache_refill_runs(struct pcache *pcache, uint64_t n_pages)
 	return (uint32_t)(wanted < room / n_pages ? wanted : room / n_pages);
 }
 
-/* The length that was neither taken nor put for the longest time, among those that are cached. */
+/* The length that was neither taken nor put for the longest time, among those that are cached; there is one.
+ * Which it is changes all the time, so there is no branch: the least of times with their lengths behind. */
 static struct pcache_ring *longest_unused(struct pcache *pcache)
 {
-	struct pcache_ring *oldest = NULL;
+	uint64_t oldest = UINT64_MAX;
 
-	for (struct pcache_ring *ring = pcache->rings; ring < pcache->rings + PCACHE_MAX_RUN; ring++)
-		if (ring->n_runs > 0 && (!oldest || ring->last_used < oldest->last_used))
-			oldest = ring;
-	return oldest;
+	for (unsigned i = 0; i < PCACHE_MAX_RUN; i++) {
+		const struct pcache_ring *ring = &pcache->rings[i];
+		const uint64_t is_empty = ring->n_runs == 0;
+		const uint64_t time = (ring->last_used * PCACHE_MAX_RUN + i) | -is_empty;
+
+		oldest = time < oldest ? time : oldest;
+	}
+	return &pcache->rings[oldest % PCACHE_MAX_RUN];
 }
 
 uint32_t pcache_drain(struct pcache *pcache, uint64_t n_pages, struct pcache_run *runs, uint32_t room)

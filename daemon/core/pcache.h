@@ -5,7 +5,7 @@
  * here. Hot runs come back first (last in, first out), cold ones last. No locks: one thread owns a pcache. No
  * malloc.
  *
- * The cache holds at most `high_pages` over all lengths; who puts more is told to drain `batch_pages`.
+ * The cache holds at most `high_pages` over all lengths; who puts more is told to drain some.
  *
  * Invariant (pcache_check): pcache_pages() is the sum over lengths of runs times length, and at most
  * high_pages.
@@ -20,7 +20,7 @@
 
 enum {
 	PCACHE_EMPTY = 1, /* no run of that length */
-	PCACHE_FULL = 2,  /* would pass high_pages (drain batch_pages first), or the run is longer than
+	PCACHE_FULL = 2,  /* would pass high_pages (drain some first), or the run is longer than
 			     PCACHE_MAX_RUN */
 };
 
@@ -28,7 +28,7 @@ struct pcache;
 
 struct pcache_limits {
 	uint32_t high_pages;  /* at most this many pages cached */
-	uint32_t batch_pages; /* what one refill or drain moves, at most high_pages */
+	uint32_t batch_pages; /* what one refill moves, at most high_pages */
 };
 
 /* Bytes for a cache with these limits, struct included: 27 for each of high_pages and 544 more. */

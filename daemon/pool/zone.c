@@ -17,7 +17,7 @@
 #define GROWTH_MAX_PAGES  16 /* of these, what was never used */
 #define SCRUB_WORTH_BYTES (1u << 20)
 
-static struct arena *arena_of(const struct zone *zone, struct run run)
+static inline struct arena *arena_of(const struct zone *zone, struct run run)
 {
 	struct arena *arena = pool_arena(zone->pool, run_slot(run));
 
@@ -390,44 +390,80 @@ static int take_low(struct zone *zone, struct zone_worker *worker, const struct 
 	return 0;
 }
 
-/* More runs for the cache, in ascending order; of pages that never were used only the next few. Returns how
- * many. */
-static uint32_t take_batch(struct zone *zone, struct pcache *cache, struct arena *arena, uint64_t n_pages,
-			   uint64_t firsts[REFILL_MAX])
+static void put_some(struct arena *arena, uint64_t n_pages, const uint64_t *firsts, uint32_t n)
 {
-	const uint64_t n_allowed = zone_quota_left(zone) / n_pages,
-		       end = arena->used_pages + GROWTH_MAX_PAGES;
-	uint32_t n = pcache_refill_runs(cache, n_pages);
-
-	if (n > n_allowed)
-		n = (uint32_t)n_allowed;
-	if (n > REFILL_MAX)
-		n = REFILL_MAX;
-	n = n > 0 ? buddy_take_bulk(arena->buddy, n_pages, n, firsts) : 0;
-	while (n > 0 && firsts[n - 1] + n_pages > end)
+	while (n > 0)
 		buddy_put(arena->buddy, firsts[--n], n_pages);
-	if (n > 0)
-		note_used(arena, firsts[n - 1] + n_pages);
+}
+
+static uint32_t min_u32(uint32_t a, uint64_t b)
+{
+	return a < b ? a : (uint32_t)b;
+}
+
+/* Up to `n_runs` runs of one arena, the lowest that has any. Returns how many. */
+static uint32_t take_some(struct zone *zone, uint64_t n_pages, uint32_t n_runs, struct arena **ret_arena,
+			  uint64_t firsts[1 + REFILL_MAX])
+{
+	for (unsigned i = 0; i < zone->n_shared; i++) {
+		struct arena *arena = zone->shared[i];
+		uint32_t n = buddy_take_bulk(arena->buddy, n_pages, n_runs, firsts);
+
+		*ret_arena = arena;
+		if (n > 0 && arena_is_sound(arena))
+			return n;
+		if (n > 0) {
+			put_some(arena, n_pages, firsts, n);
+			zone_condemn_locked(arena);
+		}
+	}
+	return 0;
+}
+
+/* A run for who asks, firsts[0], and more for the cache, from the same arena; as in take_low() the cache goes
+ * back before pages are used that never were. Returns how many. */
+static uint32_t take_batch(struct zone *zone, struct pcache *cache, uint64_t n_pages,
+			   struct arena **ret_arena, uint64_t firsts[1 + REFILL_MAX])
+{
+	const uint64_t n_allowed = zone_quota_left(zone) / n_pages;
+	const uint32_t n_more = min_u32(REFILL_MAX, pcache_refill_runs(cache, n_pages)),
+		       n_wanted = min_u32(1 + n_more, n_allowed);
+	uint32_t n = take_some(zone, n_pages, n_wanted, ret_arena, firsts);
+
+	if (n > 0 && firsts[0] + n_pages > (*ret_arena)->used_pages && pcache_pages(cache) > 0) {
+		put_some(*ret_arena, n_pages, firsts, n);
+		drain_cache_locked(zone, cache, UINT64_MAX, true);
+		n = take_some(zone, n_pages, n_wanted, ret_arena, firsts);
+	}
 	return n;
 }
 
-/* Fetch a batch of runs for the cache along with the one that is asked for, from the same arena. */
+/* Fetch a batch of runs for the cache along with the one that is asked for; of pages that never were used
+ * only the next few. */
 static int take_and_refill(struct zone *zone, struct zone_worker *worker, const struct want *want,
 			   struct run_list *ret_runs)
 {
 	const uint64_t n_pages = want->n_pages;
-	uint64_t firsts[REFILL_MAX];
+	uint64_t firsts[1 + REFILL_MAX], end;
 	struct arena *arena;
-	uint32_t n_more;
+	uint32_t n;
 
-	if (take_low(zone, worker, want, ret_runs) != 0)
-		return ZONE_SHORT;
-	arena = arena_of(zone, ret_runs->runs[0]);
-	n_more = take_batch(zone, worker->clean, arena, n_pages, firsts);
-	zone->clean_pages -= n_more * n_pages;
-	zone->out_pages += n_more * n_pages;
+	ret_runs->n = 0;
+	if (want->no_zero && zone_quota_left(zone) >= n_pages && take_one_dirty(zone, want, ret_runs) == 0)
+		return 0;
+	n = take_batch(zone, worker->clean, n_pages, &arena, firsts);
+	if (n == 0)
+		return take_low(zone, worker, want, ret_runs);
+	note_used(arena, firsts[0] + n_pages);
+	end = arena->used_pages + GROWTH_MAX_PAGES;
+	while (n > 1 && firsts[n - 1] + n_pages > end)
+		buddy_put(arena->buddy, firsts[--n], n_pages);
+	note_used(arena, firsts[n - 1] + n_pages);
+	zone->clean_pages -= n * n_pages;
+	zone->out_pages += (n - 1) * n_pages;
+	went_out(zone, arena, firsts[0], n_pages, ret_runs);
 	/* Cold and in ascending order: low addresses are granted first. */
-	for (uint32_t i = 0; i < n_more; i++)
+	for (uint32_t i = 1; i < n; i++)
 		hp_assert(pcache_put(worker->clean, run_address(arena->slot, firsts[i]), n_pages, false) ==
 			  0);
 	return 0;
@@ -475,6 +511,15 @@ static bool is_worth_scrubbing(const struct zone *zone)
 	       zone->clean_pages < zone->dirty_pages;
 }
 
+/* What a full cache gives back. Of clean pages little: who puts many takes some of them again soon. Dirty
+ * ones are on their way to the scrubber. */
+static uint64_t surplus_pages(const struct pool *pool, bool clean)
+{
+	const uint32_t batch_pages = pool->cache_limits.batch_pages;
+
+	return clean ? (batch_pages + 3) / 4 : batch_pages;
+}
+
 /* Once a worker's caches were drained of a shut arena they stay so: what comes back goes past them. */
 static void put(struct zone *zone, struct pcache *cache, struct run run, bool hot, bool clean)
 {
@@ -484,7 +529,7 @@ static void put(struct zone *zone, struct pcache *cache, struct run run, bool ho
 		return;
 	lock_take(&zone->lock);
 	if (!is_shut)
-		drain_cache_locked(zone, cache, zone->pool->cache_limits.batch_pages, clean);
+		drain_cache_locked(zone, cache, surplus_pages(zone->pool, clean), clean);
 	if (is_shut || pcache_put(cache, run.address, run.n_pages, hot) != 0)
 		put_locked(zone, run, clean);
 	if (!clean && is_worth_scrubbing(zone))

@@ -51,9 +51,9 @@ static enum ctl_status print_lease(const struct ctl *ctl, const hp_lease *lease,
 						client_lease_pool(lease), "bytes",
 						(json_int_t)hp_lease_bytes(lease), "runs", runs));
 	n_runs = json_array_size(runs);
-	printf("lease %" PRIu64 ": %s of pool %s in %zu run%s, %s\n", hp_lease_id(lease),
-	       size_format(hp_lease_bytes(lease), word), client_lease_pool(lease), n_runs,
-	       n_runs == 1 ? "" : "s", until(ctl));
+	printf("lease %" PRIu64 "%s%s%s: %s of pool %s in %zu run%s, %s\n", hp_lease_id(lease),
+	       *name ? " \"" : "", name, *name ? "\"" : "", size_format(hp_lease_bytes(lease), word),
+	       client_lease_pool(lease), n_runs, n_runs == 1 ? "" : "s", until(ctl));
 	return CTL_DONE;
 }
 
@@ -148,7 +148,7 @@ enum ctl_status ctl_alloc_run(struct ctl *ctl)
 	uint64_t bytes;
 
 	if (size_parse(ctl->args[0], &bytes) < 0 || bytes == 0) {
-		ctl_complain("SIZE: expected a size such as 512M, not \"%s\"", ctl->args[0]);
+		ctl_complain("SIZE: expected a size such as 512M, and more than 0, not \"%s\"", ctl->args[0]);
 		return CTL_USAGE;
 	}
 	if (ctl->given & CTL_OPTIONS_NAMED && !ctl->alloc.name) {

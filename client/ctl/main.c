@@ -123,9 +123,9 @@ static const struct command *find_command(const char *name)
 
 static void complain_usage(const struct command *command)
 {
-	fprintf(stderr, "hugepoolctl: usage: hugepoolctl [--socket PATH] [--json] %s ", command->name);
+	fprintf(stderr, "hugepoolctl: usage: hugepoolctl [--socket PATH] [--json] %s", command->name);
 	ctl_options_print_usage(stderr, command->options);
-	fprintf(stderr, "%s\n", command->arguments);
+	fprintf(stderr, "%s%s\n", *command->arguments ? " " : "", command->arguments);
 }
 
 /* Find the command in what the options left over. NULL: there is none that fits; said so. */

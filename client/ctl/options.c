@@ -11,14 +11,16 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/ctl/options.h"
 
-#define ID_MAX      (UINT32_MAX - 1) /* the last is (uid_t)-1: nobody at all */
-#define SECONDS_MAX 1e9
-#define MS_PER_S    1000
-#define MODE_MAX    0777
-#define RUNS_MAX    64 /* the library's limit */
+#define ID_MAX         (UINT32_MAX - 1) /* the last is (uid_t)-1: nobody at all */
+#define SECONDS_MAX    1e9
+#define MS_PER_S       1000
+#define MODE_MAX       0777
+#define RUNS_MAX       64  /* the library's limit */
+#define NAME_MAX_BYTES 255 /* of a lease; the daemon's limit */
 
 /* ---- values; false: it is not what the option expects ---- */
 
@@ -40,10 +42,11 @@ static bool read_pool(struct ctl *ctl, const char *value)
 	return true;
 }
 
+/* Digits alone would be an id to the other commands. */
 static bool read_name(struct ctl *ctl, const char *value)
 {
 	ctl->alloc.name = value;
-	return true;
+	return strlen(value) <= NAME_MAX_BYTES && value[strspn(value, "0123456789")];
 }
 
 /* *ret_number is untouched unless it is from `min` to `max`. */
@@ -75,7 +78,13 @@ static bool read_max_runs(struct ctl *ctl, const char *value)
 
 static bool read_node(struct ctl *ctl, const char *value)
 {
+	char path[64];
+
 	if (!read_unsigned(value, 10, 0, UINT_MAX - 1, &ctl->alloc.node))
+		return false;
+	/* A kernel that tells of no nodes has just the first. */
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%u", ctl->alloc.node);
+	if (ctl->alloc.node > 0 && access(path, F_OK) < 0)
 		return false;
 	ctl->alloc.node++; /* 0 is any */
 	return true;
@@ -192,7 +201,7 @@ static const struct option_row rows[] = {
 
 	{CTL_OPTION_POOL, 0, "pool", "POOL", read_pool, NULL,
 	 "lease from this pool instead of the daemon's first"},
-	{CTL_OPTION_NAME, 0, "name", "NAME", read_name, NULL,
+	{CTL_OPTION_NAME, 0, "name", "NAME", read_name, "at most 255 bytes that are not all digits",
 	 "give the lease a name, for open and free"},
 	{CTL_OPTION_MODE, 0, "mode", "OCTAL", read_mode, "an octal number from 1 to 777",
 	 "who may open it, as of a file; default: 600"},
@@ -204,7 +213,7 @@ static const struct option_row rows[] = {
 	 "made of so many runs of pages at most"},
 	{CTL_OPTION_CONTIGUOUS, HP_CONTIGUOUS, "contiguous", NULL, NULL, NULL,
 	 "made of one run of pages"},
-	{CTL_OPTION_NODE, 0, "node", "N", read_node, "the number of a NUMA node",
+	{CTL_OPTION_NODE, 0, "node", "N", read_node, "the number of a NUMA node of this host",
 	 "prefer this NUMA node"},
 	{CTL_OPTION_WAIT, 0, "wait", "SECONDS", read_wait, "a number of seconds such as 30 or 0.5",
 	 "wait so long for memory"},
@@ -280,7 +289,7 @@ void ctl_options_print_usage(FILE *out, unsigned set)
 		if (!(set & rows[i].option))
 			continue;
 		row_format(&rows[i], word);
-		fprintf(out, "[%s] ", word);
+		fprintf(out, " [%s]", word);
 	}
 }
 

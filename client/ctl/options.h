@@ -42,7 +42,7 @@ enum ctl_status ctl_options_read(int argc, char **argv, struct ctl *ctl);
 
 /* The name of one option of the set, the first in the table; NULL: the set is empty. */
 const char *ctl_options_first(unsigned set);
-/* Those of the set as a usage line has them, each with a space behind it. */
+/* Those of the set as a usage line has them, each with a space before it. */
 void ctl_options_print_usage(FILE *out, unsigned set);
 /* A line of help for each of the set, indented by so many columns. */
 void ctl_options_print_help(FILE *out, unsigned set, int indent);

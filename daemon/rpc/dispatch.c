@@ -59,7 +59,8 @@ static enum dispatch_result dispatch(struct connection *connection, const Hugepo
 	    !server_is_admin(connection->server, &connection->session->peer)) {
 		connection_error(
 			connection, request->id, HUGEPOOL__CODE__NOT_ALLOWED,
-			"%s is for root, the daemon's user and the admin_groups of its configuration",
+			"only root, the daemon's user and the admin_groups of its configuration may ask for "
+			"this (%s)",
 			methods[index].name);
 		return DISPATCH_DONE;
 	}

@@ -74,29 +74,43 @@ static void explain_count(char *message, size_t room, const struct asked *asked,
 			 config->name, config->quota_leases, config->quota_names);
 }
 
-/* For "%PRIu64 page%s". */
-#define PAGES(n) (n), (n) == 1 ? "" : "s"
+#define AMOUNT_MAX (SIZE_WORD_MAX + 32)
+
+/* "3 pages (6M)" */
+static const char *amount_format(uint64_t n_pages, uint64_t page_bytes, char amount[AMOUNT_MAX])
+{
+	char word[SIZE_WORD_MAX];
+	int length = snprintf(amount, AMOUNT_MAX, "%" PRIu64 " page%s", n_pages, n_pages == 1 ? "" : "s");
+
+	if (n_pages > 0 && n_pages <= UINT64_MAX / page_bytes)
+		snprintf(amount + length, AMOUNT_MAX - (size_t)length, " (%s)",
+			 size_format(n_pages * page_bytes, word));
+	return amount;
+}
 
 static void explain_full(char *message, size_t room, const struct asked *asked,
 			 const struct pool_config *config, uint64_t free_pages)
 {
+	char amount[AMOUNT_MAX];
+
+	amount_format(asked->pages, config->page_bytes, amount);
 	if (free_pages < asked->pages)
 		snprintf(message, room,
-			 "pool %s has no %" PRIu64 " page%s left: %" PRIu64 " of its %" PRIu64
+			 "pool %s has no %s left: %" PRIu64 " of its %" PRIu64
 			 " are not leased: free some, ask for less, or raise its max",
-			 config->name, PAGES(asked->pages), free_pages, config->max_pages);
+			 config->name, amount, free_pages, config->max_pages);
 	else if (asked->sole)
 		snprintf(message, room,
-			 "pool %s has no room for %" PRIu64 " page%s in a file of their own (%" PRIu64
-			 " of its %" PRIu64 " are not leased, but in files with leases): free some, ask for "
+			 "pool %s has no room for %s in a file of their own (%" PRIu64 " of its %" PRIu64
+			 " are not leased, but in files with leases): free some, ask for "
 			 "less, or raise its max",
-			 config->name, PAGES(asked->pages), free_pages, config->max_pages);
+			 config->name, amount, free_pages, config->max_pages);
 	else
 		snprintf(message, room,
-			 "pool %s has no run of %" PRIu64 " page%s free for you (%" PRIu64 " of its %" PRIu64
+			 "pool %s has no run of %s free for you (%" PRIu64 " of its %" PRIu64
 			 " are not leased, scattered or in other tenants' arenas): free some, %sor raise its "
 			 "max",
-			 config->name, PAGES(asked->pages), free_pages, config->max_pages,
+			 config->name, amount, free_pages, config->max_pages,
 			 asked->pages > 1 ? "ask for less, allow more runs, " : "");
 }
 
@@ -104,24 +118,24 @@ static void explain_full(char *message, size_t room, const struct asked *asked,
 static void explain_pages(char *message, size_t room, const struct asked *asked, enum lease_result result,
 			  const struct pool_config *config, uint64_t free_pages)
 {
-	char page[SIZE_WORD_MAX];
+	char page[SIZE_WORD_MAX], amount[AMOUNT_MAX], quota[AMOUNT_MAX], most[AMOUNT_MAX];
 
 	size_format(config->page_bytes, page);
+	amount_format(asked->pages, config->page_bytes, amount);
+	amount_format(config->quota_pages, config->page_bytes, quota);
+	amount_format(config->max_pages, config->page_bytes, most);
 	switch (result) {
 	case LEASE_BAD_SIZE:
-		snprintf(message, room, "%" PRIu64 " page%s: pool %s leases 1 to %" PRIu64 " pages of %s",
-			 PAGES(asked->pages), config->name, config->max_pages, page);
+		snprintf(message, room, "%s: pool %s leases pages of %s, from 1 to %s", amount, config->name,
+			 page, most);
 		return;
 	case LEASE_BAD_ALIGN:
-		snprintf(message, room,
-			 "alignment of %" PRIu64 " page%s: a power of two, at most the pool's %" PRIu64,
-			 PAGES(asked->align_pages), config->max_pages);
+		snprintf(message, room, "alignment of %s: a power of two, at most the pool's %s",
+			 amount_format(asked->align_pages, config->page_bytes, amount), most);
 		return;
 	case LEASE_OVER_QUOTA:
-		snprintf(message, room,
-			 "%" PRIu64 " page%s more would pass your quota of %" PRIu64
-			 " pages of %s in pool %s: free some",
-			 PAGES(asked->pages), config->quota_pages, page, config->name);
+		snprintf(message, room, "%s more would pass your quota of %s in pool %s: free some", amount,
+			 quota, config->name);
 		return;
 	case LEASE_TOO_MANY:
 		explain_count(message, room, asked, config);
@@ -132,14 +146,13 @@ static void explain_pages(char *message, size_t room, const struct asked *asked,
 	case LEASE_TIMED_OUT:
 		if (is_over_quota(asked, config))
 			snprintf(message, room,
-				 "your quota of %" PRIu64 " pages in pool %s had no %" PRIu64
-				 " page%s left in the time that you would wait",
-				 config->quota_pages, config->name, PAGES(asked->pages));
+				 "your quota of %s in pool %s had no %s left in the time that you would wait",
+				 quota, config->name, amount);
 		else
 			snprintf(message, room,
-				 "pool %s had no %" PRIu64 " page%s free for you in the time that you would "
+				 "pool %s had no %s free for you in the time that you would "
 				 "wait (%" PRIu64 " of its %" PRIu64 " are not leased now)",
-				 config->name, PAGES(asked->pages), free_pages, config->max_pages);
+				 config->name, amount, free_pages, config->max_pages);
 		return;
 	case LEASE_DRAINING:
 		snprintf(message, room, "pool %s is being drained: nothing new is leased from it",
@@ -147,9 +160,8 @@ static void explain_pages(char *message, size_t room, const struct asked *asked,
 		return;
 	default:
 		snprintf(message, room,
-			 "the kernel has no %" PRIu64
-			 " free page%s of %s for pool %s: raise nr_hugepages, or set grow",
-			 PAGES(asked->pages), page, config->name);
+			 "the kernel has no %s free for pool %s: raise nr_hugepages of %s, or set grow",
+			 amount, config->name, page);
 	}
 }
 

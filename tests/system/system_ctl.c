@@ -183,14 +183,14 @@ static void ctl_wrong_usage_is_2(void **state)
 		{{NULL}, "A command is missing"},
 		{{"stauts"}, "There is no command \"stauts\""},
 		{{"--jsn", "status"}, "--jsn"},
-		{{"status", "now"}, "usage: hugepoolctl [--socket PATH] [--json] status"},
+		{{"status", "now"}, "usage: hugepoolctl [--socket PATH] [--json] status\n"},
 		{{"buddyinfo", "p", "q"}, "usage: |[POOL]"},
 		{{"leases", "--pool", "p"}, "usage: "},
 		{{"free"}, "usage: |LEASE|NAME..."},
 		{{"free", "--detach", "1"}, "usage: "},
 		{{"alloc"}, "usage: |[--detach] SIZE"},
 		{{"alloc", "1M", "1M"}, "usage: "},
-		{{"alloc", "lots"}, "SIZE: expected a size such as 512M, not \"lots\""},
+		{{"alloc", "lots"}, "SIZE: expected a size such as 512M, and more than 0, not \"lots\""},
 		{{"alloc", "0"}, "SIZE: expected a size"},
 		{{"alloc", "-1"}, "invalid option"},
 		{{"alloc", "--pool"}, "--pool"},
@@ -228,9 +228,8 @@ static void ctl_refused_is_1(void **state)
 	static const struct {
 		const char *words[6], *sentence;
 	} cases[] = {
-		{{"alloc", "17M"}, "4352 pages|1 to 4096 pages of 4K"},
+		{{"alloc", "17M"}, "4352 pages (17M)|pages of 4K, from 1 to 4096 pages (16M)"},
 		{{"alloc", "--pool", "q", "4K"}, "no pool q"},
-		{{"alloc", "--name", "", "4K"}, "name"},
 		{{"free", "12345"}, "12345: "},
 		{{"free", "nobody"}, "nobody: "},
 		{{"buddyinfo", "q"}, "no pool \"q\""},

@@ -68,6 +68,9 @@ static void ctl_lease_wrong_usage_is_2(void **state)
 		{{"alloc", "--max-runs", "0", "4K"}, "--max-runs: expected"},
 		{{"alloc", "--max-runs", "4294967296", "4K"}, "--max-runs: expected"},
 		{{"alloc", "--node", "-1", "4K"}, "--node: expected"},
+		{{"alloc", "--node", "99", "4K"}, "--node: expected|of this host"},
+		{{"alloc", "--name", "", "4K"}, "--name: expected"},
+		{{"alloc", "--name", "123", "4K"}, "--name: expected|not all digits"},
 		{{"alloc", "--wait", "1s", "4K"}, "--wait: expected a number of seconds"},
 		{{"alloc", "--wait", "1.2.3", "4K"}, "--wait: expected"},
 		{{"alloc", "--wait", ".", "4K"}, "--wait: expected"},
@@ -288,7 +291,7 @@ static void ctl_alloc_says_whether_quota_or_pool_is_short(void **state)
 
 		holder = dut_hold(&dut, 0, DUT_WORDS("--pool", pool, "8M"), &whole);
 		operator_expect(&dut, 0, FAILED,
-				i == 0 ? "pool p had no 2 pages free for you" : "your quota of 2048",
+				i == 0 ? "pool p had no 2 pages (8K) free for you" : "your quota of 2048",
 				DUT_WORDS("alloc", "--pool", pool, "--wait", "0.05", "8K"));
 		operator_end(holder, SIGTERM, DONE);
 	}

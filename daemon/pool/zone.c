@@ -425,11 +425,11 @@ static uint32_t take_some(struct zone *zone, uint64_t n_pages, uint32_t n_runs, 
 static uint32_t take_batch(struct zone *zone, struct pcache *cache, uint64_t n_pages,
 			   struct arena **ret_arena, uint64_t firsts[1 + REFILL_MAX])
 {
-	const uint64_t n_allowed = zone_quota_left(zone) / n_pages;
-	const uint32_t n_more = min_u32(REFILL_MAX, pcache_refill_runs(cache, n_pages)),
-		       n_wanted = min_u32(1 + n_more, n_allowed);
-	uint32_t n = take_some(zone, n_pages, n_wanted, ret_arena, firsts);
+	uint32_t n_wanted = 1 + min_u32(REFILL_MAX, pcache_refill_runs(cache, n_pages)), n;
 
+	hp_assert(n_pages > 0);
+	n_wanted = min_u32(n_wanted, zone_quota_left(zone) / n_pages);
+	n = take_some(zone, n_pages, n_wanted, ret_arena, firsts);
 	if (n > 0 && firsts[0] + n_pages > (*ret_arena)->used_pages && pcache_pages(cache) > 0) {
 		put_some(*ret_arena, n_pages, firsts, n);
 		drain_cache_locked(zone, cache, UINT64_MAX, true);

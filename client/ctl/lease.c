@@ -91,11 +91,6 @@ static enum ctl_status begin_hold(struct hold *hold, struct ctl *ctl)
 	return status;
 }
 
-static enum ctl_status end_lease(struct hold *hold)
-{
-	return hp_free(hold->lease) == 0 ? CTL_DONE : complain_failed();
-}
-
 /* When its lifetime is over it has ended as it should. */
 static enum ctl_status end_revoked(const struct hold *hold)
 {
@@ -111,9 +106,9 @@ static enum ctl_status stay(struct hold *hold)
 {
 	enum ctl_status status = ctl_stay(hold->ctl, hold->signal_fd, &hold->is_revoked);
 
-	if (status != CTL_DONE)
-		return status; /* and nobody to free it with */
-	return hold->is_revoked ? end_revoked(hold) : end_lease(hold);
+	/* It ends with the session, and that now: who sent a signal does not want to wait for a daemon that
+	 * may have gone. */
+	return status == CTL_DONE && hold->is_revoked ? end_revoked(hold) : status;
 }
 
 /* Tell of the lease, and stay with it unless it is detached. A lease whose id could not be told is of no use:
@@ -131,7 +126,7 @@ static enum ctl_status keep_hold(struct hold *hold, const char *name)
 	if (status == CTL_DONE)
 		status = ctl_flush();
 	if (status != CTL_DONE)
-		end_lease(hold);
+		hp_free(hold->lease);
 	else if (is_detached(hold->ctl))
 		hp_lease_forget(hold->lease);
 	else

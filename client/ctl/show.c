@@ -18,6 +18,7 @@ static const struct ctl_column status_columns[] = {
 	{"ORPHANED", "pages_orphaned", CTL_PAGES},
 	{"MISSING",  "pages_missing",  CTL_PAGES},
 	{"LEASES",   "leases",         CTL_NUMBER},
+	{"DRAINED",  "draining",       CTL_YES},
 	{0},
 };
 
@@ -40,6 +41,7 @@ static const struct ctl_column pools_columns[] = {
 	{"ARENAS",    "arenas",         CTL_NUMBER},
 	{"TENANTS",   "tenants",        CTL_NUMBER},
 	{"LEASES",    "leases",         CTL_NUMBER},
+	{"DRAINED",   "draining",       CTL_YES},
 	{0},
 };
 

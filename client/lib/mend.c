@@ -73,6 +73,12 @@ static int take_welcome(hp_client *client, const Hugepool__Reply *reply)
 	struct error *error = &client->mend.error;
 	int r;
 
+	if (reply->error && client->session && reply->error->code == HUGEPOOL__CODE__NO_SESSION)
+		return error_keep(
+			error, -ESTALE,
+			"The daemon at %s has ended this session, or is another one than before: its leases "
+			"are gone.",
+			client->socket_path);
 	if (reply->error)
 		return error_keep_wire(error, reply->error);
 	if (reply->result_case != HUGEPOOL__REPLY__RESULT_HELLO || reply->hello->version != PROTOCOL_VERSION)

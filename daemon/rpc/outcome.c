@@ -43,6 +43,7 @@ struct asked {
 	uint64_t lease;       /* 0: not about one that there is */
 	const char *name;     /* "": none */
 	bool sole;            /* in files of its own */
+	bool scattered;       /* in as many runs as can be */
 	struct zone *zone;    /* of whom to charge; NULL: it did not come to that */
 };
 
@@ -107,11 +108,14 @@ static void explain_full(char *message, size_t room, const struct asked *asked,
 			 config->name, amount, free_pages, config->max_pages);
 	else
 		snprintf(message, room,
-			 "pool %s has no run of %s free for you (%" PRIu64 " of its %" PRIu64
+			 "pool %s has no %s%s free for you (%" PRIu64 " of its %" PRIu64
 			 " are not leased, scattered or in other tenants' arenas): free some, %sor raise its "
 			 "max",
-			 config->name, amount, free_pages, config->max_pages,
-			 asked->pages > 1 ? "ask for less, allow more runs, " : "");
+			 config->name, asked->scattered ? "" : "run of ", amount, free_pages,
+			 config->max_pages,
+			 asked->pages == 1  ? ""
+			 : asked->scattered ? "ask for less, "
+					    : "ask for less, allow more runs, ");
 }
 
 /* Why no pages, or not these, in a sentence that says what to do. */
@@ -134,8 +138,11 @@ static void explain_pages(char *message, size_t room, const struct asked *asked,
 			 amount_format(asked->align_pages, config->page_bytes, amount), most);
 		return;
 	case LEASE_OVER_QUOTA:
-		snprintf(message, room, "%s more would pass your quota of %s in pool %s: free some", amount,
-			 quota, config->name);
+		snprintf(message, room,
+			 asked->pages > config->quota_pages
+				 ? "%s is more than your whole quota of %s in pool %s"
+				 : "%s more would pass your quota of %s in pool %s: free some",
+			 amount, quota, config->name);
 		return;
 	case LEASE_TOO_MANY:
 		explain_count(message, room, asked, config);
@@ -262,6 +269,7 @@ void outcome_reply_alloc(struct connection *connection, const struct lease_alloc
 		.align_pages = alloc->want.align_pages,
 		.name = alloc->name,
 		.sole = alloc->want.sole,
+		.scattered = alloc->want.max_runs == RUN_LIST_MAX,
 		.zone = alloc->request.zone ? alloc->request.zone->zone : NULL,
 	};
 

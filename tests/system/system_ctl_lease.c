@@ -298,6 +298,36 @@ static void ctl_alloc_says_whether_quota_or_pool_is_short(void **state)
 	dut_stop(&dut);
 }
 
+/* Who sends a signal does not wait for a daemon that has gone. It had ten seconds to come back. */
+static void ctl_signal_ends_a_holder_without_a_daemon(void **state)
+{
+	uint64_t lease;
+	struct dut dut;
+	pid_t holder;
+
+	dut_start(&dut, DUT_WORDS("--pool", "p=4K:8M"));
+	holder = dut_hold(&dut, 0, DUT_WORDS("8K"), &lease);
+	dut_kill(&dut);
+	operator_end(holder, SIGTERM, DONE);
+	assert_int_equal(unlink(dut.socket), 0);
+	dut_discard(&dut);
+}
+
+/* One that is started anew knows no leases of the old one, and says so. */
+static void ctl_holder_of_a_daemon_that_was_killed_fails(void **state)
+{
+	uint64_t lease;
+	struct dut dut;
+	pid_t holder;
+
+	dut_start(&dut, DUT_WORDS("--pool", "p=4K:8M"));
+	holder = dut_hold(&dut, 0, DUT_WORDS("8K"), &lease);
+	dut_kill(&dut);
+	dut_restart(&dut, DUT_WORDS("--pool", "p=4K:8M"));
+	operator_await(holder, FAILED);
+	dut_stop(&dut);
+}
+
 /* ---- who may open it ---- */
 
 static void expect_opened(const struct dut *dut, uid_t uid, const char *const *arguments)
@@ -424,6 +454,8 @@ int main(void)
 		TEST(ctl_alloc_says_whether_quota_or_pool_is_short),
 		TEST(ctl_open_follows_mode_and_access),
 		TEST(ctl_open_by_names_of_users_and_groups),
+		TEST(ctl_signal_ends_a_holder_without_a_daemon),
+		TEST(ctl_holder_of_a_daemon_that_was_killed_fails),
 		TEST(ctl_open_keeps_the_pages_of_who_has_let_go),
 	};
 

@@ -85,12 +85,9 @@ static void ctl_operating_on_nothing_is_1(void **state)
 	static const struct {
 		const char *words[4], *sentence;
 	} cases[] = {
-		{{"tenants", "r"}, "\"r\""},
-		{{"revoke", "12345"}, "12345: "},
-		{{"evict", "12345"}, "arena"},
-		{{"isolate", "12345"}, "arena"},
-		{{"restore", "12345"}, "arena"},
-		{{"restore", "r"}, "\"r\""},
+		{{"tenants", "r"}, "\"r\""},     {{"revoke", "12345"}, "12345: "},
+		{{"evict", "12345"}, "arena"},   {{"isolate", "12345"}, "arena"},
+		{{"restore", "12345"}, "arena"}, {{"restore", "r"}, "\"r\""},
 		{{"drain", "r"}, "\"r\""},
 	};
 	struct dut dut;
@@ -300,6 +297,8 @@ static void ctl_drain_leases_nothing_more_from_a_pool(void **state)
 	dut_start(&dut, POOLS);
 	lease = operator_leave(&dut, 0, DUT_WORDS("64K"));
 	operator_expect(&dut, 0, DONE, "", DUT_WORDS("drain", "p"));
+	operator_expect(&dut, 0, DONE, "\"draining\": true|\"draining\": false",
+			DUT_WORDS("--json", "pools"));
 	operator_expect(&dut, 0, FAILED, "drain", DUT_WORDS("alloc", "--detach", "4K"));
 	operator_expect(&dut, 0, FAILED, "drain", DUT_WORDS("alloc", "--detach", "--wait", "1000", "4K"));
 	operator_leave(&dut, 0, DUT_WORDS("--pool", "q", "4K"));

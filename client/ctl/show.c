@@ -17,8 +17,8 @@ static const struct ctl_column status_columns[] = {
 	{"LEASED",   "pages_leased",   CTL_PAGES},
 	{"ORPHANED", "pages_orphaned", CTL_PAGES},
 	{"MISSING",  "pages_missing",  CTL_PAGES},
-	{"LEASES",   "leases",         CTL_NUMBER},
 	{"DRAINED",  "draining",       CTL_YES},
+	{"LEASES",   "leases",         CTL_NUMBER},
 	{0},
 };
 
@@ -40,8 +40,8 @@ static const struct ctl_column pools_columns[] = {
 	{"MISSING",   "pages_missing",  CTL_PAGES},
 	{"ARENAS",    "arenas",         CTL_NUMBER},
 	{"TENANTS",   "tenants",        CTL_NUMBER},
-	{"LEASES",    "leases",         CTL_NUMBER},
 	{"DRAINED",   "draining",       CTL_YES},
+	{"LEASES",    "leases",         CTL_NUMBER},
 	{0},
 };
 

@@ -289,14 +289,15 @@ uint64_t blockmap_run_end(const struct blockmap *map, uint64_t page)
 		unit /= WORD_BITS;
 		level++;
 	}
-	/* Down, into the one that is not. */
-	if (unit << WORD_ORDER * level >= map->n_pages)
-		return map->n_pages;
-	while (level > 0) {
+	/* Down, into the one that is not. The last unit of a level may be a part of one: what is behind it is
+	 * the end, and no word. */
+	for (; unit << WORD_ORDER * level < map->n_pages;
+	     unit = unit * WORD_BITS + word_trailing_ones(level_whole(map, level)[unit])) {
+		if (level == 0)
+			return unit;
 		level--;
-		unit = unit * WORD_BITS + word_trailing_ones(level_whole(map, level)[unit]);
 	}
-	return unit;
+	return map->n_pages;
 }
 
 uint64_t blockmap_run_start(const struct blockmap *map, uint64_t page)

@@ -263,7 +263,8 @@ static void run_model(uint64_t n_pages, uint64_t n_steps)
 
 static void buddy_random_operations_agree_with_model(void **state)
 {
-	static const uint64_t sizes[] = {1, 7, 64, 65, 130, 200, 512, 4096, 5003, 70000, (1 << 18) + 77};
+	static const uint64_t sizes[] = {
+		1, 7, 64, 65, 130, 200, 512, 4096, 4160, 5003, 6400, 70000, (1 << 18) + 77, 266240};
 	const unsigned n_sizes = sizeof(sizes) / sizeof(sizes[0]);
 
 	for (unsigned i = 0; i < n_sizes; i++)

@@ -158,8 +158,8 @@ static void buddy_run_across_blocks_is_found(void **state)
 
 static void buddy_odd_arena_is_used_to_the_last_page(void **state)
 {
-	static const uint64_t sizes[] = {1,   2,   3,	 63,   64,   65,     127,
-					 511, 513, 4095, 4096, 4097, 100003, 262145};
+	static const uint64_t sizes[] = {1,    2,    3,    63,   64,    65,     127,    511,    513,   4095,
+					 4096, 4097, 4160, 6400, 16000, 100003, 262145, 266240, 327680};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		struct buddy *buddy = new_free(sizes[i]);

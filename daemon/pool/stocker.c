@@ -182,8 +182,8 @@ static int try_sole(struct supply *supply, bool may_take_room)
 
 /* What nobody uses: drain the caches of all zones, let their empty arenas go, and blank ones, which were too
  * small. Returns whether anything is under way. One pass makes way for the next; but what a supply lets go
- * it, or another, may take in vain, so there are only so many: for one that waits in each tick, for others in
- * all. */
+ * it, or another, may take in vain, so there are only so many, and for one that waits another in each tick
+ * until its time is over. */
 static bool reclaim(struct stocker *stocker, struct supply *supply)
 {
 	struct pool *pool = supply->zone->pool;
@@ -193,8 +193,8 @@ static bool reclaim(struct stocker *stocker, struct supply *supply)
 
 	if (is_first) {
 		pool_signal_pressure(pool);
-		if (supply->deadline_ns > 0)
-			supply->n_reclaims = 0;
+		if (supply->n_reclaims > 0 && clock_now_ns() < supply->deadline_ns)
+			supply->n_reclaims--;
 	}
 	supply->reclaim_tick = stocker->n_ticks;
 	may_release = supply->n_reclaims < RECLAIMS_MAX;

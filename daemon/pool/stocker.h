@@ -45,7 +45,7 @@ struct supply {
 	/* the stocker's */
 	struct supply *next;
 	uint64_t reclaim_tick; /* in which tick it has made others give back what they do not use */
-	unsigned n_reclaims;   /* and how often */
+	unsigned n_reclaims;   /* how often; less one for each tick that it waits */
 	uint64_t drain_target;
 };
 

@@ -3,9 +3,10 @@
  * Policy only: what is free, and which aligned blocks are whole, is the blockmap's business; this file
  * chooses. A take wants the lowest run that is long enough, whether or not it begins at a block of its size:
  * on the traces of real programs that is worth up to a third of the footprint against handing out aligned
- * blocks only. It must not search forever, though. So it looks at a few free runs that hold a block of the
- * smallest order which such a run can do with, then at a few that hold one of the next order, and so on: a
- * block of the rounded-up order is long enough by itself, and the first one is the end of every search.
+ * blocks only. It must not search forever, though. So it looks at the lowest free run that holds a block of
+ * the smallest order which such a run can do with, then at the lowest that holds one of the next order, and
+ * so on: a block of the rounded-up order is long enough by itself, and the first one is the end of every
+ * search.
  *
  * The caller serialises. Invariant (buddy_check): the blockmap's own, and free_pages is what it says.
  */
@@ -17,8 +18,6 @@
 #include "daemon/core/blockmap.h"
 
 #define BUDDY_MAGIC 0xb0dd1e5u
-/* How many runs of one order a take looks at. More are slower and pack hardly better. */
-#define MAX_TRIES 1
 /* How far up, in blocks of its size, a spared block can send a take. Farther, and the takes of one size end
  * up in the middle of what larger ones will want. */
 #define SPARE_REACH 16
@@ -72,22 +71,20 @@ static unsigned order_within(uint64_t n_pages, uint64_t align_pages)
 	return aligned > anywhere ? aligned : anywhere;
 }
 
-/* Look for room in the lowest few free runs that hold a block of `order`. */
+/* Is there room in the lowest free run that holds a block of `order`? To look at more of them is slower, and
+ * packs hardly better. */
 static bool fit_beside_order(const struct blockmap *map, unsigned order, uint64_t n_pages,
 			     uint64_t align_pages, uint64_t *ret_first)
 {
-	uint64_t from = 0, block;
+	uint64_t block, first;
 
-	for (unsigned i = 0; i < MAX_TRIES && blockmap_find(map, order, from, &block); i++) {
-		uint64_t first = align_up(blockmap_run_start(map, block), align_pages);
-
-		from = blockmap_run_end(map, block);
-		if (first + n_pages <= from) {
-			*ret_first = first;
-			return true;
-		}
-	}
-	return false;
+	if (!blockmap_find(map, order, 0, &block))
+		return false;
+	first = align_up(blockmap_run_start(map, block), align_pages);
+	if (first + n_pages > blockmap_run_end(map, block))
+		return false;
+	*ret_first = first;
+	return true;
 }
 
 /* Is this a free block whose buddy is in use, while the buddy of the two of them together is whole? Then it

@@ -456,16 +456,20 @@ static int take_and_refill(struct zone *zone, struct zone_worker *worker, const 
 		return take_low(zone, worker, want, ret_runs);
 	note_used(arena, firsts[0] + n_pages);
 	end = arena->used_pages + GROWTH_MAX_PAGES;
-	while (n > 1 && firsts[n - 1] + n_pages > end)
-		buddy_put(arena->buddy, firsts[--n], n_pages);
-	note_used(arena, firsts[n - 1] + n_pages);
-	zone->clean_pages -= n * n_pages;
-	zone->out_pages += (n - 1) * n_pages;
 	went_out(zone, arena, firsts[0], n_pages, ret_runs);
-	/* Cold and in ascending order: low addresses are granted first. */
-	for (uint32_t i = 1; i < n; i++)
+	zone->clean_pages -= n_pages;
+	/* Cold and, mostly, in ascending order: low addresses are granted first. */
+	for (uint32_t i = 1; i < n; i++) {
+		if (firsts[i] + n_pages > end) {
+			buddy_put(arena->buddy, firsts[i], n_pages);
+			continue;
+		}
+		note_used(arena, firsts[i] + n_pages);
+		zone->clean_pages -= n_pages;
+		zone->out_pages += n_pages;
 		hp_assert(pcache_put(worker->clean, run_address(arena->slot, firsts[i]), n_pages, false) ==
 			  0);
+	}
 	return 0;
 }
 

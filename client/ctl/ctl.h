@@ -53,8 +53,7 @@ enum ctl_status ctl_ask(struct ctl *ctl, Hugepool__Request *request, json_t **re
  * negative errno, with hp_error(). In JSON: the lists `done_key` and "failed" of the words. */
 enum ctl_status ctl_each(struct ctl *ctl, const char *done_key,
 			 int (*act)(hp_client *client, const char *word));
-/* A word of digits is an id; one that does not fit becomes the largest there is, which nothing has. False: it
- * is another word. */
+/* A word of digits is an id. False: it is another word, or does not fit 64 bits. */
 bool ctl_read_id(const char *word, uint64_t *ret_id);
 
 /* ---- stay.c ---- */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "client/ctl/options.h"
+#include "proto/socket_path.h"
 
 #define ID_MAX         (UINT32_MAX - 1) /* the last is (uid_t)-1: nobody at all */
 #define SECONDS_MAX    1e9
@@ -22,12 +23,14 @@
 #define RUNS_MAX       64  /* the library's limit */
 #define NAME_MAX_BYTES 255 /* of a lease; the daemon's limit */
 
+_Static_assert(SOCKET_PATH_MAX == 108, "what --socket expects says so");
+
 /* ---- values; false: it is not what the option expects ---- */
 
 static bool read_socket(struct ctl *ctl, const char *value)
 {
 	ctl->socket_path = value;
-	return true;
+	return *value && strlen(value) < SOCKET_PATH_MAX;
 }
 
 static bool read_json(struct ctl *ctl, const char *value)
@@ -190,7 +193,7 @@ struct option_row {
 
 /* clang-format off */
 static const struct option_row rows[] = {
-	{CTL_OPTION_SOCKET, 0, "socket", "PATH", read_socket, NULL,
+	{CTL_OPTION_SOCKET, 0, "socket", "PATH", read_socket, "a path of 1 to 107 bytes",
 	 "where the daemon listens"},
 	{CTL_OPTION_JSON, 0, "json", NULL, read_json, NULL,
 	 "print JSON, one object a line"},
@@ -215,9 +218,9 @@ static const struct option_row rows[] = {
 	 "made of one run of pages"},
 	{CTL_OPTION_NODE, 0, "node", "N", read_node, "the number of a NUMA node of this host",
 	 "prefer this NUMA node"},
-	{CTL_OPTION_WAIT, 0, "wait", "SECONDS", read_wait, "a number of seconds such as 30 or 0.5",
+	{CTL_OPTION_WAIT, 0, "wait", "SECONDS", read_wait, "a number of seconds such as 30 or 0.5, at most 1000000000",
 	 "wait so long for memory"},
-	{CTL_OPTION_LIFETIME, 0, "lifetime", "SECONDS", read_lifetime, "a number of seconds such as 30 or 0.5",
+	{CTL_OPTION_LIFETIME, 0, "lifetime", "SECONDS", read_lifetime, "a number of seconds from 0.001 to 1000000000",
 	 "it ends by itself then, whoever uses it"},
 	{CTL_OPTION_REVOCABLE, HP_REVOCABLE, "revocable", NULL, NULL, NULL,
 	 "an operator may end it"},

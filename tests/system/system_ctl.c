@@ -183,6 +183,7 @@ static void ctl_wrong_usage_is_2(void **state)
 		{{NULL}, "A command is missing"},
 		{{"stauts"}, "There is no command \"stauts\""},
 		{{"--jsn", "status"}, "--jsn"},
+		{{"--socket", "", "status"}, "--socket: expected a path"},
 		{{"status", "now"}, "usage: hugepoolctl [--socket PATH] [--json] status\n"},
 		{{"buddyinfo", "p", "q"}, "usage: |[POOL]"},
 		{{"leases", "--pool", "p"}, "usage: "},

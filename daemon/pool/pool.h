@@ -79,6 +79,7 @@ struct pool {
 		uint64_t want_pages;       /* that it shall have */
 		bool is_below;             /* the stock fell to its low watermark, and is not full again */
 		uint64_t retry_ns;         /* the kernel was short: not before then */
+		uint64_t patient_since_ns; /* limbo is waited for; 0: it is not */
 	} refill;
 	uint64_t blocked_round, blocked_pages; /* stocker.c: who waits for room, in this round */
 	bool blocked_by_work;                  /* and something under way may help one of them */
@@ -167,6 +168,7 @@ enum {
 	POOL_NO_STOCK = 3,      /* no blank arena that large */
 	POOL_TOO_MANY_RUNS = 5, /* that is what it would take */
 	POOL_MORE = 7,          /* see pool_refill_some() */
+	POOL_LATER = 8,         /* the same */
 	POOL_OVER_QUOTA = 6,    /* the tenant holds as much as it may */
 };
 
@@ -184,7 +186,7 @@ int pool_add_arenas(struct zone *zone, const struct want *want);
  * POOL_TOO_MANY_RUNS; POOL_OVER_QUOTA; BACKING_SHORT; or negative errno as above. */
 int pool_give_sole(struct zone *zone, const struct want *want, struct run_list *ret_runs);
 /* A slice of what the reserve and the stock lack. Returns 0: nothing; POOL_MORE: there is more to do;
- * BACKING_SHORT, or negative errno. */
+ * POOL_LATER: there will be, in some milliseconds; BACKING_SHORT, or negative errno. */
 int pool_refill_some(struct pool *pool);
 /* All that the reserve lacks. 0, BACKING_SHORT or negative errno. */
 int pool_fill_reserve(struct pool *pool);

@@ -10,9 +10,11 @@
 
 #include "daemon/base/assert.h"
 #include "daemon/base/cleanup.h"
+#include "daemon/base/clock.h"
 #include "daemon/pool/pool_inside.h"
 
 #define SLICE_BYTES (32ull << 20) /* zeroed by the kernel in about 1.5 ms */
+#define PATIENCE_NS NS_PER_S
 
 static uint64_t at_most(uint64_t n, uint64_t most)
 {
@@ -119,11 +121,33 @@ static int extend(struct pool *pool, uint64_t most_pages, uint64_t *ret_n_pages)
 	return r;
 }
 
+/* An arena is made whole, so that one table can map it and a lease of that size is one run. Where pages in
+ * limbo would make it larger they are given a second to come back: most take some milliseconds. */
+static bool is_patient(struct pool *pool)
+{
+	const uint64_t now_ns = clock_now_ns(), lacking = count_lacking(pool);
+	bool is_limbo_missed;
+
+	lock_take(&pool->lock);
+	is_limbo_missed = lacking > 0 && lacking < pool->config.arena_pages && pool->limbo_pages > 0;
+	lock_drop(&pool->lock);
+	if (!is_limbo_missed)
+		pool->refill.patient_since_ns = 0;
+	else if (pool->refill.patient_since_ns == 0)
+		pool->refill.patient_since_ns = now_ns;
+	return is_limbo_missed && now_ns - pool->refill.patient_since_ns < PATIENCE_NS;
+}
+
 int pool_refill_some(struct pool *pool)
 {
-	uint64_t lacking = count_lacking(pool), left, n_pages;
+	uint64_t lacking, left, n_pages;
 	int r = 0, finished;
 
+	if (pool->refill.patient_since_ns > 0)
+		pool_settle_limbo(pool);
+	if (!pool->refill.file && is_patient(pool))
+		return POOL_LATER;
+	lacking = count_lacking(pool);
 	if (lacking == 0)
 		return pool->refill.file ? finish(pool, 0) : 0;
 	if (!pool->refill.file)

@@ -10,6 +10,7 @@
 
 #define TICK_NS      (NS_PER_S / 2)
 #define RECLAIMS_MAX 8
+#define LATER_NS     (5 * NS_PER_MS)
 #define RETRY_NS     (10 * NS_PER_S) /* of a refill that the kernel could not supply */
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
@@ -360,19 +361,26 @@ static int serve_one(struct stocker *stocker, struct supply *supply, uint64_t no
 	return r;
 }
 
+/* At the latest. */
+static void wake_at(struct stocker *stocker, uint64_t time_ns)
+{
+	if (time_ns < stocker->next_wake_ns)
+		stocker->next_wake_ns = time_ns;
+}
+
 /* In the order of arrival. */
 static void serve(struct stocker *stocker)
 {
 	const uint64_t now_ns = clock_now_ns();
 
 	stocker->round++;
-	stocker->next_deadline_ns = UINT64_MAX;
+	stocker->next_wake_ns = UINT64_MAX;
 	for (struct supply **link = &stocker->head, *supply; (supply = *link);) {
 		int r = serve_one(stocker, supply, now_ns);
 
 		if (r == SUPPLY_WAIT) {
-			if (supply->deadline_ns > 0 && supply->deadline_ns < stocker->next_deadline_ns)
-				stocker->next_deadline_ns = supply->deadline_ns;
+			if (supply->deadline_ns > 0)
+				wake_at(stocker, supply->deadline_ns);
 			link = &supply->next;
 			continue;
 		}
@@ -400,7 +408,9 @@ static bool refill(struct stocker *stocker)
 			continue;
 		r = pool_refill_some(pool);
 		more |= r == POOL_MORE;
-		if (r != 0 && r != POOL_MORE)
+		if (r == POOL_LATER)
+			wake_at(stocker, now_ns + LATER_NS);
+		else if (r != 0 && r != POOL_MORE)
 			pool->refill.retry_ns = now_ns + RETRY_NS;
 	}
 	return more;
@@ -438,7 +448,7 @@ static void tick_pool(struct pool *pool, uint64_t now_ns)
 int stocker_init(struct stocker *stocker, struct pool **pools)
 {
 	*stocker = (struct stocker){
-		.pools = pools, .tail = &stocker->head, .n_ticks = 1, .next_deadline_ns = UINT64_MAX};
+		.pools = pools, .tail = &stocker->head, .n_ticks = 1, .next_wake_ns = UINT64_MAX};
 	return mailbox_init(&stocker->mailbox);
 }
 
@@ -451,8 +461,8 @@ void stocker_step(struct stocker *stocker)
 {
 	uint64_t now_ns = clock_now_ns(), until_ns = stocker->next_tick_ns;
 
-	if (stocker->next_deadline_ns < until_ns)
-		until_ns = stocker->next_deadline_ns;
+	if (stocker->next_wake_ns < until_ns)
+		until_ns = stocker->next_wake_ns;
 	if (stocker->is_refilling || now_ns >= until_ns)
 		mailbox_wait(&stocker->mailbox, 0);
 	else

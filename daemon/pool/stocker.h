@@ -64,7 +64,7 @@ struct stocker {
 	struct supply *head, **tail;
 	uint64_t round;
 	uint64_t n_ticks;
-	uint64_t next_tick_ns, next_deadline_ns;
+	uint64_t next_tick_ns, next_wake_ns;
 	bool is_refilling; /* there is more of it to do */
 };
 

@@ -122,14 +122,15 @@ static int extend(struct pool *pool, uint64_t most_pages, uint64_t *ret_n_pages)
 }
 
 /* An arena is made whole, so that one table can map it and a lease of that size is one run. Where pages in
- * limbo would make it larger they are given a second to come back: most take some milliseconds. */
-static bool is_patient(struct pool *pool)
+ * limbo are all that is missing for that, they are given a second to come back: most take some milliseconds.
+ */
+static bool is_patient(struct pool *pool, uint64_t lacking)
 {
-	const uint64_t now_ns = clock_now_ns(), lacking = count_lacking(pool);
+	const uint64_t whole = pool->config.arena_pages, now_ns = clock_now_ns();
 	bool is_limbo_missed;
 
 	lock_take(&pool->lock);
-	is_limbo_missed = lacking > 0 && lacking < pool->config.arena_pages && pool->limbo_pages > 0;
+	is_limbo_missed = lacking > 0 && lacking < whole && lacking + pool->limbo_pages >= whole;
 	lock_drop(&pool->lock);
 	if (!is_limbo_missed)
 		pool->refill.patient_since_ns = 0;
@@ -145,9 +146,9 @@ int pool_refill_some(struct pool *pool)
 
 	if (pool->refill.patient_since_ns > 0)
 		pool_settle_limbo(pool);
-	if (!pool->refill.file && is_patient(pool))
-		return POOL_LATER;
 	lacking = count_lacking(pool);
+	if (!pool->refill.file && is_patient(pool, lacking))
+		return POOL_LATER;
 	if (lacking == 0)
 		return pool->refill.file ? finish(pool, 0) : 0;
 	if (!pool->refill.file)

@@ -90,11 +90,8 @@ static const char *amount_format(uint64_t n_pages, uint64_t page_bytes, char amo
 }
 
 static void explain_full(char *message, size_t room, const struct asked *asked,
-			 const struct pool_config *config, uint64_t free_pages)
+			 const struct pool_config *config, const char *amount, uint64_t free_pages)
 {
-	char amount[AMOUNT_MAX];
-
-	amount_format(asked->pages, config->page_bytes, amount);
 	if (free_pages < asked->pages)
 		snprintf(message, room,
 			 "pool %s has no %s left: %" PRIu64 " of its %" PRIu64
@@ -148,7 +145,7 @@ static void explain_pages(char *message, size_t room, const struct asked *asked,
 		explain_count(message, room, asked, config);
 		return;
 	case LEASE_POOL_FULL:
-		explain_full(message, room, asked, config, free_pages);
+		explain_full(message, room, asked, config, amount, free_pages);
 		return;
 	case LEASE_TIMED_OUT:
 		if (is_over_quota(asked, config))

@@ -298,16 +298,24 @@ static void ctl_alloc_says_whether_quota_or_pool_is_short(void **state)
 	dut_stop(&dut);
 }
 
+/* A daemon that is killed under a holder, whose pid is returned. */
+static pid_t start_and_kill(struct dut *dut)
+{
+	uint64_t lease;
+	pid_t holder;
+
+	dut_start(dut, DUT_WORDS("--pool", "p=4K:8M"));
+	holder = dut_hold(dut, 0, DUT_WORDS("8K"), &lease);
+	dut_kill(dut);
+	return holder;
+}
+
 /* Who sends a signal does not wait for a daemon that has gone. It had ten seconds to come back. */
 static void ctl_signal_ends_a_holder_without_a_daemon(void **state)
 {
-	uint64_t lease;
 	struct dut dut;
-	pid_t holder;
+	pid_t holder = start_and_kill(&dut);
 
-	dut_start(&dut, DUT_WORDS("--pool", "p=4K:8M"));
-	holder = dut_hold(&dut, 0, DUT_WORDS("8K"), &lease);
-	dut_kill(&dut);
 	operator_end(holder, SIGTERM, DONE);
 	assert_int_equal(unlink(dut.socket), 0);
 	dut_discard(&dut);
@@ -316,13 +324,9 @@ static void ctl_signal_ends_a_holder_without_a_daemon(void **state)
 /* One that is started anew knows no leases of the old one, and says so. */
 static void ctl_holder_of_a_daemon_that_was_killed_fails(void **state)
 {
-	uint64_t lease;
 	struct dut dut;
-	pid_t holder;
+	pid_t holder = start_and_kill(&dut);
 
-	dut_start(&dut, DUT_WORDS("--pool", "p=4K:8M"));
-	holder = dut_hold(&dut, 0, DUT_WORDS("8K"), &lease);
-	dut_kill(&dut);
 	dut_restart(&dut, DUT_WORDS("--pool", "p=4K:8M"));
 	operator_await(holder, FAILED);
 	dut_stop(&dut);

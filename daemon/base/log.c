@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "daemon/base/clock.h"
@@ -46,17 +47,28 @@ void log_init(enum log_level level)
 	log_to_journal = stderr_is_journal();
 }
 
+/* What stands before the text: the journal adds the time and the program's name itself, elsewhere the time is
+ * UTC. Returns its length. */
+static int format_prefix(enum log_level level, char *line, size_t room)
+{
+	struct timespec now;
+	struct tm utc;
+	char second[32];
+
+	if (log_to_journal)
+		return snprintf(line, room, "<%d>", level_syslog[level]);
+	clock_gettime(CLOCK_REALTIME, &now);
+	strftime(second, sizeof(second), "%Y-%m-%dT%H:%M:%S", gmtime_r(&now.tv_sec, &utc));
+	return snprintf(line, room, "%s.%03ldZ hugepoold: %s%s", second, now.tv_nsec / 1000000,
+			level < LOG_LEVEL_NOTICE ? level_names[level] : "",
+			level < LOG_LEVEL_NOTICE ? ": " : "");
+}
+
 static void log_vline(enum log_level level, const char *suffix, const char *format, va_list args)
 {
 	char line[1024];
-	int len;
+	int len = format_prefix(level, line, sizeof(line));
 
-	if (log_to_journal)
-		len = snprintf(line, sizeof(line), "<%d>", level_syslog[level]);
-	else
-		len = snprintf(line, sizeof(line), "hugepoold: %s%s",
-			       level < LOG_LEVEL_NOTICE ? level_names[level] : "",
-			       level < LOG_LEVEL_NOTICE ? ": " : "");
 	len += vsnprintf(line + len, sizeof(line) - (size_t)len, format, args);
 	if (len < (int)sizeof(line))
 		len += snprintf(line + len, sizeof(line) - (size_t)len, "%s\n", suffix);

@@ -1,4 +1,5 @@
-/* log.h - one line to stderr per event: for people on a terminal, with a <level> prefix for the journal.
+/* log.h - one line to stderr per event: with its time for people and files, with a <level> prefix for the
+ * journal, which keeps the time itself.
  *
  * Whoever decides logs, once; libraries and lower layers return errors. Any thread; never blocks on a lock
  * that a client can hold. What a client can cause goes through log_limited().

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <regex.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -472,18 +473,21 @@ static void log_a_life(int error_fd, const char *level, const char *const *envir
 	dut_stop(&dut);
 }
 
-/* Every line of it begins like that, and there is one. */
-static void expect_lines(int fd, const char *prefix)
+/* Every line of it matches the extended regular expression, and there is one. */
+static void expect_lines(int fd, const char *pattern)
 {
+	regex_t regex;
 	FILE *file = fdopen(dup(fd), "r");
 	char line[1024];
 	unsigned n = 0;
 
 	assert_non_null(file);
+	assert_int_equal(regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB), 0);
 	rewind(file);
 	for (; fgets(line, sizeof(line), file); n++)
-		if (strncmp(line, prefix, strlen(prefix)) != 0)
-			fail_msg("a line without %s: %s", prefix, line);
+		if (regexec(&regex, line, 0, NULL, 0) != 0)
+			fail_msg("a line that does not match %s: %s", pattern, line);
+	regfree(&regex);
 	fclose(file);
 	assert_true(n > 0);
 }
@@ -498,12 +502,12 @@ static void daemon_logs_as_its_stderr_wants_it(void **state)
 	snprintf(variable, sizeof(variable), "JOURNAL_STREAM=%llu:%llu", (unsigned long long)st.st_dev,
 		 (unsigned long long)st.st_ino);
 	log_a_life(fd, "info", DUT_WORDS(variable));
-	expect_lines(fd, "<6>");
+	expect_lines(fd, "^<6>");
 	expect_text(fd, "<6>ready: ");
 	expect_text(fd, "<6>stopping: ");
 	/* Inherited from somebody whose stderr was the journal: ours is not. */
 	log_a_life(other, "info", DUT_WORDS(variable));
-	expect_lines(other, "hugepoold: ");
+	expect_lines(other, "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z hugepoold: ");
 	assert_int_equal(ftruncate(other, 0), 0);
 	log_a_life(other, "error", NULL);
 	assert_int_equal(fstat(other, &st), 0);

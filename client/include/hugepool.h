@@ -123,7 +123,7 @@ struct hp_alloc_options {
 			     under way anyhow */
 	uint64_t lifetime_ms; /* it ends by itself after that (HP_EVENT_REVOKED), whoever uses it: its memory
 				 is gone then, an access raises SIGBUS; 0: it does not */
-	unsigned node;        /* NUMA node to prefer, plus 1; 0: any */
+	unsigned node;        /* NUMA node of the host to prefer, plus 1; 0: any */
 };
 
 /* Lease `bytes` (rounded up to whole pages) of zeroed memory. `options` may be NULL. */

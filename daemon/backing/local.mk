@@ -11,4 +11,5 @@ libbacking_la_SOURCES = \
 	daemon/backing/kinds.h \
 	daemon/backing/mapping.h daemon/backing/mapping.c \
 	daemon/backing/memfd.c \
+	daemon/backing/nodes.h daemon/backing/nodes.c \
 	daemon/backing/numa.h daemon/backing/numa.c

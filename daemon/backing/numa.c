@@ -9,14 +9,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "daemon/backing/nodes.h"
 #include "daemon/backing/numa.h"
+#include "daemon/base/assert.h"
 
-#define MAX_NODES 1024
 #define WORD_BITS (8 * sizeof(unsigned long))
 
 static int set_policy(int mode, const unsigned long *nodes)
 {
-	return syscall(SYS_set_mempolicy, mode, nodes, nodes ? MAX_NODES + 1 : 0) == 0 ? 0 : -errno;
+	return syscall(SYS_set_mempolicy, mode, nodes, nodes ? NODES_MAX + 1 : 0) == 0 ? 0 : -errno;
 }
 
 int numa_check_node(int node)
@@ -24,7 +25,7 @@ int numa_check_node(int node)
 	char path[64];
 	int r;
 
-	if (node < 0 || node >= MAX_NODES)
+	if (node < 0 || node >= NODES_MAX)
 		return -ENODEV;
 	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", node);
 	if (access(path, F_OK) != 0)
@@ -37,10 +38,11 @@ int numa_check_node(int node)
 
 int numa_enter(int node)
 {
-	unsigned long nodes[MAX_NODES / WORD_BITS];
+	unsigned long nodes[NODES_MAX / WORD_BITS];
 
 	if (node == NUMA_ANY_NODE)
 		return 0;
+	hp_assert(node >= 0 && node < NODES_MAX);
 	memset(nodes, 0, sizeof(nodes));
 	nodes[(unsigned)node / WORD_BITS] |= 1ul << (unsigned)node % WORD_BITS;
 	return set_policy(MPOL_BIND, nodes);

@@ -71,6 +71,19 @@ static const char *find_fault(const Hugepool__Alloc *asked, Hugepool__Code *ret_
 	return NULL;
 }
 
+/* False, and answered: the host has no such NUMA node. */
+static bool check_node(struct connection *connection, const Hugepool__Request *request)
+{
+	const struct nodes *nodes = &connection->server->service->nodes;
+	const uint32_t asked = request->alloc->node; /* plus 1 */
+
+	if (asked == 0 || nodes_has(nodes, asked - 1))
+		return true;
+	connection_error(connection, request->id, HUGEPOOL__CODE__BAD_REQUEST,
+			 "Alloc: this host has no NUMA node %u, it has %s", asked - 1, nodes->text);
+	return false;
+}
+
 _Static_assert(LEASE_MAX_BATCH == 256 && RUN_LIST_MAX == 64 && SHARE_ACCESS_MAX == 16 &&
 		       SHARE_NAME_MAX == 255,
 	       "the sentences say these numbers");
@@ -153,6 +166,8 @@ enum dispatch_result alloc_handle(struct connection *connection, const Hugepool_
 		connection_error(connection, request->id, code, "%s", fault);
 		return DISPATCH_DONE;
 	}
+	if (!check_node(connection, request))
+		return DISPATCH_DONE;
 	if (request->again && lease_request_is_waiting(session, request->id))
 		return DISPATCH_DONE;
 	read_alloc(&alloc, session, request->id, request->alloc);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/backing/nodes.h"
 #include "daemon/base/mailbox.h"
 #include "daemon/lease/session.h"
 #include "proto/bump.h"
@@ -25,6 +26,7 @@ struct service {
 	struct ledger *ledger;
 	struct seats *seats;
 	struct mailbox *janitor, *closer;
+	struct nodes nodes; /* of the host */
 	const gid_t *admin_gids;
 	unsigned n_admin_gids;
 	uint64_t started_ns;
@@ -41,9 +43,9 @@ struct server {
 	struct event_base *base;
 	struct event *mail_event, *flush_event, *ending_event, *second_event, *due_event, *errand_event;
 
-	struct mailbox mailbox;      /* any thread posts */
-	_Atomic uint64_t n_sessions; /* others read */
-	_Atomic uint64_t pressure;   /* pools, a bit each; others set it and ring the mailbox */
+	struct mailbox mailbox;          /* any thread posts */
+	_Atomic uint64_t n_sessions;     /* others read */
+	struct pool_set_shared pressure; /* pools; others add to it and ring the mailbox */
 
 	/* this worker only */
 	struct shard shard;

@@ -317,6 +317,7 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 		.n_admin_gids = config->n_admin_gids,
 		.started_ns = clock_now_ns(),
 	};
+	nodes_read(&daemon->service.nodes);
 	r = make_servers(daemon);
 	return r < 0 ? r : start_threads(daemon);
 }

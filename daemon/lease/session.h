@@ -80,12 +80,12 @@ struct session {
 		uint64_t request_id, lease;
 	} recalls[SESSION_RECALLS]; /* a ring */
 	unsigned n_recalls;
-	uint32_t n_errands;          /* rpc's: requests of it that are with other workers */
-	uint32_t events;             /* rpc's: which kinds it wants to be told of */
-	uint64_t kept_pressure;      /* rpc's: pools, a bit each, of which it is still to be told */
-	bool missed_events;          /* rpc's: of others it was not told, or nobody knows */
-	bool told_events;            /* rpc's: of some, on this connection */
-	struct session_zone zones[]; /* by pool index */
+	uint32_t n_errands;            /* rpc's: requests of it that are with other workers */
+	uint32_t events;               /* rpc's: which kinds it wants to be told of */
+	struct pool_set kept_pressure; /* rpc's: pools of which it is still to be told */
+	bool missed_events;            /* rpc's: of others it was not told, or nobody knows */
+	bool told_events;              /* rpc's: of some, on this connection */
+	struct session_zone zones[];   /* by pool index */
 };
 
 /* Takes over the seat, the groups and the pidfd on success. `client` is cut and cleaned of control

@@ -6,6 +6,7 @@ libpool_la_SOURCES = \
 	daemon/pool/pool_inside.h daemon/pool/refill.c \
 	daemon/pool/release.c daemon/pool/stock.c \
 	daemon/pool/pool_config.h daemon/pool/pool_config.c \
+	daemon/pool/pool_set.h \
 	daemon/pool/run.h \
 	daemon/pool/scrubber.h daemon/pool/scrubber.c \
 	daemon/pool/stocker.h daemon/pool/stocker.c \

@@ -22,10 +22,10 @@
 #include "daemon/base/mailbox.h"
 #include "daemon/core/pcache.h"
 #include "daemon/pool/pool_config.h"
+#include "daemon/pool/pool_set.h"
 #include "daemon/pool/zone.h"
 
 #define POOL_MAGIC 0x20010000u
-#define POOLS_MAX  64 /* in one daemon */
 
 /* What happens to a pool that others may have to know. */
 enum pool_signal {

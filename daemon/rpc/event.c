@@ -8,8 +8,6 @@
 #include "daemon/rpc/connection.h"
 #include "daemon/rpc/dispatch.h"
 
-_Static_assert(POOLS_MAX <= 64, "a bit for each pool");
-
 static bool wants(const struct session *session, Hugepool__EventKind kind)
 {
 	return session->events & 1u << kind;
@@ -23,7 +21,7 @@ static bool can_be_told(const struct session *session)
 static void keep(struct session *session, Hugepool__EventKind kind, const struct pool *pool)
 {
 	if (kind == HUGEPOOL__EVENT_KIND__PRESSURE)
-		session->kept_pressure |= UINT64_C(1) << pool->index;
+		pool_set_add(&session->kept_pressure, pool->index);
 	else
 		session->missed_events = true;
 }
@@ -60,13 +58,12 @@ void event_send(struct session *session, Hugepool__EventKind kind, const struct 
 void event_send_kept(struct server *server)
 {
 	for (struct session *session = server->shard.first; session; session = session->next) {
-		uint64_t kept = session->kept_pressure;
+		struct pool_set kept = session->kept_pressure;
+		unsigned i;
 
-		session->kept_pressure = 0;
-		for (unsigned i = 0; kept >> i; i++)
-			if (kept >> i & 1)
-				event_send(session, HUGEPOOL__EVENT_KIND__PRESSURE, server->shard.pools[i], 0,
-					   0);
+		session->kept_pressure = (struct pool_set){0};
+		while (pool_set_take(&kept, &i))
+			event_send(session, HUGEPOOL__EVENT_KIND__PRESSURE, server->shard.pools[i], 0, 0);
 	}
 }
 
@@ -85,13 +82,11 @@ static void send_all(struct server *server, Hugepool__EventKind kind, const stru
 
 void event_deliver_pressure(struct server *server)
 {
-	uint64_t pools = atomic_load_explicit(&server->pressure, memory_order_relaxed);
+	struct pool_set pools = pool_set_take_all_shared(&server->pressure);
+	unsigned i;
 
-	if (pools)
-		pools = atomic_exchange(&server->pressure, 0);
-	for (unsigned i = 0; pools >> i; i++)
-		if (pools >> i & 1)
-			send_all(server, HUGEPOOL__EVENT_KIND__PRESSURE, server->shard.pools[i], 0);
+	while (pool_set_take(&pools, &i))
+		send_all(server, HUGEPOOL__EVENT_KIND__PRESSURE, server->shard.pools[i], 0);
 }
 
 /* ---- from other threads ---- */
@@ -122,7 +117,7 @@ void event_broadcast(void *arg, const struct pool *pool, enum pool_signal signal
 		struct broadcast *broadcast;
 
 		if (signal == POOL_PRESSURE) {
-			atomic_fetch_or(&server->pressure, UINT64_C(1) << pool->index);
+			pool_set_add_shared(&server->pressure, pool->index);
 			mailbox_ring(&server->mailbox);
 			continue;
 		}

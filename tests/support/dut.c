@@ -36,7 +36,7 @@
 
 #include "tests/support/dut.h"
 
-#define MAX_ARGUMENTS 64
+#define MAX_ARGUMENTS 160
 #define MAX_CHILDREN  4096
 #define MAX_STARTED   16
 
@@ -163,8 +163,11 @@ static void exec_program(const char *program, uid_t uid, const char *const *head
 	argv[n++] = path;
 	for (; head && *head && n < MAX_ARGUMENTS; head++)
 		argv[n++] = *head;
-	for (; arguments && *arguments && n < MAX_ARGUMENTS; arguments++)
+	for (; arguments && *arguments; arguments++) {
+		if (n == MAX_ARGUMENTS)
+			abort(); /* none is left out */
 		argv[n++] = *arguments;
+	}
 	argv[n] = NULL;
 	/* That user need not get to where it was built: root's home is closed to others. */
 	fd = open(path, O_PATH | O_CLOEXEC);

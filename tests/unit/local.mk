@@ -81,6 +81,11 @@ TESTS          += tests/unit/test_balance
 tests_unit_test_balance_SOURCES = tests/unit/test_balance.c
 tests_unit_test_balance_LDADD   = libbacking.la libbase.la $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_nodes
+TESTS          += tests/unit/test_nodes
+tests_unit_test_nodes_SOURCES = tests/unit/test_nodes.c
+tests_unit_test_nodes_LDADD   = libbacking.la libbase.la $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_kernelpool
 TESTS          += tests/unit/test_kernelpool
 tests_unit_test_kernelpool_SOURCES = tests/unit/test_kernelpool.c $(BACKING)
@@ -110,6 +115,11 @@ check_PROGRAMS += tests/unit/test_pool
 TESTS          += tests/unit/test_pool
 tests_unit_test_pool_SOURCES = tests/unit/test_pool.c $(HOUSE) tests/support/hugetlb.h tests/support/hugetlb.c
 tests_unit_test_pool_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_pool_set
+TESTS          += tests/unit/test_pool_set
+tests_unit_test_pool_set_SOURCES = tests/unit/test_pool_set.c
+tests_unit_test_pool_set_LDADD   = libbase.la $(TEST_LIBS)
 
 check_PROGRAMS += tests/unit/test_poison
 TESTS          += tests/unit/test_poison

@@ -314,16 +314,13 @@ void lease_unenter(struct session *session, struct lease_record *record, bool cl
 
 /* ---- opening ---- */
 
-/* The record of one holder more. NULL: no memory. */
-static struct lease_record *enter_opened(struct session *session, uint64_t request_id, uint64_t share,
-					 bool write, const struct share_terms *terms,
-					 const struct share_runs *runs)
+/* The record of one holder more becomes one: its fields and its parts. LEASE_NO_MEMORY: strike_out() it. */
+static enum lease_result equip_opened(struct session *session, struct lease_record *record,
+				      uint64_t request_id, uint64_t share, bool write,
+				      const struct share_terms *terms, const struct share_runs *runs)
 {
 	struct shard *shard = session->shard;
-	struct lease_record *record = ledger_take(shard->ledger, shard->index);
 
-	if (!record)
-		return NULL;
 	introduce(record, session, request_id);
 	record->pool = terms->pool;
 	record->tenant = terms->tenant;
@@ -331,19 +328,17 @@ static struct lease_record *enter_opened(struct session *session, uint64_t reque
 	record->share = share;
 	record->opened = true;
 	record->read_only = !write;
-	lease_move(record, LEASE_LEASED);
 	if (chain_reserve(shard->ledger, shard->index, record, runs->list.n) < 0 ||
-	    set_deadline(shard, record, terms->deadline_ns) < 0) {
-		strike_out(shard, record);
-		return NULL;
-	}
+	    set_deadline(shard, record, terms->deadline_ns) < 0)
+		return LEASE_NO_MEMORY;
 	chain_set(shard->ledger, shard->index, record, runs);
 	link_record(session, record);
-	return record;
+	return LEASE_OK;
 }
 
-enum lease_result lease_open(struct session *session, uint64_t request_id, const char *name, bool write,
-			     struct lease_record **ret_record)
+/* With a record that is there, but for its fields. */
+static enum lease_result open_into(struct session *session, struct lease_record *record, uint64_t request_id,
+				   const char *name, bool write)
 {
 	struct shard *shard = session->shard;
 	struct shares *shares = ledger_shares(shard->ledger);
@@ -355,23 +350,41 @@ enum lease_result lease_open(struct session *session, uint64_t request_id, const
 	struct share_runs runs;
 	uint64_t share;
 
-	result = result_of_share(shares_open(shares, name, &who, write, &share, &terms, &runs));
+	result = result_of_share(shares_open(shares, name, &who, write, record->id, &share, &terms, &runs));
 	if (result != LEASE_OK)
 		return result;
 	result = (enum lease_result)session_get_zone(session, terms.pool, &mine);
 	if (result == LEASE_OK && !charge(mine->zone, shard->index, KIND_OPENED))
 		result = LEASE_TOO_MANY;
 	if (result == LEASE_OK) {
-		*ret_record = enter_opened(session, request_id, share, write, &terms, &runs);
-		if (*ret_record)
+		result = equip_opened(session, record, request_id, share, write, &terms, &runs);
+		if (result == LEASE_OK)
 			return LEASE_OK;
 		discharge(mine->zone, shard->index, KIND_OPENED);
-		result = LEASE_NO_MEMORY;
 	}
-	if (shares_leave(shares, share, &runs))
+	if (shares_leave(shares, share, record->id, &runs))
 		put_runs(shard, pool_zone_find(shard->pools[terms.pool], terms.tenant), terms.sole,
 			 &runs.list, true);
 	return result;
+}
+
+enum lease_result lease_open(struct session *session, uint64_t request_id, const char *name, bool write,
+			     struct lease_record **ret_record)
+{
+	struct shard *shard = session->shard;
+	struct lease_record *record = ledger_take(shard->ledger, shard->index);
+	enum lease_result result;
+
+	if (!record)
+		return LEASE_NO_MEMORY;
+	lease_move(record, LEASE_LEASED);
+	result = open_into(session, record, request_id, name, write);
+	if (result != LEASE_OK) {
+		strike_out(shard, record);
+		return result;
+	}
+	*ret_record = record;
+	return LEASE_OK;
 }
 
 /* ---- trim and grow ---- */
@@ -484,7 +497,7 @@ static void end(struct shard *shard, struct zone *holder, struct lease_record *r
 		chain_get(shard->ledger, record, &runs);
 	else if (kind == KIND_NAMED)
 		shares_end_name(shares, record->share);
-	if (record->share && !shares_leave(shares, record->share, &runs))
+	if (record->share && !shares_leave(shares, record->share, record->id, &runs))
 		runs.list.n = 0;
 	note_holder(pool, record, &runs.list);
 	strike_out(shard, record);
@@ -634,15 +647,19 @@ void lease_condemn_shares(struct shard *shard, uint64_t arena)
 	shares_condemn_arena(ledger_shares(shard->ledger), arena);
 }
 
-void lease_evict_shares(struct shard *shard, struct zone *zone, uint64_t arena)
+bool lease_evict_shares(struct shard *shard, struct zone *zone, uint64_t arena, unsigned max_shares)
 {
 	struct run_list runs;
 
-	while (shares_drop_arena(ledger_shares(shard->ledger), arena, &runs))
+	for (; max_shares > 0; max_shares--) {
+		if (!shares_drop_arena(ledger_shares(shard->ledger), arena, &runs))
+			return true;
 		put_evicted(shard, zone, &runs);
+	}
+	return false;
 }
 
-/* What is in one of these arenas, and what is not. */
+/* What is in one of these arenas (NULL: in any), and what is not. */
 static void part_runs(const struct share_runs *runs, const uint64_t *arenas, unsigned n_arenas,
 		      struct share_runs *ret_kept, struct run_list *ret_lost)
 {
@@ -650,9 +667,9 @@ static void part_runs(const struct share_runs *runs, const uint64_t *arenas, uns
 	for (unsigned i = 0; i < runs->list.n; i++) {
 		unsigned k = 0;
 
-		while (k < n_arenas && arenas[k] != runs->arenas[i])
+		while (arenas && k < n_arenas && arenas[k] != runs->arenas[i])
 			k++;
-		if (k < n_arenas) {
+		if (!arenas || k < n_arenas) {
 			ret_lost->runs[ret_lost->n++] = runs->list.runs[i];
 			continue;
 		}
@@ -671,7 +688,7 @@ enum lease_eviction lease_evict(struct shard *shard, struct lease_record *record
 
 	chain_get(shard->ledger, record, &runs);
 	part_runs(&runs, arenas, n_arenas, &kept, &lost);
-	if (lost.n == 0)
+	if (lost.n == 0 && arenas)
 		return LEASE_UNTOUCHED;
 	chain_set(shard->ledger, shard->index, record, &kept);
 	record->cut = true;
@@ -682,10 +699,8 @@ enum lease_eviction lease_evict(struct shard *shard, struct lease_record *record
 	/* A named lease's pages are its share's. */
 	if (!record->share)
 		put_evicted(shard, pool_zone_find(shard->pools[record->pool], record->tenant), &lost);
-	if (kept.list.n > 0) {
-		record->leaving = false; /* it has grown since */
+	if (kept.list.n > 0)
 		return LEASE_CUT;
-	}
 	if (session) {
 		unlink_record(session, record);
 		end(shard, holder_zone(session, record), record, false);

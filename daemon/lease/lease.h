@@ -111,8 +111,9 @@ enum lease_eviction {
  * once a worker's caches are drained. The pages that are left in their shares go last, when every record of
  * every worker has lost them. */
 void lease_condemn_shares(struct shard *shard, uint64_t arena);
-void lease_evict_shares(struct shard *shard, struct zone *zone, uint64_t arena);
-/* Then, on each worker, every record. */
+/* A slice: false when there may be more shares with pages there. */
+bool lease_evict_shares(struct shard *shard, struct zone *zone, uint64_t arena, unsigned max_shares);
+/* Then, on each worker, every record. `arenas` NULL: wherever its pages are. */
 enum lease_eviction lease_evict(struct shard *shard, struct lease_record *record, const uint64_t *arenas,
 				unsigned n_arenas);
 

@@ -51,7 +51,6 @@ struct lease_record {
 	bool opened;    /* somebody else's named lease: that one is charged */
 	bool read_only; /* opened for reading */
 	bool cut;       /* some of its pages were evicted */
-	bool leaving;   /* all of them are being */
 };
 
 struct ledger;

@@ -1,4 +1,6 @@
-/* shares.c - two of the C library's search trees, by name and by id, under one lock. */
+/* shares.c - two of the C library's search trees, by name and by id, under one lock; in each share a tree of
+ * those who hold it. No call looks at more shares than the one that it is about: whoever walks them does it
+ * by places.h or by the holders, share by share, holder by holder. Walks over all are the checkers'. */
 #include <config.h>
 
 #include "daemon/ledger/shares.h"
@@ -10,23 +12,25 @@
 
 #include "daemon/base/assert.h"
 #include "daemon/base/lock.h"
+#include "daemon/ledger/places.h"
 
 struct share {
 	uint64_t id;
 	const char *name; /* behind the struct, or a key's */
 	bool is_named;    /* in by_name */
 	unsigned n_holders;
+	void *holders; /* a tree of their records' ids, which stand in place of pointers */
 	struct share_terms terms;
-	struct run *runs;
-	uint64_t *arenas; /* of each run */
-	unsigned n_runs;
-	bool is_evicted; /* some of them are, or will be */
+	struct places places;
+	bool is_cut;      /* some of its pages were evicted */
+	bool is_evicting; /* all of them are being */
 };
 
 struct shares {
 	struct lock lock;
 	/* guarded by lock: roots */
 	void *by_name, *by_id;
+	struct place_index places; /* guarded by lock */
 };
 
 static int compare_name(const void *a, const void *b)
@@ -39,6 +43,27 @@ static int compare_id(const void *a, const void *b)
 	uint64_t x = ((const struct share *)a)->id, y = ((const struct share *)b)->id;
 
 	return (x > y) - (x < y);
+}
+
+static int compare_holder(const void *a, const void *b)
+{
+	return ((uintptr_t)a > (uintptr_t)b) - ((uintptr_t)a < (uintptr_t)b);
+}
+
+_Static_assert(sizeof(void *) >= sizeof(uint64_t), "an id fits a pointer");
+
+static int add_holder(struct share *share, uint64_t record_id)
+{
+	if (!tsearch((void *)(uintptr_t)record_id, &share->holders, compare_holder))
+		return -ENOMEM;
+	share->n_holders++;
+	return 0;
+}
+
+static void remove_holder(struct share *share, uint64_t record_id)
+{
+	hp_assert(tdelete((void *)(uintptr_t)record_id, &share->holders, compare_holder));
+	share->n_holders--;
 }
 
 static struct share *find(void *const *root, const struct share *key,
@@ -68,14 +93,13 @@ struct shares *shares_new(void)
 	return shares;
 }
 
-static struct share *share_free(struct share *share)
+/* Of no tree any more. */
+static void share_free(struct shares *shares, struct share *share)
 {
-	if (!share)
-		return NULL;
-	free(share->runs);
-	free(share->arenas);
+	while (share->holders)
+		remove_holder(share, (uint64_t) * (uintptr_t *)share->holders);
+	places_clear(&shares->places, &share->places);
 	free(share);
-	return NULL;
 }
 
 static void drop(struct shares *shares, struct share *share)
@@ -83,7 +107,7 @@ static void drop(struct shares *shares, struct share *share)
 	if (share->is_named)
 		tdelete(share, &shares->by_name, compare_name);
 	tdelete(share, &shares->by_id, compare_id);
-	share_free(share);
+	share_free(shares, share);
 }
 
 struct shares *shares_free(struct shares *shares)
@@ -97,31 +121,9 @@ struct shares *shares_free(struct shares *shares)
 	return NULL;
 }
 
-/* On failure it has the runs that it had. */
-static int set_runs(struct share *share, const struct share_runs *runs)
+static bool is_evicted(const struct share *share)
 {
-	const unsigned n = runs->list.n;
-	struct run *copies = malloc((n + 1) * sizeof(*copies));
-	uint64_t *arenas = malloc((n + 1) * sizeof(*arenas));
-
-	if (!copies || !arenas) {
-		free(copies);
-		free(arenas);
-		return -ENOMEM;
-	}
-	free(share->runs);
-	free(share->arenas);
-	share->runs = memcpy(copies, runs->list.runs, n * sizeof(*copies));
-	share->arenas = memcpy(arenas, runs->arenas, n * sizeof(*arenas));
-	share->n_runs = n;
-	return 0;
-}
-
-static void get_runs(const struct share *share, struct share_runs *ret)
-{
-	ret->list.n = share->n_runs;
-	memcpy(ret->list.runs, share->runs, share->n_runs * sizeof(share->runs[0]));
-	memcpy(ret->arenas, share->arenas, share->n_runs * sizeof(share->arenas[0]));
+	return share->is_cut || share->is_evicting || places_are_condemned(&share->places);
 }
 
 /* Into both trees. */
@@ -139,6 +141,20 @@ static int enter_locked(struct shares *shares, struct share *share)
 	return 0;
 }
 
+/* With its holder and its places. */
+static int add_locked(struct shares *shares, struct share *share, const struct share_runs *runs)
+{
+	int r = add_holder(share, share->id);
+
+	if (r == 0)
+		r = places_set(&shares->places, &share->places, share, runs);
+	if (r == 0)
+		r = enter_locked(shares, share);
+	if (r != 0)
+		share_free(shares, share);
+	return r;
+}
+
 int shares_add(struct shares *shares, uint64_t id, const char *name, const struct share_terms *terms,
 	       const struct share_runs *runs)
 {
@@ -150,16 +166,10 @@ int shares_add(struct shares *shares, uint64_t id, const char *name, const struc
 		return -ENOMEM;
 	share->id = id;
 	share->name = memcpy(share + 1, name, name_bytes);
-	share->n_holders = 1;
 	share->terms = *terms;
-	r = set_runs(share, runs);
-	if (r == 0) {
-		lock_take(&shares->lock);
-		r = enter_locked(shares, share);
-		lock_drop(&shares->lock);
-	}
-	if (r != 0)
-		share_free(share);
+	lock_take(&shares->lock);
+	r = add_locked(shares, share, runs);
+	lock_drop(&shares->lock);
 	return r;
 }
 
@@ -196,22 +206,22 @@ static bool allows(const struct share_terms *terms, const struct share_who *who,
 }
 
 int shares_open(struct shares *shares, const char *name, const struct share_who *who, bool write,
-		uint64_t *ret_id, struct share_terms *ret_terms, struct share_runs *ret_runs)
+		uint64_t holder, uint64_t *ret_id, struct share_terms *ret_terms, struct share_runs *ret_runs)
 {
 	struct share *share;
 	int r = 0;
 
 	lock_take(&shares->lock);
 	share = find_name(shares, name);
-	if (!share || share->is_evicted) {
+	if (!share || is_evicted(share)) {
 		r = SHARE_NONE;
 	} else if (!allows(&share->terms, who, write)) {
 		r = SHARE_NOT_ALLOWED;
 	} else {
-		share->n_holders++;
+		r = add_holder(share, holder);
 		*ret_id = share->id;
 		*ret_terms = share->terms;
-		get_runs(share, ret_runs);
+		places_get(&share->places, ret_runs);
 	}
 	lock_drop(&shares->lock);
 	return r;
@@ -230,17 +240,18 @@ void shares_end_name(struct shares *shares, uint64_t id)
 	lock_drop(&shares->lock);
 }
 
-bool shares_leave(struct shares *shares, uint64_t id, struct share_runs *ret_runs)
+bool shares_leave(struct shares *shares, uint64_t id, uint64_t holder, struct share_runs *ret_runs)
 {
 	struct share *share;
 	bool is_last;
 
 	lock_take(&shares->lock);
 	share = find_id(shares, id);
-	hp_assert(share && share->n_holders > 0);
-	is_last = --share->n_holders == 0;
+	hp_assert(share);
+	remove_holder(share, holder);
+	is_last = share->n_holders == 0;
 	if (is_last) {
-		get_runs(share, ret_runs);
+		places_get(&share->places, ret_runs);
 		drop(shares, share);
 	}
 	lock_drop(&shares->lock);
@@ -258,7 +269,8 @@ int shares_set_runs(struct shares *shares, uint64_t id, const struct share_runs 
 	if (share->n_holders > 1)
 		r = SHARE_BUSY;
 	else
-		r = share->is_evicted ? SHARE_EVICTED : set_runs(share, runs);
+		r = is_evicted(share) ? SHARE_EVICTED
+				      : places_set(&shares->places, &share->places, share, runs);
 	lock_drop(&shares->lock);
 	return r;
 }
@@ -275,73 +287,84 @@ bool shares_has_others(struct shares *shares, uint64_t id)
 	return has;
 }
 
-/* ---- walks ---- */
+/* ---- eviction ---- */
 
-struct walk {
-	uint64_t arena;
-	struct share *found;
-	void (*visit)(void *arg, const struct share_terms *terms, const struct share_runs *runs);
-	void *arg;
-};
-
-static bool has_arena(const struct share *share, uint64_t arena)
+bool shares_begin_eviction(struct shares *shares, uint64_t id)
 {
-	for (unsigned i = 0; i < share->n_runs; i++)
-		if (share->arenas[i] == arena)
-			return true;
-	return false;
+	struct share *share;
+	bool begins;
+
+	lock_take(&shares->lock);
+	share = find_id(shares, id);
+	begins = share && !share->is_evicting;
+	if (begins)
+		share->is_evicting = true;
+	lock_drop(&shares->lock);
+	return begins;
 }
 
-static void condemn_node(const void *node, VISIT visit, void *arg)
+void shares_undo_eviction(struct shares *shares, uint64_t id)
 {
-	struct share *share = *(struct share *const *)node;
-	const struct walk *walk = arg;
+	struct share *share;
 
-	if ((visit == preorder || visit == leaf) && has_arena(share, walk->arena))
-		share->is_evicted = true;
+	lock_take(&shares->lock);
+	share = find_id(shares, id);
+	if (share)
+		share->is_evicting = false;
+	lock_drop(&shares->lock);
+}
+
+uint64_t shares_some_holder(struct shares *shares, uint64_t id)
+{
+	struct share *share;
+	uint64_t holder;
+
+	lock_take(&shares->lock);
+	shares->places.n_visited++;
+	share = find_id(shares, id);
+	holder = share ? (uint64_t) * (uintptr_t *)share->holders : 0;
+	lock_drop(&shares->lock);
+	return holder;
 }
 
 void shares_condemn_arena(struct shares *shares, uint64_t arena)
 {
-	struct walk walk = {.arena = arena};
-
 	lock_take(&shares->lock);
-	twalk_r(shares->by_id, condemn_node, &walk);
+	places_condemn(&shares->places, arena);
 	lock_drop(&shares->lock);
-}
-
-static void find_arena(const void *node, VISIT visit, void *arg)
-{
-	struct share *share = *(struct share *const *)node;
-	struct walk *walk = arg;
-
-	if ((visit == preorder || visit == leaf) && !walk->found && has_arena(share, walk->arena))
-		walk->found = share;
 }
 
 bool shares_drop_arena(struct shares *shares, uint64_t arena, struct run_list *ret_runs)
 {
-	struct walk walk = {.arena = arena};
 	struct share *share;
-	unsigned n_kept = 0;
 
 	ret_runs->n = 0;
 	lock_take(&shares->lock);
-	twalk_r(shares->by_id, find_arena, &walk);
-	share = walk.found;
-	for (unsigned i = 0; share && i < share->n_runs; i++) {
-		if (share->arenas[i] == arena) {
-			ret_runs->runs[ret_runs->n++] = share->runs[i];
-			continue;
-		}
-		share->runs[n_kept] = share->runs[i];
-		share->arenas[n_kept++] = share->arenas[i];
+	share = places_first_owner(&shares->places, arena);
+	if (share) {
+		share->is_cut = true;
+		places_take(&shares->places, &share->places, arena, ret_runs);
 	}
-	if (share)
-		share->n_runs = n_kept;
 	lock_drop(&shares->lock);
 	return share != NULL;
 }
+
+uint64_t shares_visited(struct shares *shares)
+{
+	uint64_t n;
+
+	lock_take(&shares->lock);
+	n = shares->places.n_visited;
+	lock_drop(&shares->lock);
+	return n;
+}
+
+/* ---- for checkers ---- */
+
+struct walk {
+	void (*visit)(void *arg, const struct share_terms *terms, const struct share_runs *runs);
+	void *arg;
+};
 
 static void visit_node(const void *node, VISIT visit, void *arg)
 {
@@ -351,7 +374,7 @@ static void visit_node(const void *node, VISIT visit, void *arg)
 
 	if (visit != preorder && visit != leaf)
 		return;
-	get_runs(share, &runs);
+	places_get(&share->places, &runs);
 	walk->visit(walk->arg, &share->terms, &runs);
 }
 
@@ -365,6 +388,8 @@ void shares_for_each(struct shares *shares,
 	twalk_r(shares->by_id, visit_node, &walk);
 	lock_drop(&shares->lock);
 }
+
+/* ---- looking up ---- */
 
 uint64_t shares_find(struct shares *shares, const char *name)
 {

@@ -63,21 +63,33 @@ struct shares *shares_free(struct shares *shares);
 /* With one holder, the maker. Returns 0, SHARE_NAME_TAKEN or -ENOMEM. */
 int shares_add(struct shares *shares, uint64_t id, const char *name, const struct share_terms *terms,
 	       const struct share_runs *runs);
-/* One holder more. Returns 0 and everything, SHARE_NONE or SHARE_NOT_ALLOWED. */
+/* One holder more, by the id of its record. Returns 0 and everything, SHARE_NONE, SHARE_NOT_ALLOWED or
+ * -ENOMEM. */
 int shares_open(struct shares *shares, const char *name, const struct share_who *who, bool write,
-		uint64_t *ret_id, struct share_terms *ret_terms, struct share_runs *ret_runs);
+		uint64_t holder, uint64_t *ret_id, struct share_terms *ret_terms,
+		struct share_runs *ret_runs);
 /* Nobody can open it any more; whoever has goes on. */
 void shares_end_name(struct shares *shares, uint64_t id);
 /* One holder less. True: it was the last, the share is gone, and *ret_runs is what has to be put. */
-bool shares_leave(struct shares *shares, uint64_t id, struct share_runs *ret_runs);
+bool shares_leave(struct shares *shares, uint64_t id, uint64_t holder, struct share_runs *ret_runs);
 /* Other pages, for the maker as long as nobody else holds it: 0, SHARE_BUSY, SHARE_EVICTED or -ENOMEM. */
 int shares_set_runs(struct shares *shares, uint64_t id, const struct share_runs *runs);
 bool shares_has_others(struct shares *shares, uint64_t id);
+/* All of its pages are going to be evicted, from each of its holders: it is not opened any more, and has no
+ * other pages. False: that is under way, or there is no such share. */
+bool shares_begin_eviction(struct shares *shares, uint64_t id);
+/* It did not come to that, and nobody has lost anything. */
+void shares_undo_eviction(struct shares *shares, uint64_t id);
+/* The record of one of its holders; 0: the share is gone. */
+uint64_t shares_some_holder(struct shares *shares, uint64_t id);
 /* An arena is evicted: who has pages there is not opened any more, and has no other pages from now on. */
 void shares_condemn_arena(struct shares *shares, uint64_t arena);
 /* No record has its pages any more: take them out of the next share that has some, and return true with them;
  * false: there is none. */
 bool shares_drop_arena(struct shares *shares, uint64_t arena, struct run_list *ret_runs);
+
+/* How many places, holders and shares evictions have looked at so far: to bound their work in tests. */
+uint64_t shares_visited(struct shares *shares);
 
 /* The id, or 0. */
 uint64_t shares_find(struct shares *shares, const char *name);

@@ -6,20 +6,24 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "daemon/base/assert.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/rpc/event.h"
 
-#define SLICE_CHUNKS 4 /* of the ledger: 4096 records, about 0.1 ms */
+#define SLICE_CHUNKS 4  /* of the ledger: 4096 records, about 0.1 ms */
+#define SLICE_SHARES 64 /* named leases whose pages are put */
+#define SLICE_RUNS   64 /* of leases that end, each a file of its own: as much work as that */
+
+/* ---- of an arena, by an operator ---- */
 
 struct eviction {
 	struct errand errand;
 	struct zone *zone; /* a reference */
-	unsigned n_arenas;
-	uint64_t arenas[RUN_LIST_MAX];
+	uint64_t arena;
 	uint32_t cursor; /* chunk of the ledger where the visited worker goes on */
+	bool is_walked;  /* by all workers */
 	uint64_t n_ended;
 };
 
@@ -31,29 +35,18 @@ static void drain_cache(struct shard *shard, struct zone *zone)
 	lock_drop(&zone->lock);
 }
 
-static void condemn_shares(const struct eviction *eviction, struct shard *shard)
-{
-	for (unsigned i = 0; i < eviction->n_arenas; i++)
-		lease_condemn_shares(shard, eviction->arenas[i]);
-}
-
-static void evict_shares(const struct eviction *eviction, struct shard *shard)
-{
-	for (unsigned i = 0; i < eviction->n_arenas; i++)
-		lease_evict_shares(shard, eviction->zone, eviction->arenas[i]);
-}
-
-static void evict_record(struct eviction *eviction, struct shard *shard, struct lease_record *record)
+/* `arenas`: NULL for all of its pages. */
+static enum lease_eviction evict_record(struct shard *shard, struct lease_record *record,
+					const uint64_t *arenas, unsigned n_arenas)
 {
 	struct session *session = record->session ? session_find(shard, record->session) : NULL;
+	const struct pool *pool = shard->pools[record->pool];
 	const uint64_t id = record->id;
-	enum lease_eviction outcome = lease_evict(shard, record, eviction->arenas, eviction->n_arenas);
+	enum lease_eviction outcome = lease_evict(shard, record, arenas, n_arenas);
 
-	if (outcome == LEASE_UNTOUCHED)
-		return;
-	eviction->n_ended += outcome == LEASE_EVICTED;
-	if (session)
-		event_send(session, HUGEPOOL__EVENT_KIND__REVOKED, eviction->zone->pool, id, 0);
+	if (outcome != LEASE_UNTOUCHED && session)
+		event_send(session, HUGEPOOL__EVENT_KIND__REVOKED, pool, id, 0);
+	return outcome;
 }
 
 /* A slice of this worker's records. Returns true when there is more. */
@@ -73,29 +66,33 @@ static bool evict_slice(struct eviction *eviction, struct shard *shard)
 
 			if (record->state != LEASE_NONE && record->state != LEASE_PART &&
 			    record->pool == eviction->zone->pool->index)
-				evict_record(eviction, shard, record);
+				eviction->n_ended +=
+					evict_record(shard, record, &eviction->arena, 1) == LEASE_EVICTED;
 		}
 	}
 	return false;
 }
 
+/* Every worker's records first; then what shares still have there, of which nobody has the record any more.
+ */
 static int visit(struct errand *errand, struct server *here)
 {
 	struct eviction *eviction = (struct eviction *)errand;
 	unsigned index = here->shard.index;
 
-	if (eviction->cursor == 0) {
+	if (!eviction->is_walked && eviction->cursor == 0) {
 		drain_cache(&here->shard, eviction->zone);
 		/* From its cache it may have granted a named one since. */
-		condemn_shares(eviction, &here->shard);
+		lease_condemn_shares(&here->shard, eviction->arena);
 	}
-	if (evict_slice(eviction, &here->shard))
+	if (!eviction->is_walked && evict_slice(eviction, &here->shard))
 		return (int)index;
 	eviction->cursor = 0;
-	if (index + 1 < errand->service->n_servers)
+	if (!eviction->is_walked && index + 1 < errand->service->n_servers)
 		return (int)index + 1;
-	evict_shares(eviction, &here->shard);
-	return ERRAND_HOME;
+	eviction->is_walked = true;
+	return lease_evict_shares(&here->shard, eviction->zone, eviction->arena, SLICE_SHARES) ? ERRAND_HOME
+											       : (int)index;
 }
 
 static void answer(struct errand *errand, struct connection *connection)
@@ -116,45 +113,6 @@ static void answer(struct errand *errand, struct connection *connection)
 
 /* Named leases are closed first; then every worker's records lose the pages; at last nobody has them, and
  * they go. A worker that was not visited yet may so go on with what its records say. */
-static void send_off(struct server *server, struct eviction *eviction, struct connection *connection,
-		     uint64_t request_id)
-{
-	eviction->errand.visit = visit;
-	eviction->errand.answer = answer;
-	condemn_shares(eviction, &server->shard);
-	errand_send(&eviction->errand, server, connection, request_id, 0);
-}
-
-int eviction_of_lease(struct server *server, struct lease_record *record)
-{
-	struct pool *pool = server->shard.pools[record->pool];
-	struct eviction *eviction;
-	struct share_runs runs;
-
-	if (record->leaving)
-		return 0;
-	eviction = calloc(1, sizeof(*eviction));
-	if (!eviction)
-		return -ENOMEM;
-	eviction->zone = pool_zone_find(pool, record->tenant);
-	pool_zone_ref(eviction->zone);
-	lease_get_runs(server->shard.ledger, record, &runs);
-	eviction->n_arenas = runs.list.n;
-	memcpy(eviction->arenas, runs.arenas, runs.list.n * sizeof(runs.arenas[0]));
-	for (unsigned i = 0; i < runs.list.n; i++)
-		zone_condemn_run(eviction->zone, runs.list.runs[i]);
-	if (record->share) {
-		record->leaving = true;
-		send_off(server, eviction, NULL, 0);
-		return 0;
-	}
-	/* Without a name nobody else has it. */
-	evict_record(eviction, &server->shard, record);
-	pool_zone_unref(eviction->zone);
-	free(eviction);
-	return 0;
-}
-
 int eviction_of_arena(struct server *server, struct zone *consume_zone, uint64_t arena,
 		      struct connection *connection, uint64_t request_id)
 {
@@ -165,21 +123,98 @@ int eviction_of_arena(struct server *server, struct zone *consume_zone, uint64_t
 		return -ENOMEM;
 	}
 	eviction->zone = consume_zone;
-	eviction->n_arenas = 1;
-	eviction->arenas[0] = arena;
-	send_off(server, eviction, connection, request_id);
+	eviction->arena = arena;
+	eviction->errand.visit = visit;
+	eviction->errand.answer = answer;
+	lease_condemn_shares(&server->shard, arena);
+	errand_send(&eviction->errand, server, connection, request_id, 0);
 	return 0;
 }
 
-void eviction_of_due(struct server *server)
+/* ---- of a lease in files of its own ---- */
+
+/* From one holder of a named lease to the next, wherever their records are. */
+struct share_eviction {
+	struct errand errand;
+	uint64_t share;
+};
+
+/* A slice of its holders. Returns the worker that has the next one's record, or ERRAND_HOME. */
+static int evict_holders(struct server *here, uint64_t share)
 {
+	struct ledger *ledger = here->shard.ledger;
+
+	for (unsigned n_left = SLICE_RUNS; n_left > 0; n_left--) {
+		uint64_t holder = shares_some_holder(ledger_shares(ledger), share);
+		struct lease_record *record;
+		unsigned worker;
+
+		if (holder == 0)
+			return ERRAND_HOME;
+		hp_assert(ledger_owner(ledger, holder, &worker) == 0);
+		if (worker != here->shard.index)
+			return (int)worker;
+		hp_assert(ledger_find(ledger, holder, &record) == 0);
+		evict_record(&here->shard, record, NULL, 0);
+	}
+	return (int)here->shard.index;
+}
+
+static int visit_holders(struct errand *errand, struct server *here)
+{
+	return evict_holders(here, ((struct share_eviction *)errand)->share);
+}
+
+static void answer_nobody(struct errand *errand, struct connection *connection)
+{
+	free(errand);
+}
+
+static int evict_share(struct server *server, uint64_t share)
+{
+	struct shares *shares = ledger_shares(server->shard.ledger);
+	struct share_eviction *eviction;
+
+	if (!shares_begin_eviction(shares, share))
+		return 0;
+	if (!shares_has_others(shares, share) && evict_holders(server, share) == ERRAND_HOME)
+		return 0;
+	eviction = calloc(1, sizeof(*eviction));
+	if (!eviction) {
+		shares_undo_eviction(shares, share);
+		return -ENOMEM;
+	}
+	eviction->share = share;
+	eviction->errand.visit = visit_holders;
+	eviction->errand.answer = answer_nobody;
+	errand_send(&eviction->errand, server, NULL, 0, server->shard.index);
+	return 0;
+}
+
+int eviction_of_lease(struct server *server, struct lease_record *record)
+{
+	if (record->share)
+		return evict_share(server, record->share);
+	/* Without a name nobody else has it. */
+	evict_record(&server->shard, record, NULL, 0);
+	return 0;
+}
+
+bool eviction_of_due(struct server *server)
+{
+	unsigned n_left = SLICE_RUNS;
 	struct lease_record *record;
 
-	while ((record = lease_take_due(&server->shard, clock_now_ns()))) {
-		if (eviction_of_lease(server, record) == 0)
-			continue;
-		log_limited(LOG_LEVEL_ERROR, "no memory to end a lease at its deadline: trying again");
-		lease_put_due(&server->shard, record, clock_now_ns() + NS_PER_S);
-		return;
+	while (n_left > 0 && (record = lease_take_due(&server->shard, clock_now_ns()))) {
+		const unsigned n_runs = lease_n_runs(server->shard.ledger, record);
+
+		if (eviction_of_lease(server, record) < 0) {
+			log_limited(LOG_LEVEL_ERROR,
+				    "no memory to end a lease at its deadline: trying again");
+			lease_put_due(&server->shard, record, clock_now_ns() + NS_PER_S);
+			return false;
+		}
+		n_left -= n_runs < n_left ? n_runs : n_left;
 	}
+	return n_left == 0;
 }

@@ -1,6 +1,8 @@
-/* eviction.h - ending leases against their holders' will, on all workers: an errand that takes the pages of
- * condemned arenas out of every lease, tells the holders, and comes home with how many have ended. Rule 2 is
- * in lease.h.
+/* eviction.h - ending leases against their holders' will, on all workers: errands that take their pages out
+ * of the leases and tell the holders. Rule 2 is in lease.h.
+ *
+ * What an operator does to an arena goes through every record of every worker. What clients cause, deadlines
+ * and revocations, goes from holder to holder of that lease only. All of it is done in slices.
  */
 #pragma once
 
@@ -14,5 +16,5 @@ int eviction_of_lease(struct server *server, struct lease_record *record);
  * which is an Evict. */
 int eviction_of_arena(struct server *server, struct zone *consume_zone, uint64_t arena,
 		      struct connection *connection, uint64_t request_id);
-/* Leases of this server whose deadline has passed. */
-void eviction_of_due(struct server *server);
+/* A slice of this server's leases whose deadline has passed. Returns whether there may be more. */
+bool eviction_of_due(struct server *server);

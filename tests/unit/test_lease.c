@@ -273,7 +273,8 @@ static unsigned evict(struct scene *scene, uint64_t arena)
 				n_ended += lease_evict(&scene->house.shards[owner], record, &arena, 1) ==
 					   LEASE_EVICTED;
 		}
-	lease_evict_shares(&scene->house.shards[0], zone, arena);
+	while (!lease_evict_shares(&scene->house.shards[0], zone, arena, 1))
+		;
 	pool_zone_unref(zone);
 	for (unsigned i = 0; i < HOUSE_WORKERS; i++) {
 		scene->house.shards[i].has_freed = true;

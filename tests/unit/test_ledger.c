@@ -113,9 +113,71 @@ static void shares_names_are_unique_until_ended(void **state)
 	shares_end_name(shares, 7);
 	assert_int_equal(shares_find(shares, "frames"), 0);
 	assert_int_equal(shares_add(shares, 8, "frames", &terms, &some_runs), 0);
-	assert_true(shares_leave(shares, 7, &runs));
+	assert_true(shares_leave(shares, 7, 7, &runs));
 	assert_int_equal(runs.list.n, 2);
 	assert_int_equal(runs.arenas[1], 12);
+	shares_free(shares);
+}
+
+static uint64_t visited_by_end(struct shares *shares, uint64_t arena, unsigned n_expected)
+{
+	const uint64_t before = shares_visited(shares);
+	struct run_list runs;
+
+	shares_condemn_arena(shares, arena);
+	for (unsigned i = 0; i < n_expected; i++) {
+		assert_true(shares_drop_arena(shares, arena, &runs));
+		assert_int_equal(runs.n, 1);
+	}
+	assert_false(shares_drop_arena(shares, arena, &runs));
+	return shares_visited(shares) - before;
+}
+
+/* The end of an arena costs what lies in it, however many names there are elsewhere. */
+static void shares_end_of_arena_visits_only_its_own(void **state)
+{
+	const struct share_terms terms = {.uid = 1000, .mode = 0600};
+	struct share_runs one = {.list = {.n = 1, .runs = {{0, 1}}}};
+	struct shares *shares = shares_new();
+	uint64_t few, many;
+	char name[32];
+
+	for (uint64_t id = 1; id <= 20000; id++) {
+		snprintf(name, sizeof(name), "name-%u", (unsigned)id);
+		one.arenas[0] = id <= 10 ? 1 : id;
+		assert_int_equal(shares_add(shares, id, name, &terms, &one), 0);
+		if (id == 12)
+			few = visited_by_end(shares, 12, 1);
+	}
+	many = visited_by_end(shares, 19999, 1);
+	assert_int_equal(many, few);
+	assert_in_range(many, 1, 8);
+	assert_in_range(visited_by_end(shares, 1, 10), 10, 32);
+	shares_free(shares);
+}
+
+/* All its holders are found one by one, and nobody else comes in meanwhile. */
+static void shares_evicted_leaves_holder_by_holder(void **state)
+{
+	const struct share_terms terms = {.uid = 1000, .mode = 0666};
+	const struct share_who who = {.uid = 1001};
+	struct shares *shares = shares_new();
+	struct share_runs runs;
+	struct share_terms got;
+	uint64_t id, holder;
+	unsigned n = 0;
+
+	assert_int_equal(shares_add(shares, 7, "frames", &terms, &some_runs), 0);
+	for (uint64_t record = 100; record < 110; record++)
+		assert_int_equal(shares_open(shares, "frames", &who, true, record, &id, &got, &runs), 0);
+	assert_true(shares_begin_eviction(shares, 7));
+	assert_false(shares_begin_eviction(shares, 7));
+	assert_int_equal(shares_open(shares, "frames", &who, true, 200, &id, &got, &runs), SHARE_NONE);
+	for (; (holder = shares_some_holder(shares, 7)) != 0; n++)
+		assert_int_equal(shares_leave(shares, 7, holder, &runs), n == 10);
+	assert_int_equal(n, 11);
+	assert_int_equal(runs.list.n, 2);
+	assert_false(shares_begin_eviction(shares, 7));
 	shares_free(shares);
 }
 
@@ -143,7 +205,9 @@ static void shares_open_is_as_a_file_says(void **state)
 		.uid = 1000,
 		.gid = 100,
 		.mode = 0640,
-		.access = {{.id = 1002, .write = true}, {.id = 1003}, {.id = 8, .is_group = true, .write = true}},
+		.access = {{.id = 1002, .write = true},
+			   {.id = 1003},
+			   {.id = 8, .is_group = true, .write = true}},
 		.n_access = 3,
 	};
 	struct shares *shares = shares_new();
@@ -152,15 +216,16 @@ static void shares_open_is_as_a_file_says(void **state)
 	uint64_t id;
 
 	assert_int_equal(shares_add(shares, 7, "frames", &terms, &some_runs), 0);
-	assert_int_equal(shares_open(shares, "frame", &cases[0].who, false, &id, &got, &runs), SHARE_NONE);
+	assert_int_equal(shares_open(shares, "frame", &cases[0].who, false, 70, &id, &got, &runs),
+			 SHARE_NONE);
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		int r = shares_open(shares, "frames", &cases[i].who, cases[i].write, &id, &got, &runs);
+		int r = shares_open(shares, "frames", &cases[i].who, cases[i].write, 70, &id, &got, &runs);
 
 		assert_int_equal(r, cases[i].result);
 		if (r == 0) {
 			assert_true(shares_has_others(shares, 7));
 			assert_int_equal(shares_set_runs(shares, 7, &some_runs), SHARE_BUSY);
-			assert_false(shares_leave(shares, id, &runs));
+			assert_false(shares_leave(shares, id, 70, &runs));
 		}
 	}
 	assert_false(shares_has_others(shares, 7));
@@ -178,15 +243,15 @@ static void shares_pages_go_with_the_last_holder(void **state)
 	uint64_t id;
 
 	assert_int_equal(shares_add(shares, 7, "frames", &terms, &some_runs), 0);
-	assert_int_equal(shares_open(shares, "frames", &who, true, &id, &got, &runs), 0);
+	assert_int_equal(shares_open(shares, "frames", &who, true, 70, &id, &got, &runs), 0);
 	shares_end_name(shares, 7);
-	assert_int_equal(shares_open(shares, "frames", &who, true, &id, &got, &runs), SHARE_NONE);
-	assert_false(shares_leave(shares, 7, &runs));
+	assert_int_equal(shares_open(shares, "frames", &who, true, 70, &id, &got, &runs), SHARE_NONE);
+	assert_false(shares_leave(shares, 7, 7, &runs));
 	assert_true(shares_drop_arena(shares, 11, &dropped));
 	assert_int_equal(dropped.n, 1);
 	assert_int_equal(dropped.runs[0].n_pages, 3);
 	assert_false(shares_drop_arena(shares, 11, &dropped));
-	assert_true(shares_leave(shares, 7, &runs));
+	assert_true(shares_leave(shares, 7, 70, &runs));
 	assert_int_equal(runs.list.n, 1);
 	assert_int_equal(runs.arenas[0], 12);
 	shares_free(shares);
@@ -203,6 +268,8 @@ int main(void)
 		cmocka_unit_test(shares_names_are_unique_until_ended),
 		cmocka_unit_test(shares_open_is_as_a_file_says),
 		cmocka_unit_test(shares_pages_go_with_the_last_holder),
+		cmocka_unit_test(shares_end_of_arena_visits_only_its_own),
+		cmocka_unit_test(shares_evicted_leaves_holder_by_holder),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

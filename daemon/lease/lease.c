@@ -144,7 +144,8 @@ static void put_runs(struct shard *shard, struct zone *zone, bool sole, const st
 			pool_end_sole(zone, runs->runs[i]);
 		else
 			zone_put(zone, shard->index, runs->runs[i], hot);
-	shard->has_freed |= !sole;
+	if (!sole)
+		shard_note_freed(shard, zone);
 }
 
 /* Before they are put. */
@@ -461,7 +462,8 @@ enum lease_result lease_trim(struct session *session, struct lease_record *recor
 			       kept.list.runs[kept.list.n - 1].n_pages);
 	else
 		zone_put(zone, shard->index, cut, true);
-	shard->has_freed |= !record->sole;
+	if (!record->sole)
+		shard_note_freed(shard, zone);
 	return LEASE_OK;
 }
 

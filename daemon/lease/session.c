@@ -278,18 +278,30 @@ uint64_t session_recall(const struct session *session, uint64_t request_id)
 	return 0;
 }
 
-static void flush_zone(void *arg, struct zone *zone)
+void shard_note_freed(struct shard *shard, struct zone *zone)
 {
-	const struct shard *shard = arg;
+	struct zone_worker *mine = &zone->workers[shard->index];
 
-	zone_flush_freed_locked(zone, shard->index);
+	if (mine->has_freed)
+		return;
+	pool_zone_ref(zone);
+	mine->has_freed = true;
+	mine->next_freed = shard->freed;
+	shard->freed = zone;
 }
 
 void shard_flush_freed(struct shard *shard)
 {
-	if (!shard->has_freed)
-		return;
-	shard->has_freed = false;
-	for (unsigned i = 0; i < shard->n_pools; i++)
-		pool_for_each_zone(shard->pools[i], flush_zone, shard);
+	struct zone *zone;
+
+	while ((zone = shard->freed)) {
+		struct zone_worker *mine = &zone->workers[shard->index];
+
+		shard->freed = mine->next_freed;
+		mine->has_freed = false;
+		lock_take(&zone->lock);
+		zone_flush_freed_locked(zone, shard->index);
+		lock_drop(&zone->lock);
+		pool_zone_unref(zone);
+	}
 }

@@ -40,7 +40,8 @@ struct shard {
 	uint64_t last_sequence;
 	uint64_t now_ns;            /* of the worker's current turn: one clock read serves all its frames */
 	struct deadlines deadlines; /* its leases that end by themselves */
-	bool has_freed; /* freed runs may lie in this worker's caches: shard_flush_freed() is due */
+	struct zone *freed; /* zones of which freed runs may lie in this worker's caches: shard_flush_freed()
+			       is due; a list by zone_worker.next_freed */
 } __attribute__((aligned(64)));
 
 /* What a session has of one pool. */
@@ -136,5 +137,7 @@ unsigned session_forget_gone(struct session *session, uint64_t *ret_arena_ids, u
 void session_remember(struct session *session, uint64_t request_id, uint64_t lease);
 uint64_t session_recall(const struct session *session, uint64_t request_id);
 
+/* Some runs of this zone were freed on this worker. */
+void shard_note_freed(struct shard *shard, struct zone *zone);
 /* Runs that clients freed and that still lie in this worker's caches go to the scrubber. */
 void shard_flush_freed(struct shard *shard);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <search.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,6 +72,13 @@ int pool_new(const struct pool_config *config, unsigned index, const struct pool
 	return 0;
 }
 
+static int compare_tenant(const void *a, const void *b)
+{
+	uint32_t x = ((const struct zone *)a)->tenant, y = ((const struct zone *)b)->tenant;
+
+	return (x > y) - (x < y);
+}
+
 static void release_at_end(struct arena *arena)
 {
 	backing_file_release(take_ptr(arena->file), atomic_load(&arena->exposed), &arena->limbo_pages);
@@ -92,6 +100,7 @@ struct pool *pool_free(struct pool *pool)
 		zone->arenas = NULL;
 		zone->n_arenas = zone->n_refs = 0;
 		zone->limbo_pages = 0;
+		tdelete(zone, &pool->zones_by_tenant, compare_tenant);
 		zone_free(zone);
 	}
 	for (struct arena *arena = pool->stock, *next; arena; arena = next) {
@@ -161,10 +170,23 @@ const char *pool_tenant_name(const struct pool *pool, uint32_t tenant, char *buf
 
 static struct zone *find_zone_locked(struct pool *pool, uint32_t tenant)
 {
-	struct zone *zone = pool->zones;
+	struct zone key = {.tenant = tenant}, **node = tfind(&key, &pool->zones_by_tenant, compare_tenant);
 
-	while (zone && zone->tenant != tenant)
-		zone = zone->next;
+	return node ? *node : NULL;
+}
+
+/* NULL: no memory. */
+static struct zone *add_zone_locked(struct pool *pool, uint32_t tenant)
+{
+	struct zone *zone = zone_new(pool, tenant, pool->threads->n_workers, &pool->cache_limits);
+
+	if (!zone)
+		return NULL;
+	if (!tsearch(zone, &pool->zones_by_tenant, compare_tenant))
+		return zone_free(zone);
+	zone->next = pool->zones;
+	pool->zones = zone;
+	pool->n_zones++;
 	return zone;
 }
 
@@ -175,14 +197,8 @@ struct zone *pool_zone_get(struct pool *pool, const struct peer *peer)
 
 	lock_take(&pool->lock);
 	zone = find_zone_locked(pool, tenant);
-	if (!zone) {
-		zone = zone_new(pool, tenant, pool->threads->n_workers, &pool->cache_limits);
-		if (zone) {
-			zone->next = pool->zones;
-			pool->zones = zone;
-			pool->n_zones++;
-		}
-	}
+	if (!zone)
+		zone = add_zone_locked(pool, tenant);
 	if (zone)
 		zone->n_refs++;
 	lock_drop(&pool->lock);
@@ -226,6 +242,7 @@ void pool_free_idle_zones(struct pool *pool)
 			continue;
 		}
 		*link = zone->next;
+		tdelete(zone, &pool->zones_by_tenant, compare_tenant);
 		pool->n_zones--;
 		zone_free(zone);
 	}

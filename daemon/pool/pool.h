@@ -63,6 +63,7 @@ struct pool {
 	struct lock lock;
 	/* guarded by lock */
 	struct zone *zones;
+	void *zones_by_tenant; /* a tree of the same */
 	unsigned n_zones;
 	struct arena *_Atomic *arenas; /* by slot; read unlocked by whoever holds pages of that arena */
 	_Atomic uint64_t *arena_ids;   /* by slot; 0: none, or on its way out. Read unlocked by anybody */

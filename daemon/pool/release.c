@@ -90,10 +90,10 @@ unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty
 	*ret_scrubbing = false;
 	lock_take(&pool->lock);
 	lock_take(&zone->lock);
-	for (struct arena *arena = zone->arenas, *next; arena; arena = next) {
-		next = arena->next;
-		if (arena->sole)
-			continue;
+	/* The highest first: what is behind moves up when one leaves. */
+	for (unsigned i = zone->n_shared; i-- > 0;) {
+		struct arena *arena = zone->shared[i];
+
 		*ret_scrubbing |= arena->scrubbing && arena_out_pages(arena) == 0;
 		if (arena_out_pages(arena) > 0 || arena->scrubbing) {
 			arena->empty_since_ns = 0;

@@ -169,7 +169,9 @@ void zone_condemn_locked(struct arena *arena)
 	arena->condemned = true;
 	atomic_store(&arena->shut, true);
 	buddy_isolate(arena->buddy);
-	ask_for_drain_locked(arena->zone);
+	/* No cache has runs of a sole arena. */
+	if (!arena->sole)
+		ask_for_drain_locked(arena->zone);
 }
 
 void zone_condemn_run(struct zone *zone, struct run run)

@@ -37,6 +37,10 @@ struct zone_worker {
 	struct letter drain_letter; /* under way while drain.n_missing > 0 */
 	struct zone *zone;
 	unsigned worker;
+	/* this worker only */
+	bool has_freed; /* freed runs may lie in `dirty`: the zone is in the worker's list, with a reference
+			 */
+	struct zone *next_freed; /* in that */
 } __attribute__((aligned(64)));
 
 /* Asking every worker to empty its caches of a zone; one at a time. */

@@ -87,7 +87,7 @@ void server_end_turn(struct server *server)
 {
 	const struct timeval delay = {.tv_usec = FLUSH_MS * 1000};
 
-	if (server->shard.has_freed && !event_pending(server->flush_event, EV_TIMEOUT, NULL))
+	if (server->shard.freed && !event_pending(server->flush_event, EV_TIMEOUT, NULL))
 		event_add(server->flush_event, &delay);
 	watch_deadlines(server);
 }

@@ -276,10 +276,8 @@ static unsigned evict(struct scene *scene, uint64_t arena)
 	while (!lease_evict_shares(&scene->house.shards[0], zone, arena, 1))
 		;
 	pool_zone_unref(zone);
-	for (unsigned i = 0; i < HOUSE_WORKERS; i++) {
-		scene->house.shards[i].has_freed = true;
+	for (unsigned i = 0; i < HOUSE_WORKERS; i++)
 		shard_flush_freed(&scene->house.shards[i]);
-	}
 	house_tick(&scene->house);
 	return n_ended;
 }

@@ -20,7 +20,9 @@ libclient_la_SOURCES = \
 	client/lib/resize.c \
 	client/lib/session.h \
 	client/lib/view.h client/lib/view.c \
-	client/lib/watch.h client/lib/watch.c
+	client/lib/watch.h client/lib/watch.c \
+	daemon/base/name.h daemon/base/name.c \
+	daemon/base/text.h daemon/base/text.c
 libclient_la_LIBADD = libproto.la
 
 # -version-info CURRENT:REVISION:AGE. Before a release: something changed: REVISION + 1. Functions were added:

@@ -2,7 +2,7 @@
 AM_TESTS_ENVIRONMENT = \
 	HP_BUILD='$(abs_top_builddir)'; export HP_BUILD; \
 	HP_SOURCE='$(abs_top_srcdir)'; export HP_SOURCE;
-TEST_LIBS = $(CMOCKA_LIBS)
+TEST_LIBS = libbase.la $(CMOCKA_LIBS)
 
 if HAVE_CMOCKA
 include tests/unit/local.mk

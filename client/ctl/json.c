@@ -9,21 +9,17 @@
 
 #include "client/ctl/json.h"
 #include "daemon/base/cleanup.h"
+#include "daemon/base/text.h"
 
 json_t *ctl_json_from_text(const char *text)
 {
 	json_t *json = json_string(text);
-	_cleanup_free_ char *ascii = NULL;
+	_cleanup_free_ char *cleaned = NULL;
 
 	if (json)
 		return json;
-	ascii = strdup(text);
-	if (!ascii)
-		return NULL;
-	for (char *c = ascii; *c; c++)
-		if ((unsigned char)*c >= 0x80)
-			*c = '?';
-	return json_string(ascii);
+	cleaned = strdup(text);
+	return cleaned ? json_string(text_clean(cleaned)) : NULL;
 }
 
 static json_t *bytes_to_json(const ProtobufCBinaryData *bytes)

@@ -14,8 +14,10 @@
 #include <unistd.h>
 
 #include "client/ctl/options.h"
+#include "daemon/base/text.h"
 
-#define ARGS_ANY 1000000
+#define ARGS_ANY      1000000
+#define COMPLAINT_MAX 1024 /* bytes; what is longer is cut */
 
 struct command {
 	const char *name;
@@ -62,13 +64,13 @@ static const struct command commands[] = {
 
 void ctl_complain(const char *format, ...)
 {
+	char sentence[COMPLAINT_MAX];
 	va_list args;
 
 	va_start(args, format);
-	fputs("hugepoolctl: ", stderr);
-	vfprintf(stderr, format, args);
-	fputc('\n', stderr);
+	text_vformat(sentence, sizeof(sentence), format, args);
 	va_end(args);
+	fprintf(stderr, "hugepoolctl: %s\n", sentence);
 }
 
 enum ctl_status ctl_no_memory(void)
@@ -80,11 +82,21 @@ enum ctl_status ctl_no_memory(void)
 /* What cannot be written is found by ctl_flush(). */
 enum ctl_status ctl_print_json(json_t *object)
 {
+	char *text;
+
 	if (!object)
 		return ctl_no_memory();
-	json_dumpf(object, stdout, 0);
-	fputc('\n', stdout);
+	text = json_dumps(object, 0);
+	/* The same to whoever parses it, and nothing to a terminal. */
+	if (text && !text_is_plain(text)) {
+		free(text);
+		text = json_dumps(object, JSON_ENSURE_ASCII);
+	}
 	json_decref(object);
+	if (!text)
+		return ctl_no_memory();
+	puts(text);
+	free(text);
 	return CTL_DONE;
 }
 

@@ -14,14 +14,14 @@
 #include <unistd.h>
 
 #include "client/ctl/options.h"
+#include "daemon/base/name.h"
 #include "proto/socket_path.h"
 
-#define ID_MAX         (UINT32_MAX - 1) /* the last is (uid_t)-1: nobody at all */
-#define SECONDS_MAX    1e9
-#define MS_PER_S       1000
-#define MODE_MAX       0777
-#define RUNS_MAX       64  /* the library's limit */
-#define NAME_MAX_BYTES 255 /* of a lease; the daemon's limit */
+#define ID_MAX      (UINT32_MAX - 1) /* the last is (uid_t)-1: nobody at all */
+#define SECONDS_MAX 1e9
+#define MS_PER_S    1000
+#define MODE_MAX    0777
+#define RUNS_MAX    64 /* the library's limit */
 
 _Static_assert(SOCKET_PATH_MAX == 108, "what --socket expects says so");
 
@@ -49,7 +49,7 @@ static bool read_pool(struct ctl *ctl, const char *value)
 static bool read_name(struct ctl *ctl, const char *value)
 {
 	ctl->alloc.name = value;
-	return strlen(value) <= NAME_MAX_BYTES && value[strspn(value, "0123456789")];
+	return !name_fault(value);
 }
 
 /* *ret_number is untouched unless it is from `min` to `max`. */
@@ -204,7 +204,7 @@ static const struct option_row rows[] = {
 
 	{CTL_OPTION_POOL, 0, "pool", "POOL", read_pool, NULL,
 	 "lease from this pool instead of the daemon's first"},
-	{CTL_OPTION_NAME, 0, "name", "NAME", read_name, "at most 255 bytes that are not all digits",
+	{CTL_OPTION_NAME, 0, "name", "NAME", read_name, "at most 255 bytes of UTF-8, without control characters, that are not all digits",
 	 "give the lease a name, for open and free"},
 	{CTL_OPTION_MODE, 0, "mode", "OCTAL", read_mode, "an octal number from 1 to 777",
 	 "who may open it, as of a file; default: 600"},

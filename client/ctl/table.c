@@ -1,7 +1,6 @@
 /* table.c - two passes over the rows: how wide, then print. Knows neither commands nor messages. */
 #include <config.h>
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include "daemon/base/assert.h"
 #include "daemon/base/cleanup.h"
 #include "daemon/base/size.h"
+#include "daemon/base/text.h"
 
 #define COLUMNS_MAX 24
 #define COLUMN_GAP  2
@@ -20,23 +20,15 @@ static bool is_right_aligned(enum ctl_format format)
 	return format == CTL_NUMBER || format == CTL_SOME || format == CTL_BYTES || format == CTL_PAGES;
 }
 
-/* Control characters of ASCII, and U+0080 to U+009F, which some terminals obey as well. */
-static bool is_control(const char *c)
-{
-	return iscntrl((unsigned char)c[0]) ||
-	       ((unsigned char)c[0] == 0xc2 && (unsigned char)c[1] >= 0x80 && (unsigned char)c[1] <= 0x9f);
-}
-
-/* Some texts are a client's choice: none of them controls the terminal. */
+/* Some texts are a client's choice, and an older daemon lets them be anything: none of them controls the
+ * terminal. */
 static char *text_cell(const char *text)
 {
-	char *cell = strdup(text ? text : "");
+	const size_t room = text_escape(text ? text : "", NULL, 0) + 1;
+	char *cell = malloc(room);
 
-	for (char *c = cell; c && *c; c++)
-		if (is_control(c)) {
-			c[1] = (unsigned char)c[0] == 0xc2 ? '?' : c[1];
-			c[0] = '?';
-		}
+	if (cell)
+		text_escape(text ? text : "", cell, room);
 	return cell;
 }
 

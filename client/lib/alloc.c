@@ -9,11 +9,12 @@
 #include <string.h>
 
 #include "client/lib/claim.h"
+#include "daemon/base/name.h"
+#include "daemon/base/text.h"
 
-#define LEASE_NAME_MAX 255
-#define ACCESS_MAX     16
-#define MODE_MAX       0777
-#define ALLOC_FLAGS    (HP_DETACHED | HP_CONTIGUOUS | HP_REVOCABLE | HP_NO_ZERO)
+#define ACCESS_MAX  16
+#define MODE_MAX    0777
+#define ALLOC_FLAGS (HP_DETACHED | HP_CONTIGUOUS | HP_REVOCABLE | HP_NO_ZERO)
 
 static const struct hp_alloc_options no_options;
 
@@ -28,12 +29,12 @@ static int check_map_flags(unsigned flags)
 
 static int check_name(const char *name)
 {
-	if (!name[0] || strlen(name) > LEASE_NAME_MAX)
-		return error_set(-EINVAL, "A lease's name has 1 to %d bytes.", LEASE_NAME_MAX);
-	if (!name[strspn(name, "0123456789")])
-		return error_set(-EINVAL, "A lease's name is more than digits, which are an id: \"%s\".",
-				 name);
-	return 0;
+	const char *fault = name_fault(name);
+	char shown[TEXT_SHOWN_MAX];
+
+	if (!fault)
+		return 0;
+	return error_set(-EINVAL, "A lease's name %s: \"%s\".", fault, text_show(name, shown));
 }
 
 /* Who may open it. */

@@ -9,6 +9,7 @@
 
 #include "client/include/hugepool.h"
 #include "client/lib/error.h"
+#include "daemon/base/text.h"
 
 static _Thread_local struct error own;
 
@@ -47,7 +48,7 @@ const char *hp_error(void)
 static int keep(struct error *ret, int code, const char *format, va_list args)
 {
 	ret->code = code;
-	vsnprintf(ret->sentence, sizeof(ret->sentence), format, args);
+	text_vformat(ret->sentence, sizeof(ret->sentence), format, args);
 	return code;
 }
 

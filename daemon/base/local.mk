@@ -6,4 +6,6 @@ libbase_la_SOURCES = \
 	daemon/base/lock.h daemon/base/lock.c \
 	daemon/base/log.h daemon/base/log.c \
 	daemon/base/mailbox.h daemon/base/mailbox.c \
-	daemon/base/size.h daemon/base/size.c
+	daemon/base/name.h daemon/base/name.c \
+	daemon/base/size.h daemon/base/size.c \
+	daemon/base/text.h daemon/base/text.c

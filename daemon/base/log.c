@@ -13,6 +13,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+#include "daemon/base/text.h"
 
 static const char *const level_names[] = {"error", "warning", "notice", "info", "debug"};
 static const int level_syslog[] = {3, 4, 5, 6, 7};
@@ -69,13 +70,10 @@ static void log_vline(enum log_level level, const char *suffix, const char *form
 	char line[1024];
 	int len = format_prefix(level, line, sizeof(line));
 
-	len += vsnprintf(line + len, sizeof(line) - (size_t)len, format, args);
-	if (len < (int)sizeof(line))
-		len += snprintf(line + len, sizeof(line) - (size_t)len, "%s\n", suffix);
-	if (len >= (int)sizeof(line)) {
-		len = sizeof(line) - 1;
-		line[len - 1] = '\n';
-	}
+	/* What the line says is cut where it is too long, between two characters. */
+	text_vformat(line + len, sizeof(line) - (size_t)len - strlen(suffix) - 1, format, args);
+	len += (int)strlen(line + len);
+	len += snprintf(line + len, sizeof(line) - (size_t)len, "%s\n", suffix);
 	(void)!write(STDERR_FILENO, line, (size_t)len);
 }
 

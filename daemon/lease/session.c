@@ -11,19 +11,22 @@
 
 #include "daemon/base/assert.h"
 #include "daemon/base/clock.h"
+#include "daemon/base/text.h"
 #include "daemon/lease/lease.h"
 #include "daemon/lease/lease_state.h"
 #include "daemon/lease/request.h"
 #include "daemon/lease/session.h"
 
-/* The client's word for itself goes into tables and terminals. */
-static void copy_clean(char *to, const char *from)
+/* The client's word for itself goes into tables and terminals: one word, of characters that can be seen. */
+static void copy_clean(char to[SESSION_CLIENT_MAX], const char *from)
 {
-	size_t i;
+	const size_t n = text_fit(from, SESSION_CLIENT_MAX - 1);
 
-	for (i = 0; from[i] && i < SESSION_CLIENT_MAX - 1; i++)
-		to[i] = from[i] > ' ' && from[i] < 0x7f ? from[i] : '?';
-	to[i] = 0;
+	memcpy(to, from, n);
+	to[n] = 0;
+	text_clean(to);
+	for (char *c = to; (c = strchr(c, ' '));)
+		*c = '?';
 }
 
 static int compare_id(const void *a, const void *b)

@@ -89,8 +89,8 @@ struct session {
 	struct session_zone zones[];   /* by pool index */
 };
 
-/* Takes over the seat, the groups and the pidfd on success. `client` is cut and cleaned of control
- * characters. Returns 0 or negative errno. */
+/* Takes over the seat, the groups and the pidfd on success. `client` is cut and cleaned
+ * (text.h). Returns 0 or negative errno. */
 int session_new(struct shard *shard, const struct peer *peer, int consume_pid_fd, const char *client,
 		struct session **ret);
 struct session *session_find(struct shard *shard, uint64_t id);

@@ -9,9 +9,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "daemon/base/name.h"
 #include "daemon/pool/run.h"
 
-#define SHARE_NAME_MAX   255
+#define SHARE_NAME_MAX   NAME_FULL_MAX /* bytes */
 #define SHARE_ACCESS_MAX 16
 
 struct shares;

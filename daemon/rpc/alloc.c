@@ -60,10 +60,8 @@ static const char *find_fault(const Hugepool__Alloc *asked, Hugepool__Code *ret_
 	if (asked->n_access > SHARE_ACCESS_MAX)
 		return "at most 16 access entries in one Alloc";
 	*ret_code = HUGEPOOL__CODE__BAD_REQUEST;
-	if (named && !asked->name[strspn(asked->name, "0123456789")])
-		return "Alloc: a name has something else than digits in it: those alone are an id";
-	if (asked->n_n_pages == 0 || strlen(asked->name) > SHARE_NAME_MAX || (named && asked->n_n_pages != 1))
-		return "Alloc: at least one item, and a name (at most 255 bytes) only with exactly one";
+	if (asked->n_n_pages == 0 || (named && asked->n_n_pages != 1))
+		return "Alloc: at least one item, and a name only with exactly one";
 	if (!named && (asked->mode || asked->n_access))
 		return "Alloc: mode and access are for leases with a name";
 	if (asked->mode & ~0777u)
@@ -84,9 +82,27 @@ static bool check_node(struct connection *connection, const Hugepool__Request *r
 	return false;
 }
 
-_Static_assert(LEASE_MAX_BATCH == 256 && RUN_LIST_MAX == 64 && SHARE_ACCESS_MAX == 16 &&
-		       SHARE_NAME_MAX == 255,
+_Static_assert(LEASE_MAX_BATCH == 256 && RUN_LIST_MAX == 64 && SHARE_ACCESS_MAX == 16,
 	       "the sentences say these numbers");
+
+/* False, and answered: nothing can be called that, or not by this user. */
+static bool check_new_name(struct connection *connection, const Hugepool__Request *request)
+{
+	const char *name = request->alloc->name;
+	const uid_t uid = connection->session->peer.uid;
+	uid_t owner = uid;
+
+	if (!name[0])
+		return true;
+	if (!outcome_check_name(connection, request->id, name))
+		return false;
+	if (!name_user(name, &owner) || owner == uid)
+		return true;
+	connection_error(connection, request->id, HUGEPOOL__CODE__NOT_ALLOWED,
+			 "names that begin with ~%u/ are uid %u's: yours, of uid %u, begin with ~/", owner,
+			 owner, uid);
+	return false;
+}
 
 #define MODE_DEFAULT 0600
 
@@ -134,9 +150,11 @@ static void read_alloc(struct lease_alloc *alloc, struct session *session, uint6
 	alloc->wait_ms = bounded_ms(asked->wait_ms);
 	alloc->lifetime_ms = bounded_ms(asked->lifetime_ms);
 	alloc->done = alloc_done;
-	strcpy(alloc->name, asked->name);
-	if (alloc->name[0])
+	alloc->name[0] = 0;
+	if (asked->name[0]) {
+		name_resolve(asked->name, session->peer.uid, alloc->name);
 		read_terms(&alloc->terms, asked);
+	}
 	memcpy(alloc->n_pages, asked->n_pages, asked->n_n_pages * sizeof(alloc->n_pages[0]));
 }
 
@@ -166,7 +184,7 @@ enum dispatch_result alloc_handle(struct connection *connection, const Hugepool_
 		connection_error(connection, request->id, code, "%s", fault);
 		return DISPATCH_DONE;
 	}
-	if (!check_node(connection, request))
+	if (!check_node(connection, request) || !check_new_name(connection, request))
 		return DISPATCH_DONE;
 	if (request->again && lease_request_is_waiting(session, request->id))
 		return DISPATCH_DONE;
@@ -250,14 +268,18 @@ enum dispatch_result open_handle(struct connection *connection, const Hugepool__
 	const Hugepool__Open *asked = request->open;
 	struct lease_record *record = NULL;
 	enum lease_result result = LEASE_OK;
+	char name[NAME_FULL_MAX + 1];
 
+	if (!outcome_check_name(connection, request->id, asked->name))
+		return DISPATCH_DONE;
+	name_resolve(asked->name, connection->session->peer.uid, name);
 	if (request->again)
 		record = lease_find_request(connection->session, request->id);
 	if (!record)
-		result = lease_open(connection->session, request->id, asked->name, asked->write, &record);
+		result = lease_open(connection->session, request->id, name, asked->write, &record);
 	if (result == LEASE_OK)
 		grants_reply(connection, request->id, HUGEPOOL__REPLY__RESULT_OPEN, &record, 1);
 	else
-		outcome_reply_open(connection, request->id, asked->name, result);
+		outcome_reply_open(connection, request->id, name, result);
 	return DISPATCH_DONE;
 }

@@ -12,6 +12,7 @@
 #include "daemon/base/assert.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+#include "daemon/base/text.h"
 #include "daemon/rpc/connection.h"
 #include "daemon/rpc/dispatch.h"
 #include "daemon/rpc/linger.h"
@@ -243,7 +244,7 @@ void connection_error(struct connection *connection, uint64_t request_id, Hugepo
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(message, sizeof(message), format, args);
+	text_vformat(message, sizeof(message), format, args);
 	va_end(args);
 	error.code = code;
 	error.message = message;

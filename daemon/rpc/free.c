@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/base/text.h"
 #include "daemon/lease/request.h"
 #include "daemon/rpc/dispatch.h"
 #include "daemon/rpc/errand.h"
@@ -122,10 +123,12 @@ static void send_errand(struct connection *connection, uint64_t request_id, cons
 static uint64_t find_name(struct session *session, const Hugepool__Request *request)
 {
 	uint64_t id = request->again ? session_recall(session, request->id) : 0;
+	char name[NAME_FULL_MAX + 1];
 
 	if (id != 0)
 		return id;
-	id = shares_find(ledger_shares(session->shard->ledger), request->free->name);
+	name_resolve(request->free->name, session->peer.uid, name);
+	id = shares_find(ledger_shares(session->shard->ledger), name);
 	if (id != 0)
 		session_remember(session, request->id, id);
 	return id;
@@ -150,12 +153,16 @@ static bool read_ids(struct connection *connection, const Hugepool__Request *req
 		return false;
 	}
 	if (asked->name[0]) {
+		char shown[TEXT_SHOWN_MAX];
+
+		if (!outcome_check_name(connection, request->id, asked->name))
+			return false;
 		*name_id = find_name(connection->session, request);
 		*ret_ids = name_id;
 		*ret_n = 1;
 		if (*name_id == 0) {
 			connection_error(connection, request->id, HUGEPOOL__CODE__NO_LEASE,
-					 "there is no lease named \"%.100s\"", asked->name);
+					 "there is no lease named \"%s\"", text_show(asked->name, shown));
 			return false;
 		}
 	}

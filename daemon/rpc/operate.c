@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/base/log.h"
+#include "daemon/base/text.h"
 #include "daemon/rpc/dispatch.h"
 #include "daemon/rpc/errand.h"
 #include "daemon/rpc/eviction.h"
@@ -20,7 +21,10 @@ static void reply_empty(struct connection *connection, uint64_t request_id, Huge
 
 static enum dispatch_result refuse_pool(struct connection *connection, uint64_t request_id, const char *name)
 {
-	connection_error(connection, request_id, HUGEPOOL__CODE__NO_POOL, "there is no pool \"%.40s\"", name);
+	char shown[TEXT_SHOWN_MAX];
+
+	connection_error(connection, request_id, HUGEPOOL__CODE__NO_POOL, "there is no pool \"%s\"",
+			 text_show(name, shown));
 	return DISPATCH_DONE;
 }
 

@@ -4,7 +4,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "daemon/base/name.h"
 #include "daemon/base/size.h"
+#include "daemon/base/text.h"
 #include "daemon/rpc/outcome.h"
 
 static Hugepool__Code code_of(enum lease_result result)
@@ -173,7 +175,9 @@ static void explain_others(char *message, size_t room, const struct asked *asked
 			   const struct pool_config *config)
 {
 	const uid_t uid = asked->connection->session ? asked->connection->session->peer.uid : 0;
+	char name[TEXT_SHOWN_MAX];
 
+	text_show(asked->name, name);
 	switch (result) {
 	case LEASE_NO_POOL:
 		snprintf(message, room, "there is no pool number %u: the reply to Hello lists them",
@@ -186,16 +190,16 @@ static void explain_others(char *message, size_t room, const struct asked *asked
 				 config->name, uid);
 		else
 			snprintf(message, room,
-				 "the lease named \"%.100s\" is not open to uid %u, or not for writing, or "
+				 "the lease named \"%s\" is not open to uid %u, or not for writing, or "
 				 "its "
 				 "pool does not admit you",
-				 asked->name, uid);
+				 name, uid);
 		return;
 	case LEASE_NAME_TAKEN:
-		snprintf(message, room, "a lease named \"%.100s\" exists", asked->name);
+		snprintf(message, room, "a lease named \"%s\" exists", name);
 		return;
 	case LEASE_NO_NAME:
-		snprintf(message, room, "there is no lease named \"%.100s\"", asked->name);
+		snprintf(message, room, "there is no lease named \"%s\"", name);
 		return;
 	case LEASE_TOO_MANY:
 		snprintf(message, room, "you have opened as many leases as its pool allows you: free some");
@@ -250,9 +254,20 @@ static void reply_error(const struct asked *asked, enum lease_result result)
 	} else {
 		explain_others(message, sizeof(message), asked, result, pool ? &pool->config : NULL);
 	}
+	text_clean(message);
 	reply.id = asked->request_id;
 	reply.error = &error;
 	connection_reply(asked->connection, &reply, NULL, 0);
+}
+
+bool outcome_check_name(struct connection *connection, uint64_t request_id, const char *name)
+{
+	const char *fault = name_fault(name);
+
+	if (fault)
+		connection_error(connection, request_id, HUGEPOOL__CODE__BAD_REQUEST, "a lease's name %s",
+				 fault);
+	return !fault;
 }
 
 void outcome_reply_alloc(struct connection *connection, const struct lease_alloc *alloc,

@@ -5,6 +5,9 @@
 #include "daemon/lease/request.h"
 #include "daemon/rpc/connection.h"
 
+/* Can a lease be called that? False: no, and that is answered. */
+bool outcome_check_name(struct connection *connection, uint64_t request_id, const char *name);
+
 /* Queue the error for an Alloc that failed. */
 void outcome_reply_alloc(struct connection *connection, const struct lease_alloc *alloc,
 			 enum lease_result result);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "daemon/base/clock.h"
+#include "daemon/base/text.h"
 #include "daemon/rpc/dispatch.h"
 
 static void fill_pool(Hugepool__PoolStatus *row, struct pool *pool)
@@ -77,8 +78,10 @@ static bool visit_zones(struct connection *connection, uint64_t request_id, cons
 	const struct service *service = connection->server->service;
 
 	if (name[0] && !server_find_pool(connection->server, name)) {
-		connection_error(connection, request_id, HUGEPOOL__CODE__NO_POOL,
-				 "there is no pool \"%.40s\"", name);
+		char shown[TEXT_SHOWN_MAX];
+
+		connection_error(connection, request_id, HUGEPOOL__CODE__NO_POOL, "there is no pool \"%s\"",
+				 text_show(name, shown));
 		return false;
 	}
 	for (unsigned i = 0; i < service->n_pools; i++)

@@ -8,6 +8,7 @@
 
 #include "daemon/base/assert.h"
 #include "daemon/base/cleanup.h"
+#include "daemon/base/text.h"
 #include "daemon/run/config_source.h"
 
 #define SHOWN_VALUE_MAX 60 /* characters of a refused value that a sentence repeats */
@@ -58,6 +59,7 @@ static int keep_error(struct config_source *source, const struct json_position *
 		source->error = NULL;
 		return -ENOMEM;
 	}
+	text_clean(source->error);
 	return -EINVAL;
 }
 

@@ -20,6 +20,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/base/text.h"
 #include "tests/support/raw.h"
 
 static bool in_child;
@@ -192,6 +193,34 @@ void raw_send_frame(struct raw *raw, const uint8_t header[FRAME_HEADER_BYTES], c
 
 /* ---- in ---- */
 
+/* Whatever anybody is called: all that the daemon says is UTF-8, of characters that are plain (text.h). */
+static void check_texts(const ProtobufCMessage *message)
+{
+	for (unsigned i = 0; i < message->descriptor->n_fields; i++) {
+		const ProtobufCFieldDescriptor *field = &message->descriptor->fields[i];
+		const char *at = (const char *)message + field->offset;
+		const char *of = (const char *)message + field->quantifier_offset;
+		const void *const *values = (const void *const *)(const void *)at;
+		size_t n = 1;
+
+		if (field->type != PROTOBUF_C_TYPE_STRING && field->type != PROTOBUF_C_TYPE_MESSAGE)
+			continue;
+		if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF &&
+		    *(const uint32_t *)(const void *)of != field->id)
+			continue;
+		if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+			n = *(const size_t *)(const void *)of;
+			values = (const void *const *)*values;
+		}
+		for (size_t k = 0; k < n; k++)
+			if (values[k] && field->type == PROTOBUF_C_TYPE_MESSAGE)
+				check_texts(values[k]);
+			else if (values[k])
+				raw_check(text_is_plain(values[k]), "%s is not plain text: \"%s\"",
+					  field->name, (const char *)values[k]);
+	}
+}
+
 Hugepool__Reply *raw_receive(struct raw *raw, unsigned *ret_n_fds)
 {
 	Hugepool__Reply *reply;
@@ -214,6 +243,7 @@ Hugepool__Reply *raw_receive(struct raw *raw, unsigned *ret_n_fds)
 	frame_close_fds(&frame);
 	reply = hugepool__reply__unpack(NULL, frame.length, frame.message);
 	raw_check(reply, "the daemon's reply of %u bytes is no Reply", frame.length);
+	check_texts(&reply->base);
 	return reply;
 }
 

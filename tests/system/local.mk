@@ -50,12 +50,20 @@ TESTS          += tests/system/system_ctl_operate
 tests_system_system_ctl_operate_SOURCES = tests/system/system_ctl_operate.c $(OPERATOR)
 tests_system_system_ctl_operate_LDADD   = $(SYSTEM_LIBS)
 
+RAW = tests/support/dut.h tests/support/dut.c tests/support/raw.h tests/support/raw.c
+
 # Whoever comes in as anybody, by any socket.
 check_PROGRAMS += tests/system/system_tenant
 TESTS          += tests/system/system_tenant
 tests_system_system_tenant_SOURCES = tests/system/system_tenant.c tests/support/dut.h tests/support/dut.c \
 	tests/support/raw.h tests/support/raw.c
 tests_system_system_tenant_LDADD   = libproto.la $(JANSSON_LIBS) $(TEST_LIBS)
+
+# What leases are called, and by whom.
+check_PROGRAMS += tests/system/system_name
+TESTS          += tests/system/system_name
+tests_system_system_name_SOURCES = tests/system/system_name.c $(RAW)
+tests_system_system_name_LDADD   = libproto.la $(JANSSON_LIBS) $(TEST_LIBS)
 
 check_PROGRAMS += tests/system/system_poison
 TESTS          += tests/system/system_poison

@@ -400,12 +400,11 @@ static void ctl_tables_show_sizes_as_words(void **state)
 	dut_stop(&dut);
 }
 
-/* A name is its owner's choice: it does not control the terminal, and is no reason to fail. */
+/* A name is its owner's choice, as long as it does not control the terminal. */
 static void ctl_shows_any_name(void **state)
 {
-	enum { NOT_UTF_8 = 2 };
-	static const char *const names[] = {"\x1b[31mred\a", "c1 \302\2332J", "not \xff utf-8", "two\nlines",
-					    " "};
+	static const char *const names[] = {
+		"gr\xc3\xbc\xc3\x9f gott", "\xd7\xa9\xd7\x9c", "\xe6\x97\xa5", "\\x1b[31m", "\"", " "};
 	struct dut dut;
 	char *out;
 
@@ -414,13 +413,13 @@ static void ctl_shows_any_name(void **state)
 		json_t *result =
 			ctl_json(&dut, 0, DUT_WORDS("--json", "alloc", "--detach", "--name", names[i], "4K"));
 
-		assert_string_equal(text_of(result, "name"), i == NOT_UTF_8 ? "not ? utf-8" : names[i]);
+		assert_string_equal(text_of(result, "name"), names[i]);
 		json_decref(result);
 	}
 	assert_int_equal(dut_ctl(&dut, 0, DUT_WORDS("leases"), &out, NULL), 0);
 	assert_int_equal(n_lines(out), 1 + LENGTH(names));
-	assert_null(strpbrk(out, "\x1b\a\x9b"));
-	assert_non_null(strstr(out, "?[31mred?"));
+	for (size_t i = 0; i < LENGTH(names); i++)
+		assert_non_null(strstr(out, names[i]));
 	free(out);
 	for (size_t i = 0; i < LENGTH(names); i++) {
 		json_t *result = ctl_json(&dut, 0, DUT_WORDS("--json", "free", names[i]));

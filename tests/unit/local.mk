@@ -131,6 +131,22 @@ TESTS          += tests/unit/test_load
 tests_unit_test_load_SOURCES = tests/unit/test_load.c
 tests_unit_test_load_LDADD   = librpc.la libbase.la $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_text
+TESTS          += tests/unit/test_text
+tests_unit_test_text_SOURCES = tests/unit/test_text.c
+tests_unit_test_text_LDADD   = libbase.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_name
+TESTS          += tests/unit/test_name
+tests_unit_test_name_SOURCES = tests/unit/test_name.c
+tests_unit_test_name_LDADD   = libbase.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_table
+TESTS          += tests/unit/test_table
+tests_unit_test_table_SOURCES = tests/unit/test_table.c client/ctl/table.h client/ctl/table.c \
+	client/ctl/json.h client/ctl/json.c
+tests_unit_test_table_LDADD   = libclient.la libbase.la libproto.la $(JANSSON_LIBS) $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_mailbox
 TESTS          += tests/unit/test_mailbox
 tests_unit_test_mailbox_SOURCES = tests/unit/test_mailbox.c

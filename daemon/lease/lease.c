@@ -47,6 +47,7 @@ static void link_record(struct session *session, struct lease_record *record)
 		ledger_at(ledger, record->next)->prev = slot;
 	session->first_lease = slot;
 	session->n_leases++;
+	request_index_add(&session->shard->asked, ledger, record);
 	count_pages(session, record, true, record->lease_pages);
 }
 
@@ -62,6 +63,7 @@ static void unlink_record(struct session *session, struct lease_record *record)
 		ledger_at(ledger, record->next)->prev = record->prev;
 	record->prev = record->next = LEDGER_NIL;
 	session->n_leases--;
+	request_index_remove(&session->shard->asked, ledger, record);
 	count_pages(session, record, false, record->lease_pages);
 }
 
@@ -526,16 +528,9 @@ enum lease_result lease_find(struct session *session, uint64_t id, struct lease_
 
 struct lease_record *lease_find_request(const struct session *session, uint64_t request_id)
 {
-	struct ledger *ledger = session->shard->ledger;
+	struct shard *shard = session->shard;
 
-	for (uint32_t slot = session->first_lease; slot != LEDGER_NIL;) {
-		struct lease_record *record = ledger_at(ledger, slot);
-
-		if (record->request_id == request_id)
-			return record;
-		slot = record->next;
-	}
-	return NULL;
+	return request_index_find(&shard->asked, shard->ledger, session->id, request_id);
 }
 
 enum lease_result lease_free(struct session *session, uint64_t id, bool hot)

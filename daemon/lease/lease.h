@@ -46,8 +46,8 @@ unsigned lease_n_runs(struct ledger *ledger, const struct lease_record *record);
 /* What a new lease is, beside its pages. */
 struct lease_birth {
 	uint64_t request_id;
-	uint16_t request_item;
-	uint16_t pool;
+	uint8_t request_item;
+	uint8_t pool;
 	uint64_t deadline_ns; /* 0: none */
 	bool detached, sole;
 	const char *name;                /* "": none */

@@ -6,5 +6,6 @@ liblease_la_SOURCES = \
 	daemon/lease/lease.h daemon/lease/lease.c \
 	daemon/lease/lease_state.h \
 	daemon/lease/request.h daemon/lease/request.c \
+	daemon/lease/request_index.h daemon/lease/request_index.c \
 	daemon/lease/seats.h daemon/lease/seats.c \
 	daemon/lease/session.h daemon/lease/session.c

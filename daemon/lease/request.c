@@ -153,8 +153,8 @@ static enum lease_result enter(struct lease_alloc *alloc, uint32_t item, const s
 {
 	const struct lease_birth birth = {
 		.request_id = alloc->request.request_id,
-		.request_item = (uint16_t)item,
-		.pool = (uint16_t)alloc->pool,
+		.request_item = (uint8_t)item,
+		.pool = (uint8_t)alloc->pool,
 		.deadline_ns = deadline_of(alloc->request.session, alloc->lifetime_ms),
 		.detached = alloc->detached,
 		.sole = alloc->want.sole,
@@ -280,26 +280,29 @@ void lease_alloc_wait(struct lease_alloc *alloc)
 	post(&alloc->request, &alloc->want, alloc->deadline_ns);
 }
 
+/* An eviction may have ended some of them, or cut them: the client never heard of the others. */
+static void end_found(const struct lease_alloc *alloc)
+{
+	for (uint32_t i = 0; i < alloc->n_items; i++)
+		if (alloc->records[i])
+			lease_free(alloc->request.session, alloc->records[i]->id, false);
+}
+
 bool lease_alloc_find_again(struct lease_alloc *alloc)
 {
 	struct session *session = alloc->request.session;
-	struct ledger *ledger = session->shard->ledger;
+	struct shard *shard = session->shard;
+	struct lease_record *record = lease_find_request(session, alloc->request.request_id);
 	bool is_whole = true;
 
 	memset(alloc->records, 0, alloc->n_items * sizeof(alloc->records[0]));
-	for (uint32_t slot = session->first_lease; slot != LEDGER_NIL;) {
-		struct lease_record *record = ledger_at(ledger, slot);
-
-		if (record->request_id == alloc->request.request_id && record->request_item < alloc->n_items)
+	for (; record; record = request_index_next(&shard->asked, shard->ledger, record))
+		if (record->request_item < alloc->n_items)
 			alloc->records[record->request_item] = record;
-		slot = record->next;
-	}
 	for (uint32_t i = 0; i < alloc->n_items; i++)
 		is_whole &= alloc->records[i] && alloc->records[i]->lease_pages == alloc->n_pages[i];
-	/* Some have been revoked or cut meanwhile: the client never heard of the others. */
-	for (uint32_t i = 0; i < alloc->n_items && !is_whole; i++)
-		if (alloc->records[i])
-			lease_free(session, alloc->records[i]->id, false);
+	if (!is_whole)
+		end_found(alloc);
 	return is_whole;
 }
 

@@ -39,8 +39,11 @@ static int compare_id(const void *a, const void *b)
 int session_new(struct shard *shard, const struct peer *peer, int consume_pid_fd, const char *client,
 		struct session **ret)
 {
-	struct session *session = calloc(1, sizeof(*session) + shard->n_pools * sizeof(session->zones[0]));
+	struct session *session;
 
+	if (request_index_init(&shard->asked) < 0)
+		return -ENOMEM;
+	session = calloc(1, sizeof(*session) + shard->n_pools * sizeof(session->zones[0]));
 	if (!session)
 		return -ENOMEM;
 	session->id = ++shard->last_sequence * SHARD_MAX + shard->index;
@@ -279,6 +282,13 @@ uint64_t session_recall(const struct session *session, uint64_t request_id)
 		if (session->recalls[i].lease != 0 && session->recalls[i].request_id == request_id)
 			return session->recalls[i].lease;
 	return 0;
+}
+
+void shard_fini(struct shard *shard)
+{
+	hp_assert(!shard->first);
+	deadlines_fini(&shard->deadlines);
+	request_index_fini(&shard->asked);
 }
 
 void shard_note_freed(struct shard *shard, struct zone *zone)

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "daemon/lease/deadlines.h"
+#include "daemon/lease/request_index.h"
 #include "daemon/lease/seats.h"
 #include "daemon/ledger/ledger.h"
 #include "daemon/pool/pool.h"
@@ -40,9 +41,13 @@ struct shard {
 	uint64_t last_sequence;
 	uint64_t now_ns;            /* of the worker's current turn: one clock read serves all its frames */
 	struct deadlines deadlines; /* its leases that end by themselves */
+	struct request_index asked; /* its leases, by who asked for them in which request */
 	struct zone *freed; /* zones of which freed runs may lie in this worker's caches: shard_flush_freed()
 			       is due; a list by zone_worker.next_freed */
 } __attribute__((aligned(64)));
+
+/* All sessions are gone. */
+void shard_fini(struct shard *shard);
 
 /* What a session has of one pool. */
 struct session_zone {

@@ -33,24 +33,25 @@ struct lease_record {
 	uint64_t n_pages;     /* there */
 	uint64_t arena;       /* there: id */
 	uint64_t lease_pages; /* in all runs */
-	uint64_t request_id;  /* of the request that made it, and which of its items: to answer the same one
-				 again */
+	uint64_t request_id;  /* of the request that made it: to answer the same one again */
 	uint64_t granted_ns;
-	uint64_t deadline_ns; /* it ends by itself then; 0: it does not */
-	uint64_t share;       /* shares.h: id of the lease that made it; 0: it has no name */
-	uint32_t prev, next;  /* slots: the session's list, or the worker's free list */
-	uint32_t more;        /* slot of the part with the next run; LEDGER_NIL */
-	uint32_t due;         /* deadlines.h: place among those that have a deadline */
-	uint32_t tenant;      /* of the zone that is charged for the pages */
-	uint32_t uid, pid;    /* of who made it */
-	uint16_t request_item;
-	uint16_t pool;  /* index */
-	uint8_t state;  /* enum lease_state */
-	bool detached;  /* shall live on when the holder dies */
-	bool sole;      /* its arenas are nobody else's */
-	bool opened;    /* somebody else's named lease: that one is charged */
-	bool read_only; /* opened for reading */
-	bool cut;       /* some of its pages were evicted */
+	uint64_t deadline_ns;            /* it ends by itself then; 0: it does not */
+	uint64_t share;                  /* shares.h: id of the lease that made it; 0: it has no name */
+	uint32_t prev, next;             /* slots: the session's list, or the worker's free list */
+	uint32_t more;                   /* slot of the part with the next run; LEDGER_NIL */
+	uint32_t due;                    /* deadlines.h: place among those that have a deadline */
+	uint32_t asked_prev, asked_next; /* request_index.h: slots, the chain of its bucket */
+	uint32_t tenant;                 /* of the zone that is charged for the pages */
+	uint32_t uid, pid;               /* of who made it */
+	uint8_t request_item;            /* which of the request's items it is */
+	uint8_t pool;                    /* index */
+	uint8_t state : 3;               /* enum lease_state */
+	bool detached : 1;               /* shall live on when the holder dies */
+	bool sole : 1;                   /* its arenas are nobody else's */
+	bool opened : 1;                 /* somebody else's named lease: that one is charged */
+	bool read_only : 1;              /* opened for reading */
+	bool cut : 1;                    /* some of its pages were evicted */
+	bool is_indexed : 1;             /* in request_index.h */
 };
 
 struct ledger;

@@ -52,7 +52,7 @@ struct share_terms {
 	struct share_access access[SHARE_ACCESS_MAX];
 	unsigned n_access;
 	uint32_t tenant; /* who is charged for the pages */
-	uint16_t pool;
+	uint8_t pool; /* index */
 	bool sole;
 	uint64_t deadline_ns;
 };

@@ -280,7 +280,7 @@ void server_fini(struct server *server)
 	event_free(server->second_event);
 	event_free(server->due_event);
 	event_free(server->errand_event);
-	deadlines_fini(&server->shard.deadlines);
+	shard_fini(&server->shard);
 	event_base_free(server->base);
 	bump_fini(&server->bump);
 	mailbox_fini(&server->mailbox);

@@ -113,7 +113,7 @@ void house_fini(struct house *house)
 	pool_free(house->pools[0]);
 	for (unsigned i = 0; i < HOUSE_WORKERS; i++) {
 		mailbox_fini(&house->worker_boxes[i]);
-		deadlines_fini(&house->shards[i].deadlines);
+		shard_fini(&house->shards[i]);
 	}
 	mailbox_fini(&house->janitor);
 	mailbox_fini(&house->scrubber);

@@ -111,6 +111,11 @@ TESTS          += tests/unit/test_ledger
 tests_unit_test_ledger_SOURCES = tests/unit/test_ledger.c
 tests_unit_test_ledger_LDADD   = libledger.la libbase.la $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_request_index
+TESTS          += tests/unit/test_request_index
+tests_unit_test_request_index_SOURCES = tests/unit/test_request_index.c tests/support/random.h
+tests_unit_test_request_index_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_pool
 TESTS          += tests/unit/test_pool
 tests_unit_test_pool_SOURCES = tests/unit/test_pool.c $(HOUSE) tests/support/hugetlb.h tests/support/hugetlb.c

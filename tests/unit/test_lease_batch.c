@@ -142,6 +142,34 @@ static void lease_batch_keeps_nothing_of_an_evicted_arena(void **state)
 	house_end_session(house, session);
 }
 
+/* What is asked again is found, or not, without a look at the session's other leases. */
+static void lease_batch_asked_again_visits_only_its_own(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000);
+	struct lease_alloc alloc = {.want = {.max_runs = 1, .node = -1}, .n_items = 2, .n_pages = {1, 2}};
+	uint64_t before, ids[2], other;
+
+	alloc.request = (struct lease_request){.session = session, .request_id = 77};
+	assert_int_equal(lease_alloc_start(&alloc), LEASE_WAIT); /* there is no arena yet */
+	lease_alloc_unwind(&alloc);
+	for (unsigned i = 0; i < 500; i++)
+		assert_int_equal(house_alloc(house, session, 1, &other), LEASE_OK);
+	assert_int_equal(lease_alloc_start(&alloc), LEASE_OK);
+	for (unsigned i = 0; i < 2; i++)
+		ids[i] = alloc.records[i]->id;
+	for (unsigned i = 0; i < 500; i++)
+		assert_int_equal(house_alloc(house, session, 1, &other), LEASE_OK);
+	before = session->shard->asked.n_visited;
+	assert_true(lease_alloc_find_again(&alloc));
+	assert_int_equal(alloc.records[0]->id, ids[0]);
+	assert_int_equal(alloc.records[1]->id, ids[1]);
+	alloc.request.request_id = 78;
+	assert_false(lease_alloc_find_again(&alloc));
+	assert_in_range(session->shard->asked.n_visited - before, 0, 64);
+	house_end_session(house, session);
+}
+
 int main(void)
 {
 #define LEASE_TEST(name) cmocka_unit_test_setup_teardown(name, lease_setup, lease_teardown)
@@ -150,6 +178,7 @@ int main(void)
 		LEASE_TEST(lease_batch_that_waits_ends_with_its_holder),
 		LEASE_TEST(lease_batch_that_is_refused_leaves_nothing),
 		LEASE_TEST(lease_batch_keeps_nothing_of_an_evicted_arena),
+		LEASE_TEST(lease_batch_asked_again_visits_only_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

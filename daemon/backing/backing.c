@@ -20,6 +20,7 @@
 
 #include "daemon/backing/assistant.h"
 #include "daemon/backing/backing.h"
+#include "daemon/backing/fill.h"
 #include "daemon/backing/guard.h"
 #include "daemon/backing/kinds.h"
 #include "daemon/backing/mapping.h"
@@ -30,7 +31,6 @@
 
 #define BACKING_MAGIC      0xbac4196u
 #define BACKING_FILE_MAGIC 0xbacf11eu
-#define STAT_BLOCK_BYTES   512
 
 int backing_refuse(char **ret_error, int error, const char *format, ...)
 {
@@ -145,76 +145,14 @@ static uint64_t file_bytes(const struct backing_file *file)
 	return file->n_pages * file->backing->page_bytes;
 }
 
-/* Pages that are there already are left alone. */
-static int allocate(struct backing_file *file, uint64_t n_pages)
-{
-	const uint64_t page_bytes = file->backing->page_bytes;
-
-	while (fallocate(file->fd, 0, (off_t)(file->n_pages * page_bytes), (off_t)(n_pages * page_bytes)) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return 0;
-}
-
-static bool is_short(int error)
-{
-	return error == -ENOSPC || error == -ENOMEM;
-}
-
-/* What the file has, by the kernel's account; what it was given if that cannot be read. */
-static uint64_t count_present(const struct backing_file *file)
-{
-	struct stat status;
-
-	if (fstat(file->fd, &status) < 0)
-		return file->n_pages;
-	return (uint64_t)status.st_blocks * STAT_BLOCK_BYTES / file->backing->page_bytes;
-}
-
-/* Of `n_pages` more. hugetlbfs keeps what it could allocate before it failed; a plain memfd keeps nothing. At
- * least 1. */
-static uint64_t count_missing(const struct backing_file *file, uint64_t n_pages)
-{
-	uint64_t present = count_present(file), there = present > file->n_pages ? present - file->n_pages : 0;
-
-	return there < n_pages ? n_pages - there : 1;
-}
-
-/* Have that many pages more allocated, and nr_hugepages raised for what is missing if the pool may. With the
- * lock held. Returns 0; BACKING_SHORT with *ret_missing_pages set, or negative errno: then the file is as it
- * was. */
-static int allocate_or_undo(struct backing_file *file, uint64_t n_pages, uint64_t *ret_missing_pages)
-{
-	struct kernelpool *kernelpool = file->backing->kernelpool;
-	uint64_t missing = 0, raised = 0;
-	int r;
-
-	r = allocate(file, n_pages);
-	if (is_short(r)) {
-		missing = count_missing(file, n_pages);
-		/* What is there stays in the file meanwhile: nobody can take it from us. */
-		if (file->backing->grow && kernelpool && kernelpool_raise(kernelpool, missing, &raised) == 0)
-			r = allocate(file, n_pages);
-	}
-	if (r == 0)
-		return 0;
-
-	(void)!ftruncate(file->fd, (off_t)file_bytes(file));
-	if (kernelpool)
-		kernelpool_lower(kernelpool, raised); /* something else than the kernel's pool was short */
-	if (!is_short(r))
-		return r;
-	*ret_missing_pages = missing;
-	return BACKING_SHORT;
-}
-
 /* A mount of our own has a balance besides that of the page size, which has to know of all our files. */
 static bool has_second_balance(const struct backing *backing)
 {
 	return backing->balance && backing->balance != &backing->kernelpool->balance;
 }
 
-int backing_file_extend(struct backing_file *file, uint64_t n_pages, int node, uint64_t *ret_missing_pages)
+int backing_file_extend(struct backing_file *file, uint64_t n_pages, int node,
+			struct backing_shortage *ret_shortage)
 {
 	struct backing *backing = file->backing;
 	int r;
@@ -229,7 +167,7 @@ int backing_file_extend(struct backing_file *file, uint64_t n_pages, int node, u
 	if (backing->node == NUMA_ANY_NODE && numa_enter(node) < 0)
 		node = NUMA_ANY_NODE;
 	if (r == 0) {
-		r = allocate_or_undo(file, n_pages, ret_missing_pages);
+		r = fill_extend(file, n_pages, ret_shortage);
 		numa_leave(backing->node == NUMA_ANY_NODE ? node : backing->node);
 	}
 	if (r == 0) {
@@ -255,11 +193,11 @@ static uint64_t file_truncate(struct backing_file *file, uint64_t keep_pages, bo
 	/* The file after the counter: a page that is punched in between must not look like one in limbo. */
 	watch = watch && backing->balance && backing->ops->used_pages(backing, &used_before) == 0;
 	if (watch)
-		n_there = count_present(file);
+		n_there = fill_count_present(file);
 	/* Cannot fail: no seal of ours is against it and nobody else could add one. */
 	(void)!ftruncate(file->fd, (off_t)(keep_pages * backing->page_bytes));
 	if (watch)
-		n_there -= count_present(file);
+		n_there -= fill_count_present(file);
 	watch = watch && backing->ops->used_pages(backing, &used_after) == 0;
 
 	/* A file on a mount may have been made longer by its client: that was never a page of ours. */
@@ -353,7 +291,7 @@ int backing_file_finish(struct backing_file *consume_file)
 }
 
 int backing_file_new(struct backing *backing, uint64_t n_pages, int node, struct backing_file **ret,
-		     uint64_t *ret_missing_pages)
+		     struct backing_shortage *ret_shortage)
 {
 	struct backing_file *file;
 	int r;
@@ -362,7 +300,7 @@ int backing_file_new(struct backing *backing, uint64_t n_pages, int node, struct
 	r = backing_file_begin(backing, &file);
 	if (r < 0)
 		return r;
-	r = backing_file_extend(file, n_pages, node, ret_missing_pages);
+	r = backing_file_extend(file, n_pages, node, ret_shortage);
 	if (r != 0) {
 		backing_file_release(file, false, &(uint64_t){0});
 		return r;
@@ -497,17 +435,19 @@ uint64_t backing_page_bytes(const struct backing *backing)
 }
 
 char *backing_explain_reserve(const char *pool, uint64_t page_bytes, uint64_t reserve_pages,
-			      uint64_t missing_pages, bool grow)
+			      const struct backing_shortage *shortage)
 {
-	bool can_raise = !grow && page_bytes != base_page_bytes();
-	char word[SIZE_WORD_MAX], *sentence;
+	char word[SIZE_WORD_MAX], why[SHORTAGE_WORDS_MAX], *sentence;
 
+	if (shortage->limit == BACKING_LIMIT_HUGEPAGES)
+		snprintf(why, sizeof(why), "raise nr_hugepages by as many, set grow");
+	else
+		shortage_format(shortage, page_bytes, why, sizeof(why));
 	if (asprintf(&sentence,
 		     "pool %s: its reserve of %" PRIu64
 		     " pages of %s cannot be met, the kernel lacks %" PRIu64
 		     " of them: %s, or lower the reserve",
-		     pool, reserve_pages, size_format(page_bytes, word), missing_pages,
-		     can_raise ? "raise nr_hugepages by as many, set grow" : "free memory") < 0)
+		     pool, reserve_pages, size_format(page_bytes, word), shortage->missing_pages, why) < 0)
 		return NULL;
 	return sentence;
 }

@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "daemon/backing/shortage.h"
+
 struct mailbox;
 
 struct backing;
@@ -34,7 +36,7 @@ struct backing_config {
 	const char *name; /* of the pool, one path component; copied */
 	uint64_t page_bytes;
 	bool grow; /* may raise nr_hugepages by what is lacking */
-	int node;  /* NUMA node that all pages come from; -1: any */
+	int node;  /* NUMA node that all pages shall come from; -1: any */
 
 	/* hugetlbfs only. */
 	uid_t owner_uid;          /* who may open the files by name (mode 0600) besides us */
@@ -53,21 +55,21 @@ int backing_new(const struct backing_config *config, struct backing **ret, char 
  * somebody for them asks backing_limbo_returned() until all are back. Returns NULL. */
 struct backing *backing_free(struct backing *backing);
 
-/* Make a file of `n_pages` from NUMA node `node` (-1: any; ignored where the backing has one), every page
- * allocated (fallocate) and zeroed by the kernel, and map it read-write at an address aligned to 1 GiB, the
- * page tables of hugepages filled, for clients to share.
- * Sealed (memfd: GROW and SEAL; NOEXEC) and mode 0600 before it is returned. Returns 0; BACKING_SHORT with
- * *ret_missing_pages (at least 1) set, after raising was tried if the pool may grow: nothing is taken and
- * nothing stays raised; or negative errno. */
+/* Make a file of `n_pages` preferably from NUMA node `node` (-1: any; ignored where the backing has one),
+ * every page allocated (fallocate) and zeroed by the kernel, and map it read-write at an address aligned to 1
+ * GiB, the page tables of hugepages filled, for clients to share. Sealed (memfd: GROW and SEAL; NOEXEC) and
+ * mode 0600 before it is returned. Returns 0; BACKING_SHORT with *ret_shortage set, after raising was tried
+ * if the pool may grow: nothing is taken and nothing stays raised; or negative errno. */
 int backing_file_new(struct backing *backing, uint64_t n_pages, int node, struct backing_file **ret,
-		     uint64_t *ret_missing_pages);
+		     struct backing_shortage *ret_shortage);
 
 /* The same in steps, for who has something else to do in between: begin with an empty file; have as many
  * pages more allocated as `n_pages` (0, BACKING_SHORT or negative errno as above: the file is what it was
  * before that step); and finish it, whatever it has (at least a page; negative errno: the file is gone).
  * Until then it is only good for these and for backing_file_release(). */
 int backing_file_begin(struct backing *backing, struct backing_file **ret);
-int backing_file_extend(struct backing_file *file, uint64_t n_pages, int node, uint64_t *ret_missing_pages);
+int backing_file_extend(struct backing_file *file, uint64_t n_pages, int node,
+			struct backing_shortage *ret_shortage);
 int backing_file_finish(struct backing_file *consume_file);
 
 /* The descriptor that clients get, read-write. Stays ours. */
@@ -120,10 +122,10 @@ uint64_t backing_limbo_returned(struct backing *backing);
 
 uint64_t backing_page_bytes(const struct backing *backing);
 
-/* The sentence for a pool's reserve of which the kernel lacks `missing_pages`: how many, and what to do. To
+/* The sentence for a pool's reserve that cannot be had: how many pages are lacking, why, and what to do. To
  * be freed; NULL: no memory for it. */
 char *backing_explain_reserve(const char *pool, uint64_t page_bytes, uint64_t reserve_pages,
-			      uint64_t missing_pages, bool grow);
+			      const struct backing_shortage *shortage);
 
 /* What the kernel says of one page size; all zero for the base page size. */
 struct backing_kernel_counts {

@@ -118,3 +118,15 @@ int hugemount_used(int directory_fd, uint64_t *ret_used_pages)
 	*ret_used_pages = status.f_blocks - status.f_bfree;
 	return 0;
 }
+
+int hugemount_room(int directory_fd, uint64_t *ret_free_pages)
+{
+	struct statfs status;
+
+	if (fstatfs(directory_fd, &status) < 0)
+		return -errno;
+	if (status.f_blocks == 0 || status.f_bfree > status.f_blocks)
+		return -ENODATA;
+	*ret_free_pages = status.f_bfree;
+	return 0;
+}

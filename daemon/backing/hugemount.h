@@ -35,3 +35,5 @@ int hugemount_page_bytes(int directory_fd, bool *ret_is_hugetlbfs, uint64_t *ret
 /* How many of the pages of size_bytes are taken: in files, in clients' private copies of them, or in files
  * that are gone but whose pages the kernel has not back. */
 int hugemount_used(int directory_fd, uint64_t *ret_used_pages);
+/* How many are not taken. -ENODATA: it has no size=. */
+int hugemount_room(int directory_fd, uint64_t *ret_free_pages);

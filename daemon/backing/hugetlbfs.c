@@ -92,9 +92,9 @@ static int setup_given(struct backing *backing, const char *path, char **ret_err
 }
 
 /* Mount, and have the kernel find the pages of min_size if it lacks some and we may ask. -ENOMEM with
- * *ret_missing_pages set if it has not got them. */
+ * *ret_shortage set if it has not got them. */
 static int mount_with_reserve(struct backing *backing, const struct backing_config *config,
-			      uint64_t *ret_missing_pages)
+			      struct backing_shortage *ret_shortage)
 {
 	struct hugemount_config mount_config = {
 		.path = backing->place.mounted_at,
@@ -104,7 +104,7 @@ static int mount_with_reserve(struct backing *backing, const struct backing_conf
 	};
 	struct kernelpool *kernelpool = backing->kernelpool;
 	struct backing_kernel_counts counts = {0};
-	uint64_t unreserved, missing = 0, raised;
+	uint64_t unreserved = 0, missing = 0, raised;
 	int r;
 
 	lock_take(&kernelpool->lock);
@@ -113,20 +113,23 @@ static int mount_with_reserve(struct backing *backing, const struct backing_conf
 		unreserved = counts.free_pages - counts.reserved_pages;
 		missing = config->reserve_pages > unreserved ? config->reserve_pages - unreserved : 0;
 	}
-	if (missing > 0 && config->grow && kernelpool_raise(kernelpool, missing, &raised) == 0) {
+	*ret_shortage = (struct backing_shortage){.limit = BACKING_LIMIT_HUGEPAGES,
+						  .left_bytes = unreserved * config->page_bytes};
+	if (missing > 0 && config->grow &&
+	    kernelpool_raise(kernelpool, missing, &raised, ret_shortage) == 0) {
 		r = hugemount_new(&mount_config, &backing->place.directory_fd);
 		if (r < 0)
 			kernelpool_lower(kernelpool, raised);
 	}
 	lock_drop(&kernelpool->lock);
-	*ret_missing_pages = missing;
+	ret_shortage->missing_pages = missing;
 	return r;
 }
 
 static int setup_own(struct backing *backing, const struct backing_config *config, char **ret_error)
 {
 	struct hugetlbfs_place *place = &backing->place;
-	uint64_t missing;
+	struct backing_shortage shortage;
 	int r;
 
 	if (asprintf(&place->mounted_at, "%s/%s", config->mount_parent, backing->name) < 0) {
@@ -134,10 +137,10 @@ static int setup_own(struct backing *backing, const struct backing_config *confi
 		return -ENOMEM;
 	}
 	hugemount_clear_stale(place->mounted_at);
-	r = mount_with_reserve(backing, config, &missing);
+	r = mount_with_reserve(backing, config, &shortage);
 	if (r == -ENOMEM) {
 		*ret_error = backing_explain_reserve(backing->name, backing->page_bytes,
-						     config->reserve_pages, missing, config->grow);
+						     config->reserve_pages, &shortage);
 		return r;
 	}
 	if (r < 0)

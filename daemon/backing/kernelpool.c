@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/backing/headroom.h"
 #include "daemon/backing/kernelpool.h"
 #include "daemon/base/assert.h"
 #include "daemon/base/cleanup.h"
@@ -158,31 +159,43 @@ static uint64_t persistent_pages(const struct backing_kernel_counts *counts)
 	return counts->total_pages - counts->surplus_pages;
 }
 
-/* What the kernel thinks it could find without swapping. Asked for more, it takes all there is from everybody
- * before it gives up. */
-static uint64_t available_bytes(void)
+/* Pages that are free and promised to nobody, in bytes. */
+static uint64_t free_bytes(const struct kernelpool *pool, const struct backing_kernel_counts *counts)
 {
-	uint64_t kib = 0;
-	char line[128];
-	FILE *meminfo;
-
-	meminfo = fopen("/proc/meminfo", "re");
-	if (!meminfo)
-		return 0;
-	while (fgets(line, sizeof(line), meminfo) && sscanf(line, "MemAvailable: %" SCNu64, &kib) != 1)
-		;
-	fclose(meminfo);
-	return kib * 1024;
+	return counts->free_pages > counts->reserved_pages
+		       ? (counts->free_pages - counts->reserved_pages) * pool->page_bytes
+		       : 0;
 }
 
-int kernelpool_raise(struct kernelpool *pool, uint64_t n_pages, uint64_t *ret_raised_pages)
+/* Asked for more than there is, the kernel takes all there is from everybody before it gives up. */
+static int look(const struct kernelpool *pool, uint64_t n_pages, struct backing_shortage *ret_shortage)
+{
+	const struct headroom_request request = {
+		.use = HEADROOM_RAISE, .node = -1, .page_bytes = pool->page_bytes, .root = ""};
+	struct backing_shortage shortage;
+	uint64_t usable;
+	int r = headroom_look(&request, &usable, &shortage);
+
+	if (r < 0 || usable / pool->page_bytes >= n_pages)
+		return r;
+	*ret_shortage = shortage;
+	return BACKING_SHORT;
+}
+
+int kernelpool_raise(struct kernelpool *pool, uint64_t n_pages, uint64_t *ret_raised_pages,
+		     struct backing_shortage *ret_shortage)
 {
 	struct backing_kernel_counts before, after;
 	uint64_t raised = 0;
 
-	if (n_pages > available_bytes() / pool->page_bytes || kernelpool_read(pool, &before) < 0 ||
-	    write_nr_hugepages(pool, before.total_pages + n_pages) < 0)
+	*ret_shortage = (struct backing_shortage){.limit = BACKING_LIMIT_UNKNOWN};
+	if (look(pool, n_pages, ret_shortage) != 0 || kernelpool_read(pool, &before) < 0)
 		return BACKING_SHORT;
+	ret_shortage->left_bytes = free_bytes(pool, &before);
+	if (write_nr_hugepages(pool, before.total_pages + n_pages) < 0) {
+		ret_shortage->limit = BACKING_LIMIT_RAISE_RIGHT;
+		return BACKING_SHORT;
+	}
 	after = before;
 	after.total_pages += n_pages;
 	(void)kernelpool_read(pool, &after); /* else we take its word for it */
@@ -192,6 +205,7 @@ int kernelpool_raise(struct kernelpool *pool, uint64_t n_pages, uint64_t *ret_ra
 	pool->raised_pages += raised;
 	if (after.total_pages < before.total_pages + n_pages) {
 		kernelpool_lower(pool, raised);
+		ret_shortage->limit = BACKING_LIMIT_FRAGMENTED;
 		return BACKING_SHORT;
 	}
 	*ret_raised_pages = raised;

@@ -40,8 +40,10 @@ int kernelpool_used(struct kernelpool *pool, uint64_t *ret_used_pages);
 
 /* Have the kernel add `n_pages` to its free ones. Returns 0 and sets *ret_raised_pages, to be handed to
  * kernelpool_lower() some day (more than n_pages if there were surplus pages, which the kernel adopts first);
- * BACKING_SHORT if it could not add them all, or we may not ask: then nothing has changed. */
-int kernelpool_raise(struct kernelpool *pool, uint64_t n_pages, uint64_t *ret_raised_pages);
+ * BACKING_SHORT with *ret_shortage set, without missing_pages, if there is no memory for them (which it looks
+ * at first), if it could not add them all, or if we may not ask: then nothing has changed. */
+int kernelpool_raise(struct kernelpool *pool, uint64_t n_pages, uint64_t *ret_raised_pages,
+		     struct backing_shortage *ret_shortage);
 
 /* Take back what kernelpool_raise() added: relative to what nr_hugepages is now, whoever changed it
  * meanwhile. Pages in use become surplus and leave the pool when they are freed. Returns how many left it at

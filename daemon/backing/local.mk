@@ -3,8 +3,12 @@ libbacking_la_SOURCES = \
 	daemon/backing/assistant.h daemon/backing/assistant.c \
 	daemon/backing/backing.h daemon/backing/backing.c \
 	daemon/backing/balance.h daemon/backing/balance.c \
+	daemon/backing/cgroup.h daemon/backing/cgroup.c \
 	daemon/backing/clear.h daemon/backing/clear.c \
+	daemon/backing/fill.h daemon/backing/fill.c \
 	daemon/backing/guard.h daemon/backing/guard.c \
+	daemon/backing/headroom.h daemon/backing/headroom.c \
+	daemon/backing/hugefolio.h daemon/backing/hugefolio.c \
 	daemon/backing/hugemount.h daemon/backing/hugemount.c \
 	daemon/backing/hugetlbfs.c \
 	daemon/backing/kernelpool.h daemon/backing/kernelpool.c \
@@ -12,4 +16,6 @@ libbacking_la_SOURCES = \
 	daemon/backing/mapping.h daemon/backing/mapping.c \
 	daemon/backing/memfd.c \
 	daemon/backing/nodes.h daemon/backing/nodes.c \
-	daemon/backing/numa.h daemon/backing/numa.c
+	daemon/backing/numa.h daemon/backing/numa.c \
+	daemon/backing/readfile.h daemon/backing/readfile.c \
+	daemon/backing/shortage.h daemon/backing/shortage.c

@@ -1,5 +1,6 @@
 /* numa.c - see numa.h. fallocate takes pages by the policy of the thread that calls it, for hugetlb and shmem
- * alike. */
+ * alike. A node that is bound and full is the OOM killer's business, with memory left on others; one that is
+ * preferred is not. */
 #include <config.h>
 
 #include <errno.h>
@@ -45,7 +46,7 @@ int numa_enter(int node)
 	hp_assert(node >= 0 && node < NODES_MAX);
 	memset(nodes, 0, sizeof(nodes));
 	nodes[(unsigned)node / WORD_BITS] |= 1ul << (unsigned)node % WORD_BITS;
-	return set_policy(MPOL_BIND, nodes);
+	return set_policy(MPOL_PREFERRED, nodes);
 }
 
 void numa_leave(int node)

@@ -82,6 +82,7 @@ struct pool {
 		uint64_t retry_ns;         /* the kernel was short: not before then */
 		uint64_t patient_since_ns; /* limbo is waited for; 0: it is not */
 	} refill;
+	struct backing_shortage shortage;      /* what the last arena that could not be had lacked */
 	uint64_t blocked_round, blocked_pages; /* stocker.c: who waits for room, in this round */
 	bool blocked_by_work;                  /* and something under way may help one of them */
 	uint64_t returned_pages; /* of limbo, and no zone has them in its limbo: their arena is about to be

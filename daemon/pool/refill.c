@@ -107,15 +107,18 @@ static int extend(struct pool *pool, uint64_t most_pages, uint64_t *ret_n_pages)
 {
 	const uint64_t page_bytes = pool->config.page_bytes;
 	struct backing_file *file = pool->refill.file;
-	uint64_t n_pages = SLICE_BYTES > page_bytes ? SLICE_BYTES / page_bytes : 1, missing = 0;
+	uint64_t n_pages = SLICE_BYTES > page_bytes ? SLICE_BYTES / page_bytes : 1;
+	struct backing_shortage *shortage = &pool->shortage;
 	int r;
 
 	n_pages = at_most(n_pages, most_pages);
-	r = backing_file_extend(file, n_pages, pool->config.node, &missing);
+	r = backing_file_extend(file, n_pages, pool->config.node, shortage);
 	*ret_n_pages = r == 0 ? n_pages : 0;
-	if (r == BACKING_SHORT && missing < n_pages) {
-		n_pages -= missing;
-		if (backing_file_extend(file, n_pages, pool->config.node, &missing) == 0)
+	if (r == BACKING_SHORT && shortage->missing_pages < n_pages) {
+		struct backing_shortage again;
+
+		n_pages -= shortage->missing_pages;
+		if (backing_file_extend(file, n_pages, pool->config.node, &again) == 0)
 			*ret_n_pages = n_pages;
 	}
 	return r;

@@ -90,14 +90,16 @@ static int make_arena(struct pool *pool, uint64_t min_pages, uint64_t want_pages
 		      struct arena **ret)
 {
 	struct backing_file *file;
-	uint64_t missing = 0;
+	struct backing_shortage *shortage = &pool->shortage;
 	int r;
 
 	if (!pool_count_arena(pool))
 		return -EMFILE;
-	r = backing_file_new(pool->backing, want_pages, node, &file, &missing);
-	if (r == BACKING_SHORT && missing < want_pages && want_pages - missing >= min_pages)
-		r = backing_file_new(pool->backing, want_pages - missing, node, &file, &missing);
+	r = backing_file_new(pool->backing, want_pages, node, &file, shortage);
+	if (r == BACKING_SHORT && shortage->missing_pages < want_pages &&
+	    want_pages - shortage->missing_pages >= min_pages)
+		r = backing_file_new(pool->backing, want_pages - shortage->missing_pages, node, &file,
+				     shortage);
 	if (r != 0) {
 		pool_uncount_arena(pool);
 		return r;

@@ -253,6 +253,8 @@ static void finish(struct supply *supply, enum supply_result result)
 	struct zone *zone = supply->zone;
 
 	supply->result = result;
+	if (result == SUPPLY_KERNEL_SHORT)
+		supply->shortage = zone->pool->shortage;
 	lock_take(&zone->lock);
 	zone->n_waiting--;
 	lock_drop(&zone->lock);

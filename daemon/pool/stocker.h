@@ -40,7 +40,8 @@ struct supply {
 	void (*done)(struct supply *supply); /* on the worker's thread */
 
 	enum supply_result result;
-	struct run_list runs; /* granted: counted as out; clean unless no_zero */
+	struct backing_shortage shortage; /* SUPPLY_KERNEL_SHORT: why */
+	struct run_list runs;             /* granted: counted as out; clean unless no_zero */
 
 	/* the stocker's */
 	struct supply *next;

@@ -9,6 +9,8 @@
 #include "daemon/base/text.h"
 #include "daemon/rpc/outcome.h"
 
+#define REPLY_MESSAGE_MAX (SHORTAGE_WORDS_MAX + 128)
+
 static Hugepool__Code code_of(enum lease_result result)
 {
 	static const Hugepool__Code codes[] = {
@@ -39,14 +41,15 @@ static Hugepool__Code code_of(enum lease_result result)
 struct asked {
 	struct connection *connection;
 	uint64_t request_id;
-	uint32_t pool;        /* index; past the last: none is known */
-	uint64_t pages;       /* that could not be had */
-	uint64_t align_pages; /* 0: not asked for */
-	uint64_t lease;       /* 0: not about one that there is */
-	const char *name;     /* "": none */
-	bool sole;            /* in files of its own */
-	bool scattered;       /* in as many runs as can be */
-	struct zone *zone;    /* of whom to charge; NULL: it did not come to that */
+	uint32_t pool;                           /* index; past the last: none is known */
+	uint64_t pages;                          /* that could not be had */
+	uint64_t align_pages;                    /* 0: not asked for */
+	uint64_t lease;                          /* 0: not about one that there is */
+	const char *name;                        /* "": none */
+	bool sole;                               /* in files of its own */
+	bool scattered;                          /* in as many runs as can be */
+	struct zone *zone;                       /* of whom to charge; NULL: it did not come to that */
+	const struct backing_shortage *shortage; /* of LEASE_KERNEL_SHORT */
 };
 
 static bool is_over_quota(const struct asked *asked, const struct pool_config *config)
@@ -117,6 +120,15 @@ static void explain_full(char *message, size_t room, const struct asked *asked,
 					    : "ask for less, allow more runs, ");
 }
 
+static void explain_short(char *message, size_t room, const struct asked *asked,
+			  const struct pool_config *config, const char *amount)
+{
+	char why[SHORTAGE_WORDS_MAX];
+
+	snprintf(message, room, "there is no memory for %s more in pool %s: %s", amount, config->name,
+		 shortage_format(asked->shortage, config->page_bytes, why, sizeof(why)));
+}
+
 /* Why no pages, or not these, in a sentence that says what to do. */
 static void explain_pages(char *message, size_t room, const struct asked *asked, enum lease_result result,
 			  const struct pool_config *config, uint64_t free_pages)
@@ -165,9 +177,7 @@ static void explain_pages(char *message, size_t room, const struct asked *asked,
 			 config->name);
 		return;
 	default:
-		snprintf(message, room,
-			 "the kernel has no %s free for pool %s: raise nr_hugepages of %s, or set grow",
-			 amount, config->name, page);
+		explain_short(message, room, asked, config, amount);
 	}
 }
 
@@ -238,7 +248,7 @@ static void reply_error(const struct asked *asked, enum lease_result result)
 	struct pool *pool = asked->pool < service->n_pools ? service->pools[asked->pool] : NULL;
 	Hugepool__Error error = HUGEPOOL__ERROR__INIT;
 	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
-	char message[256];
+	char message[REPLY_MESSAGE_MAX];
 
 	error.code = code_of(result);
 	error.message = message;
@@ -283,6 +293,7 @@ void outcome_reply_alloc(struct connection *connection, const struct lease_alloc
 		.sole = alloc->want.sole,
 		.scattered = alloc->want.max_runs == RUN_LIST_MAX,
 		.zone = alloc->request.zone ? alloc->request.zone->zone : NULL,
+		.shortage = &alloc->request.supply.shortage,
 	};
 
 	reply_error(&asked, result);
@@ -300,6 +311,7 @@ void outcome_reply_resize(struct connection *connection, const struct lease_resi
 		.name = "",
 		.sole = result == LEASE_POOL_FULL && resize->record->sole,
 		.zone = resize->request.zone ? resize->request.zone->zone : NULL,
+		.shortage = &resize->request.supply.shortage,
 	};
 
 	reply_error(&asked, result);

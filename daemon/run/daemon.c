@@ -179,6 +179,16 @@ static void warn_missing(const struct pool *pool)
 		    size_format(pool->config.page_bytes, page));
 }
 
+/* Missing is what the reserve has not got, whatever the last slice lacked. */
+static char *explain_reserve(const struct pool *pool)
+{
+	const struct pool_config *config = &pool->config;
+	struct backing_shortage shortage = pool->shortage;
+
+	shortage.missing_pages = config->reserve_pages - pool->backed_pages;
+	return backing_explain_reserve(config->name, config->page_bytes, config->reserve_pages, &shortage);
+}
+
 static int fill_reserve(struct pool *pool, char **ret_error)
 {
 	const struct pool_config *config = &pool->config;
@@ -190,9 +200,7 @@ static int fill_reserve(struct pool *pool, char **ret_error)
 		return 0;
 	}
 	if (r == BACKING_SHORT)
-		*ret_error =
-			backing_explain_reserve(config->name, config->page_bytes, config->reserve_pages,
-						config->reserve_pages - pool->backed_pages, config->grow);
+		*ret_error = explain_reserve(pool);
 	else if (asprintf(ret_error, "pool %s: %s", config->name, strerror(-r)) < 0)
 		*ret_error = NULL;
 	return -ENOMEM;

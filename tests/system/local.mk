@@ -51,6 +51,12 @@ tests_system_system_ctl_operate_SOURCES = tests/system/system_ctl_operate.c $(OP
 tests_system_system_ctl_operate_LDADD   = $(SYSTEM_LIBS)
 
 RAW = tests/support/dut.h tests/support/dut.c tests/support/raw.h tests/support/raw.c
+# Asking for more memory than there is, in memory cgroups.
+check_PROGRAMS += tests/system/system_memory
+TESTS          += tests/system/system_memory
+tests_system_system_memory_SOURCES = tests/system/system_memory.c $(OPERATOR) \
+	tests/support/memcg.h tests/support/memcg.c
+tests_system_system_memory_LDADD   = $(SYSTEM_LIBS)
 
 # Whoever comes in as anybody, by any socket.
 check_PROGRAMS += tests/system/system_tenant

@@ -96,12 +96,12 @@ char *scene_refusal(struct backing_config config, int expected)
 struct backing_file *scene_new_file(struct backing *backing, uint64_t n_pages)
 {
 	struct backing_file *file;
-	uint64_t missing = 0;
+	struct backing_shortage shortage = {0};
 	int r;
 
-	r = backing_file_new(backing, n_pages, -1, &file, &missing);
+	r = backing_file_new(backing, n_pages, -1, &file, &shortage);
 	if (r != 0)
-		fail_msg("backing_file_new: %d, missing %" PRIu64, r, missing);
+		fail_msg("backing_file_new: %d, missing %" PRIu64, r, shortage.missing_pages);
 	return file;
 }
 

@@ -29,11 +29,11 @@ static int leave_file_behind(void *argument)
 	const struct backing_config *config = argument;
 	struct backing_file *file;
 	struct backing *backing;
-	uint64_t missing;
+	struct backing_shortage shortage;
 	char *error;
 
 	STEP(1, backing_new(config, &backing, &error) == 0);
-	STEP(2, backing_file_new(backing, 2, -1, &file, &missing) == 0);
+	STEP(2, backing_file_new(backing, 2, -1, &file, &shortage) == 0);
 	return 0;
 }
 

@@ -36,13 +36,13 @@ static void backing_kernel_short_takes_nothing(void **state)
 	struct backing *backing;
 	struct backing_file *file = NULL;
 	struct hugetlb_counts before, after;
-	uint64_t missing = 0;
+	struct backing_shortage shortage = {0};
 
 	hugetlb_need(MIB2, 4);
 	backing = scene_new_backing(scene_memfd_config(MIB2));
 	before = hugetlb_counts(MIB2);
-	assert_int_equal(backing_file_new(backing, before.free + 3, -1, &file, &missing), BACKING_SHORT);
-	assert_int_equal(missing, 3 + before.reserved);
+	assert_int_equal(backing_file_new(backing, before.free + 3, -1, &file, &shortage), BACKING_SHORT);
+	assert_int_equal(shortage.missing_pages, 3 + before.reserved);
 	after = hugetlb_counts(MIB2);
 	assert_memory_equal(&before, &after, sizeof(before));
 	backing_free(backing);
@@ -85,14 +85,14 @@ static void backing_grow_beyond_memory_changes_nothing(void **state)
 	struct backing_file *file;
 	struct hugetlb_counts before, after;
 	struct backing *backing;
-	uint64_t missing = 0;
+	struct backing_shortage shortage = {0};
 
 	hugetlb_need(MIB2, 1);
 	config.grow = true;
 	backing = scene_new_backing(config);
 	before = hugetlb_counts(MIB2);
-	assert_int_equal(backing_file_new(backing, UINT64_C(1) << 24, -1, &file, &missing), BACKING_SHORT);
-	assert_true(missing > 0);
+	assert_int_equal(backing_file_new(backing, UINT64_C(1) << 24, -1, &file, &shortage), BACKING_SHORT);
+	assert_true(shortage.missing_pages > 0);
 	after = hugetlb_counts(MIB2);
 	assert_memory_equal(&before, &after, sizeof(before));
 	backing_free(backing);
@@ -104,7 +104,7 @@ static void backing_grow_that_does_not_help_is_given_back(void **state)
 	struct backing_file *file;
 	struct hugetlb_counts before, after;
 	struct backing *backing;
-	uint64_t missing = 0;
+	struct backing_shortage shortage = {0};
 
 	scene_need_root();
 	hugetlb_need(MIB2, 4);
@@ -112,8 +112,8 @@ static void backing_grow_that_does_not_help_is_given_back(void **state)
 	backing = scene_new_backing(config);
 	before = hugetlb_counts(MIB2);
 	/* The mount's size= is what is short, and no nr_hugepages changes that. */
-	assert_int_equal(backing_file_new(backing, 6, -1, &file, &missing), BACKING_SHORT);
-	assert_int_equal(missing, 2);
+	assert_int_equal(backing_file_new(backing, 6, -1, &file, &shortage), BACKING_SHORT);
+	assert_int_equal(shortage.missing_pages, 2);
 	after = hugetlb_counts(MIB2);
 	assert_memory_equal(&before, &after, sizeof(before));
 	backing_free(backing);
@@ -122,10 +122,11 @@ static void backing_grow_that_does_not_help_is_given_back(void **state)
 static int grow_as_nobody(void *argument)
 {
 	struct backing_file *file;
-	uint64_t missing = 0, wanted = scene_free_pages() + 1;
+	struct backing_shortage shortage = {0};
+	uint64_t wanted = scene_free_pages() + 1;
 
 	STEP(1, scene_become_nobody());
-	STEP(2, backing_file_new(argument, wanted, -1, &file, &missing) == BACKING_SHORT && missing >= 1);
+	STEP(2, backing_file_new(argument, wanted, -1, &file, &shortage) == BACKING_SHORT && shortage.missing_pages >= 1);
 	return 0;
 }
 

@@ -1,0 +1,15 @@
+/* fill.h - private to the room: have pages of a file allocated, slice by slice, and say what was short.
+ *
+ * Before each slice it looks whether the host, the node and the cgroups have that much, see headroom.h.
+ */
+#pragma once
+
+#include "daemon/backing/kinds.h"
+
+/* What the file has, by the kernel's account; what it was given if that cannot be read. */
+uint64_t fill_count_present(const struct backing_file *file);
+
+/* Have that many pages more allocated, and nr_hugepages raised for what is missing if the pool may. With the
+ * counters' lock held. Returns 0; BACKING_SHORT with *ret_shortage set, or negative errno: then the file is
+ * as it was. */
+int fill_extend(struct backing_file *file, uint64_t n_pages, struct backing_shortage *ret_shortage);

@@ -125,7 +125,7 @@ static void explain_short(char *message, size_t room, const struct asked *asked,
 {
 	char why[SHORTAGE_WORDS_MAX];
 
-	snprintf(message, room, "there is no memory for %s more in pool %s: %s", amount, config->name,
+	snprintf(message, room, "the kernel has no %s free for pool %s: %s", amount, config->name,
 		 shortage_format(asked->shortage, config->page_bytes, why, sizeof(why)));
 }
 

@@ -51,6 +51,7 @@ tests_system_system_ctl_operate_SOURCES = tests/system/system_ctl_operate.c $(OP
 tests_system_system_ctl_operate_LDADD   = $(SYSTEM_LIBS)
 
 RAW = tests/support/dut.h tests/support/dut.c tests/support/raw.h tests/support/raw.c
+
 # Asking for more memory than there is, in memory cgroups.
 check_PROGRAMS += tests/system/system_memory
 TESTS          += tests/system/system_memory

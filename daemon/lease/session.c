@@ -76,7 +76,8 @@ struct session *session_free(struct session *session)
 	if (!session)
 		return NULL;
 	hp_assert_alive(session, SESSION_MAGIC);
-	hp_assert(session->n_leases == 0 && !session->requests && !session->connection && !session->watch);
+	hp_assert(session->n_leases == 0 && !session->requests && !session->connection &&
+		  !session->is_watched);
 	shard = session->shard;
 	tdelete(session, &shard->by_id, compare_id);
 	if (session->prev)

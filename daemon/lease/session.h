@@ -75,10 +75,12 @@ struct session {
 
 	/* this worker only */
 	struct session *prev, *next;
-	void *connection;     /* rpc's; NULL: orphaned or ending */
-	void *watch;          /* rpc's, of pid_fd */
-	bool ending;          /* the process is dead or said goodbye: no new leases */
-	uint32_t first_lease; /* slot of the newest; LEDGER_NIL */
+	void *connection;            /* rpc's; NULL: orphaned or ending */
+	bool is_watched;             /* rpc's: its pidfd is in the worker's deaths */
+	bool ending;                 /* the process is dead or said goodbye: no new leases */
+	struct session *next_ending; /* rpc's: the worker's list of those that are ending */
+	uint64_t ending_number;      /* rpc's: in the order in which they began to */
+	uint32_t first_lease;        /* slot of the newest; LEDGER_NIL */
 	uint64_t n_leases, n_pages, n_requests;
 	struct lease_request *requests; /* waiting */
 	uint32_t n_waiting;             /* of them */

@@ -9,6 +9,7 @@
 #include "daemon/rpc/dispatch.h"
 #include "daemon/rpc/grants.h"
 #include "daemon/rpc/outcome.h"
+#include "daemon/rpc/reap.h"
 
 /* What waits or lives longer, does so for a year. */
 #define TIME_MAX_MS (UINT64_C(1000) * 60 * 60 * 24 * 365)
@@ -35,16 +36,65 @@ static void answer_alloc(struct connection *connection, const struct lease_alloc
 		outcome_reply_alloc(connection, alloc, result);
 }
 
-/* On the heap while it waits; answered on whatever connection the session has then. */
+/* One that waits: for pages, or for the end of the dead. On the heap. */
+struct waiting_alloc {
+	struct reap reap; /* first */
+	uint64_t mark;    /* reap_mark(), when it came */
+	bool has_reaped;
+	struct lease_alloc alloc; /* last: as much of it as lease_alloc_bytes() says */
+};
+
+static struct waiting_alloc *waiting_of(struct lease_alloc *alloc)
+{
+	return (struct waiting_alloc *)((char *)alloc - offsetof(struct waiting_alloc, alloc));
+}
+
+static void alloc_done(struct lease_alloc *alloc, enum lease_result result);
+
+/* The dead are gone: once more, from the beginning. */
+static void alloc_again(struct reap *reap, struct session *session)
+{
+	struct waiting_alloc *waiting = (struct waiting_alloc *)reap;
+	enum lease_result result;
+
+	if (!session) {
+		free(waiting);
+		return;
+	}
+	result = lease_alloc_start(&waiting->alloc);
+	if (result == LEASE_WAIT)
+		lease_alloc_wait(&waiting->alloc);
+	else
+		alloc_done(&waiting->alloc, result);
+}
+
+static void reap_for_alloc(struct waiting_alloc *waiting)
+{
+	struct session *session = waiting->alloc.request.session;
+
+	waiting->has_reaped = true;
+	waiting->reap.again = alloc_again;
+	reap_start(&waiting->reap, server_of(session), session, REAP_LEASES);
+}
+
+/* Answered on whatever connection the session has then. */
 static void alloc_done(struct lease_alloc *alloc, enum lease_result result)
 {
-	struct connection *connection = alloc->request.session->connection;
+	struct waiting_alloc *waiting = waiting_of(alloc);
+	struct session *session = alloc->request.session;
+	struct connection *connection = session->connection;
 
+	if (!waiting->has_reaped && reap_may_help(server_of(session)->service, waiting->mark, result)) {
+		reap_for_alloc(waiting);
+		return;
+	}
 	if (connection) {
 		answer_alloc(connection, alloc, result);
 		connection_wake(connection);
 	}
-	free(alloc);
+	free(waiting);
+	if (session->ending)
+		server_end_session(server_of(session), session);
 }
 
 /* What is wrong with the request by itself; NULL: nothing. */
@@ -158,23 +208,31 @@ static void read_alloc(struct lease_alloc *alloc, struct session *session, uint6
 	memcpy(alloc->n_pages, asked->n_pages, asked->n_n_pages * sizeof(alloc->n_pages[0]));
 }
 
-static void let_alloc_wait(struct connection *connection, struct lease_alloc *alloc)
+static void let_alloc_wait(struct connection *connection, struct lease_alloc *alloc, uint64_t mark,
+			   enum lease_result result)
 {
 	const size_t n_bytes = lease_alloc_bytes(alloc);
-	struct lease_alloc *waiting = malloc(n_bytes);
+	struct waiting_alloc *waiting = malloc(offsetof(struct waiting_alloc, alloc) + n_bytes);
 
 	if (!waiting) {
-		lease_alloc_unwind(alloc);
+		if (result == LEASE_WAIT)
+			lease_alloc_unwind(alloc);
 		refuse_for_memory(connection, alloc->request.request_id);
 		return;
 	}
-	memcpy(waiting, alloc, n_bytes);
-	lease_alloc_wait(waiting);
+	waiting->mark = mark;
+	waiting->has_reaped = false;
+	memcpy(&waiting->alloc, alloc, n_bytes);
+	if (result == LEASE_WAIT)
+		lease_alloc_wait(&waiting->alloc);
+	else
+		reap_for_alloc(waiting);
 }
 
 enum dispatch_result alloc_handle(struct connection *connection, const Hugepool__Request *request)
 {
 	struct session *session = connection->session;
+	const uint64_t mark = reap_mark();
 	enum lease_result result;
 	struct lease_alloc alloc;
 	Hugepool__Code code;
@@ -190,8 +248,8 @@ enum dispatch_result alloc_handle(struct connection *connection, const Hugepool_
 		return DISPATCH_DONE;
 	read_alloc(&alloc, session, request->id, request->alloc);
 	result = request->again && lease_alloc_find_again(&alloc) ? LEASE_OK : lease_alloc_start(&alloc);
-	if (result == LEASE_WAIT)
-		let_alloc_wait(connection, &alloc);
+	if (result == LEASE_WAIT || reap_may_help(connection->server->service, mark, result))
+		let_alloc_wait(connection, &alloc, mark, result);
 	else
 		answer_alloc(connection, &alloc, result);
 	return DISPATCH_DONE;
@@ -209,32 +267,83 @@ static void answer_resize(struct connection *connection, const struct lease_resi
 		outcome_reply_resize(connection, resize, result);
 }
 
+/* One that waits, on the heap. */
+struct waiting_resize {
+	struct reap reap; /* first */
+	uint64_t mark;    /* reap_mark(), when it came */
+	bool has_reaped;
+	struct lease_resize resize;
+};
+
+static void resize_done(struct lease_resize *resize, enum lease_result result);
+
+static void resize_again(struct reap *reap, struct session *session)
+{
+	struct waiting_resize *waiting = (struct waiting_resize *)reap;
+	enum lease_result result;
+
+	if (!session) {
+		free(waiting);
+		return;
+	}
+	result = lease_resize_start(&waiting->resize);
+	if (result == LEASE_WAIT)
+		lease_resize_wait(&waiting->resize);
+	else
+		resize_done(&waiting->resize, result);
+}
+
+static void reap_for_resize(struct waiting_resize *waiting)
+{
+	struct session *session = waiting->resize.request.session;
+
+	waiting->has_reaped = true;
+	waiting->reap.again = resize_again;
+	reap_start(&waiting->reap, server_of(session), session, REAP_LEASES);
+}
+
 static void resize_done(struct lease_resize *resize, enum lease_result result)
 {
-	struct connection *connection = resize->request.session->connection;
+	struct waiting_resize *waiting =
+		(struct waiting_resize *)((char *)resize - offsetof(struct waiting_resize, resize));
+	struct session *session = resize->request.session;
+	struct connection *connection = session->connection;
 
+	if (!waiting->has_reaped && reap_may_help(server_of(session)->service, waiting->mark, result)) {
+		reap_for_resize(waiting);
+		return;
+	}
 	if (connection) {
 		answer_resize(connection, resize, result);
 		connection_wake(connection);
 	}
-	free(resize);
+	free(waiting);
+	if (session->ending)
+		server_end_session(server_of(session), session);
 }
 
-static void let_resize_wait(struct connection *connection, const struct lease_resize *resize)
+static void let_resize_wait(struct connection *connection, const struct lease_resize *resize, uint64_t mark,
+			    enum lease_result result)
 {
-	struct lease_resize *waiting = malloc(sizeof(*waiting));
+	struct waiting_resize *waiting = malloc(sizeof(*waiting));
 
 	if (!waiting) {
 		refuse_for_memory(connection, resize->request.request_id);
 		return;
 	}
-	*waiting = *resize;
-	lease_resize_wait(waiting);
+	waiting->mark = mark;
+	waiting->has_reaped = false;
+	waiting->resize = *resize;
+	if (result == LEASE_WAIT)
+		lease_resize_wait(&waiting->resize);
+	else
+		reap_for_resize(waiting);
 }
 
 enum dispatch_result resize_handle(struct connection *connection, const Hugepool__Request *request)
 {
 	const Hugepool__Resize *asked = request->resize;
+	const uint64_t mark = reap_mark();
 	struct lease_resize resize;
 	enum lease_result result;
 
@@ -254,20 +363,68 @@ enum dispatch_result resize_handle(struct connection *connection, const Hugepool
 	resize.wait_ms = bounded_ms(asked->wait_ms);
 	resize.done = resize_done;
 	result = lease_resize_start(&resize);
-	if (result == LEASE_WAIT)
-		let_resize_wait(connection, &resize);
+	if (result == LEASE_WAIT || reap_may_help(connection->server->service, mark, result))
+		let_resize_wait(connection, &resize, mark, result);
 	else
 		answer_resize(connection, &resize, result);
 	return DISPATCH_DONE;
 }
 
-/* ---- Open ---- */
+/* ---- Open: what a dead process has made or holds is no more, so the dead go first ---- */
+
+struct waiting_open {
+	struct reap reap; /* first */
+	uint64_t request_id;
+	bool write;
+	char name[NAME_FULL_MAX + 1];
+};
+
+static void open_lease(struct connection *connection, uint64_t request_id, const char *name, bool write)
+{
+	struct lease_record *record;
+	enum lease_result result = lease_open(connection->session, request_id, name, write, &record);
+
+	if (result == LEASE_OK)
+		grants_reply(connection, request_id, HUGEPOOL__REPLY__RESULT_OPEN, &record, 1);
+	else
+		outcome_reply_open(connection, request_id, name, result);
+}
+
+static void open_again(struct reap *reap, struct session *session)
+{
+	struct waiting_open *waiting = (struct waiting_open *)reap;
+
+	/* Without a connection it was not done, and is asked again. */
+	if (session && session->connection) {
+		open_lease(session->connection, waiting->request_id, waiting->name, waiting->write);
+		connection_wake(session->connection);
+	}
+	free(waiting);
+}
+
+static bool let_open_wait(struct connection *connection, const Hugepool__Request *request,
+			  const char *name)
+{
+	const Hugepool__Open *asked = request->open;
+	struct waiting_open *waiting;
+
+	if (!reap_is_due(connection->server->service, reap_mark()))
+		return false;
+	waiting = malloc(sizeof(*waiting));
+	if (!waiting)
+		return false;
+	waiting->request_id = request->id;
+	waiting->write = asked->write;
+	strcpy(waiting->name, name);
+	waiting->reap.again = open_again;
+	reap_start(&waiting->reap, connection->server, connection->session, REAP_LEASES);
+	return true;
+}
 
 enum dispatch_result open_handle(struct connection *connection, const Hugepool__Request *request)
 {
 	const Hugepool__Open *asked = request->open;
 	struct lease_record *record = NULL;
-	enum lease_result result = LEASE_OK;
 	char name[NAME_FULL_MAX + 1];
 
 	if (!outcome_check_name(connection, request->id, asked->name))
@@ -275,11 +432,9 @@ enum dispatch_result open_handle(struct connection *connection, const Hugepool__
 	name_resolve(asked->name, connection->session->peer.uid, name);
 	if (request->again)
 		record = lease_find_request(connection->session, request->id);
-	if (!record)
-		result = lease_open(connection->session, request->id, name, asked->write, &record);
-	if (result == LEASE_OK)
+	if (record)
 		grants_reply(connection, request->id, HUGEPOOL__REPLY__RESULT_OPEN, &record, 1);
-	else
-		outcome_reply_open(connection, request->id, name, result);
+	else if (!let_open_wait(connection, request, name))
+		open_lease(connection, request->id, name, asked->write);
 	return DISPATCH_DONE;
 }

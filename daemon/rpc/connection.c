@@ -14,6 +14,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/text.h"
 #include "daemon/rpc/connection.h"
+#include "daemon/rpc/deaths.h"
 #include "daemon/rpc/dispatch.h"
 #include "daemon/rpc/linger.h"
 #include "daemon/rpc/load.h"
@@ -58,6 +59,7 @@ static void drop_events(struct connection *connection)
 		event_free(connection->write_event);
 	connection->read_event = connection->write_event = NULL;
 	connection->load = load_put(&connection->server->loads, connection->load);
+	deaths_forget_connection(connection);
 }
 
 static void set_reading(struct connection *connection, bool reading)
@@ -89,6 +91,11 @@ static void arrive(struct letter *letter)
 		event_new(server->base, connection->fd, EV_READ | EV_PERSIST, on_readable, connection);
 	connection->write_event = event_new(server->base, connection->fd, EV_WRITE, on_writable, connection);
 	connection->load = load_get(&server->loads, connection->peer.uid);
+	/* Without a pidfd it had its session already. */
+	if (connection->pid_fd >= 0 && deaths_watch_connection(connection) < 0) {
+		connection_close(connection);
+		return;
+	}
 	if (server->stopping || !connection->read_event || !connection->write_event || !connection->load) {
 		connection_close(connection);
 		return;
@@ -152,14 +159,24 @@ void connection_refuse(int fd, const struct service *service, Hugepool__Code cod
 	linger_close_socket(service, fd);
 }
 
-void connection_move(struct connection *connection, struct server *to)
+void connection_leave(struct connection *connection)
 {
 	unlink_connection(connection);
 	drop_events(connection);
 	connection->is_reading = false;
+}
+
+void connection_give(struct connection *connection, struct server *to)
+{
 	connection->server = to;
 	connection->letter.deliver = arrive;
 	mailbox_post(&to->mailbox, &connection->letter);
+}
+
+void connection_move(struct connection *connection, struct server *to)
+{
+	connection_leave(connection);
+	connection_give(connection, to);
 }
 
 void connection_close(struct connection *connection)

@@ -23,12 +23,15 @@
 
 #define CONNECTION_MAGIC 0xc0a11000u
 
-/* A Hello that continues a session of another worker, on its way there with the connection. */
+/* A Hello that continues a session of another worker, on its way there with the connection; or one for which
+ * there was no seat, until the dead have left theirs. */
 struct pending_hello {
 	uint64_t request_id;
 	uint64_t session;
 	uint8_t token[SESSION_TOKEN_BYTES];
+	char client[SESSION_CLIENT_MAX]; /* of a session that is new */
 	bool is_set;
+	bool has_reaped; /* it waited until the dead had gone (reap.h) */
 };
 
 struct connection {
@@ -37,6 +40,7 @@ struct connection {
 	struct server *server; /* whose thread may touch this */
 	struct peer peer;      /* `groups` and pid_fd are ours until a session takes them */
 	int pid_fd;
+	bool is_watched;         /* it is in the server's deaths */
 	struct session *session; /* NULL before Hello and after Bye */
 	struct event *read_event, *write_event;
 	struct load *load; /* its user's, on this server */
@@ -67,6 +71,9 @@ void connection_close(struct connection *connection);
 /* The session is gone by its own wish: answer the Bye. */
 void connection_said_bye(struct connection *connection);
 
+/* It is no server's any more, and whoever has it now gives it to one, which goes on with its hello. */
+void connection_leave(struct connection *connection);
+void connection_give(struct connection *connection, struct server *to);
 /* Move to the server that owns the session which connection->hello names. */
 void connection_move(struct connection *connection, struct server *to);
 

@@ -23,7 +23,10 @@ static void travel(struct errand *errand, int to);
 
 static void visit(struct errand *errand, struct server *here)
 {
-	travel(errand, errand->visit(errand, here));
+	int to = errand->visit(errand, here);
+
+	if (to != ERRAND_AWAY)
+		travel(errand, to);
 }
 
 static void arrive(struct letter *letter)
@@ -75,11 +78,9 @@ bool errand_visit_next(struct server *server)
 	return server->errands[0].head || server->errands[1].head;
 }
 
-void errand_send(struct errand *errand, struct server *server, struct connection *connection,
-		 uint64_t request_id, unsigned first)
+void errand_send_for(struct errand *errand, struct server *server, struct session *session,
+		     uint64_t request_id, unsigned first)
 {
-	struct session *session = connection ? connection->session : NULL;
-
 	errand->service = server->service;
 	errand->home = server->shard.index;
 	errand->session = session ? session->id : 0;
@@ -88,4 +89,33 @@ void errand_send(struct errand *errand, struct server *server, struct connection
 	if (session)
 		session->n_errands++;
 	travel(errand, (int)first);
+}
+
+void errand_send(struct errand *errand, struct server *server, struct connection *connection,
+		 uint64_t request_id, unsigned first)
+{
+	errand_send_for(errand, server, connection ? connection->session : NULL, request_id, first);
+}
+
+/* ---- those that are away ---- */
+
+void errand_resume(struct errand *errand, int to)
+{
+	travel(errand, to);
+}
+
+void errand_park(struct errand *errand, struct server *here)
+{
+	errand->letter.next = here->parked;
+	here->parked = &errand->letter;
+}
+
+void errand_unpark_all(struct server *here)
+{
+	while (here->parked) {
+		struct errand *errand = (struct errand *)here->parked;
+
+		here->parked = here->parked->next;
+		travel(errand, (int)here->shard.index);
+	}
 }

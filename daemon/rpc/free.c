@@ -10,6 +10,7 @@
 #include "daemon/rpc/dispatch.h"
 #include "daemon/rpc/errand.h"
 #include "daemon/rpc/outcome.h"
+#include "daemon/rpc/reap.h"
 
 #define GONE_MAX 32
 
@@ -51,7 +52,13 @@ static void reply_free(struct connection *connection, uint64_t request_id, const
 /* ---- leases that this session does not hold ---- */
 
 struct free_errand {
-	struct errand errand;
+	union { /* one after the other */
+		struct errand errand;
+		struct reap reap;
+	};
+	uint64_t request_id; /* while it reaps */
+	uint64_t mark;       /* reap_mark(), when it came */
+	bool has_reaped;
 	struct peer peer;
 	bool is_admin;
 	unsigned n;
@@ -82,11 +89,52 @@ static int free_here(struct errand *errand, struct server *here)
 	return next;
 }
 
+static void answer_free(struct errand *errand, struct connection *connection);
+
+static void send_job(struct free_errand *job, struct server *server, struct session *session,
+		     uint64_t request_id)
+{
+	job->errand.visit = free_here;
+	job->errand.answer = answer_free;
+	errand_send_for(&job->errand, server, session, request_id, server->shard.index);
+}
+
+static void free_again(struct reap *reap, struct session *session)
+{
+	struct free_errand *job = (struct free_errand *)reap;
+
+	if (session)
+		send_job(job, server_of(session), session, job->request_id);
+	else
+		free(job);
+}
+
+/* What somebody else holds may be somebody dead's. */
+static bool reap_for_free(struct free_errand *job, struct connection *connection)
+{
+	bool is_held = false;
+
+	for (unsigned i = 0; i < job->n; i++)
+		is_held |= job->items[i].result == LEASE_NOT_HOLDER;
+	if (!is_held || job->has_reaped || !reap_is_due(connection->server->service, job->mark))
+		return false;
+	for (unsigned i = 0; i < job->n; i++)
+		if (job->items[i].result == LEASE_NOT_HOLDER)
+			job->items[i].result = LEASE_WAIT;
+	job->has_reaped = true;
+	job->request_id = job->errand.request_id;
+	job->reap.again = free_again;
+	reap_start(&job->reap, connection->server, connection->session, REAP_LEASES);
+	return true;
+}
+
 static void answer_free(struct errand *errand, struct connection *connection)
 {
 	struct free_errand *job = (struct free_errand *)errand;
 	unsigned n = 0;
 
+	if (connection && reap_for_free(job, connection))
+		return;
 	for (unsigned i = 0; i < job->n; i++)
 		if (job->items[i].result != LEASE_OK)
 			job->items[n++] = job->items[i];
@@ -96,7 +144,7 @@ static void answer_free(struct errand *errand, struct connection *connection)
 }
 
 static void send_errand(struct connection *connection, uint64_t request_id, const struct failure *items,
-			unsigned n)
+			unsigned n, uint64_t mark)
 {
 	struct free_errand *job = malloc(sizeof(*job));
 
@@ -105,16 +153,15 @@ static void send_errand(struct connection *connection, uint64_t request_id, cons
 				 "the daemon has no memory left");
 		return;
 	}
-	job->errand.visit = free_here;
-	job->errand.answer = answer_free;
+	job->mark = mark;
+	job->has_reaped = false;
 	job->peer = connection->session->peer;
 	job->peer.groups = NULL;
 	job->peer.n_groups = 0;
 	job->is_admin = server_is_admin(connection->server, &connection->session->peer);
 	job->n = n;
 	memcpy(job->items, items, n * sizeof(items[0]));
-	errand_send(&job->errand, connection->server, connection, request_id,
-		    connection->server->shard.index);
+	send_job(job, connection->server, connection->session, request_id);
 }
 
 /* ---- the request ---- */
@@ -172,6 +219,7 @@ static bool read_ids(struct connection *connection, const Hugepool__Request *req
 enum dispatch_result free_handle(struct connection *connection, const Hugepool__Request *request)
 {
 	struct failure failures[LEASE_MAX_BATCH];
+	const uint64_t mark = reap_mark();
 	bool has_foreign = false;
 	const uint64_t *ids;
 	uint64_t name_id;
@@ -192,7 +240,7 @@ enum dispatch_result free_handle(struct connection *connection, const Hugepool__
 		failures[n++] = (struct failure){.index = (uint32_t)i, .lease = ids[i], .result = result};
 	}
 	if (has_foreign)
-		send_errand(connection, request->id, failures, n);
+		send_errand(connection, request->id, failures, n, mark);
 	else
 		reply_free(connection, request->id, failures, n);
 	return DISPATCH_DONE;

@@ -1,12 +1,15 @@
 /* hello.c - the beginning and the end of a session: Hello, Bye, and Received. */
 #include <config.h>
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "daemon/base/cleanup.h"
 #include "daemon/lease/request.h"
+#include "daemon/rpc/deaths.h"
 #include "daemon/rpc/dispatch.h"
+#include "daemon/rpc/reap.h"
 
 #define PROTOCOL_VERSION 1
 
@@ -42,31 +45,70 @@ static void reply_hello(struct connection *connection, uint64_t request_id, bool
 	connection_reply(connection, &reply, NULL, 0);
 }
 
-static void start_session(struct connection *connection, uint64_t request_id, const char *client)
+/* ---- a Hello that waits for a seat of somebody dead ---- */
+
+struct hello_reap {
+	struct reap reap; /* first */
+	struct connection *connection;
+};
+
+static void hello_again(struct reap *reap, struct session *session)
 {
+	struct hello_reap *waiting = (struct hello_reap *)reap;
+
+	connection_give(waiting->connection, waiting->connection->server);
+	free(waiting);
+}
+
+/* True: the connection is away until then, and comes back with its hello. */
+static bool wait_for_seat(struct connection *connection, const struct pending_hello *hello, uint64_t mark)
+{
+	struct hello_reap *waiting;
+
+	if (hello->has_reaped || !reap_is_due(connection->server->service, mark))
+		return false;
+	waiting = malloc(sizeof(*waiting));
+	if (!waiting)
+		return false;
+	connection->hello = *hello;
+	connection->hello.has_reaped = connection->hello.is_set = true;
+	connection_leave(connection);
+	waiting->connection = connection;
+	waiting->reap.again = hello_again;
+	reap_start(&waiting->reap, connection->server, NULL, REAP_SEATS);
+	return true;
+}
+
+static enum dispatch_result start_session(struct connection *connection, const struct pending_hello *hello)
+{
+	const uint64_t request_id = hello->request_id, mark = reap_mark();
 	struct server *server = connection->server;
 	struct seats *seats = server->service->seats;
 	struct session *session;
 	int r;
 
 	r = seats_take(seats, connection->peer.uid, SEAT_SESSION);
+	if (r > 0 && wait_for_seat(connection, hello, mark))
+		return DISPATCH_MOVED;
 	if (r > 0) {
 		connection_error(connection, request_id, HUGEPOOL__CODE__TOO_MANY,
 				 r == SEATS_FULL ? "the daemon has as many sessions as its descriptors allow"
 						 : "this user has as many sessions as it may: close some");
-		return;
+		return DISPATCH_DONE;
 	}
 	if (r == 0) {
-		r = session_new(&server->shard, &connection->peer, connection->pid_fd, client, &session);
+		r = session_new(&server->shard, &connection->peer, connection->pid_fd, hello->client,
+				&session);
 		if (r < 0)
 			seats_leave(seats, connection->peer.uid, SEAT_SESSION);
 	}
 	if (r < 0) {
 		connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY,
 				 "no memory for a session: %s", strerror(-r));
-		return;
+		return DISPATCH_DONE;
 	}
 	/* The session has the groups and the pidfd now. */
+	deaths_forget_connection(connection);
 	connection->pid_fd = -1;
 	connection->peer.groups = NULL;
 	connection->peer.n_groups = 0;
@@ -76,11 +118,12 @@ static void start_session(struct connection *connection, uint64_t request_id, co
 		connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY,
 				 "no memory for a session");
 		connection->closing = true;
-		return;
+		return DISPATCH_DONE;
 	}
 	connection->session = session;
 	session_set_connection(session, connection);
 	reply_hello(connection, request_id, false);
+	return DISPATCH_DONE;
 }
 
 /* On the worker that owns the session. */
@@ -107,7 +150,22 @@ static void continue_session(struct connection *connection)
 
 void dispatch_pending_hello(struct connection *connection)
 {
-	continue_session(connection);
+	const struct pending_hello hello = connection->hello;
+
+	connection->hello.is_set = false;
+	/* It has waited for its seat once, and does not move again. */
+	if (hello.has_reaped)
+		start_session(connection, &hello);
+	else
+		continue_session(connection);
+}
+
+static enum dispatch_result start_new(struct connection *connection, uint64_t request_id, const char *client)
+{
+	struct pending_hello hello = {.request_id = request_id};
+
+	memcpy(hello.client, client, strnlen(client, sizeof(hello.client) - 1));
+	return start_session(connection, &hello);
 }
 
 enum dispatch_result hello_handle(struct connection *connection, const Hugepool__Request *request)
@@ -132,7 +190,7 @@ enum dispatch_result hello_handle(struct connection *connection, const Hugepool_
 			connection_error(connection, request->id, HUGEPOOL__CODE__NOT_HELLO,
 					 "this connection had its session: connect again");
 		else
-			start_session(connection, request->id, hello->client);
+			return start_new(connection, request->id, hello->client);
 		return DISPATCH_DONE;
 	}
 	connection->hello =

@@ -2,6 +2,7 @@
 #include <config.h>
 
 #include <linux/sockios.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -11,9 +12,11 @@
 #include "daemon/base/lock.h"
 #include "daemon/rpc/connection.h"
 #include "daemon/rpc/linger.h"
+#include "daemon/rpc/reap.h"
 #include "proto/frame.h"
 
 static struct connection *lingering;
+static _Atomic unsigned n_closing;
 
 /* A socket without a connection, on its way to the closer. */
 struct stranger {
@@ -63,6 +66,8 @@ static void close_and_free(struct connection *connection)
 	free((void *)connection->peer.groups);
 	connection->magic = 0;
 	free(connection);
+	reap_note_gone();
+	atomic_fetch_sub(&n_closing, 1);
 }
 
 static void arrive_at_closer(struct letter *letter)
@@ -88,6 +93,7 @@ static void arrive(struct letter *letter)
 		shutdown(connection->fd, SHUT_RDWR);
 		connection->next = lingering;
 		lingering = connection;
+		atomic_fetch_sub(&n_closing, 1);
 		return;
 	}
 	finish(connection);
@@ -95,8 +101,14 @@ static void arrive(struct letter *letter)
 
 void linger_post(struct connection *connection)
 {
+	atomic_fetch_add(&n_closing, 1);
 	connection->letter.deliver = arrive;
 	mailbox_post(connection->server->service->janitor, &connection->letter);
+}
+
+unsigned linger_n_closing(void)
+{
+	return atomic_load(&n_closing);
 }
 
 static void close_stranger(struct letter *letter)
@@ -135,6 +147,7 @@ unsigned linger_check(int all)
 			continue;
 		}
 		*link = connection->next;
+		atomic_fetch_add(&n_closing, 1);
 		finish(connection);
 	}
 	return n;

@@ -19,6 +19,9 @@ struct service;
 void linger_post(struct connection *consume_connection);
 /* On any thread: close a socket that never became a connection, or have it closed. */
 void linger_close_socket(const struct service *service, int consume_fd);
+/* Connections that are on their way to be closed, and have their seats until then; not those that linger. Any
+ * thread. */
+unsigned linger_n_closing(void);
 /* On the janitor's thread, now and then: close lingering sockets whose peer has read or gone. With `all`,
  * close every one. Returns how many still linger. */
 unsigned linger_check(int all);

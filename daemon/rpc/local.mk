@@ -2,6 +2,7 @@ noinst_LTLIBRARIES += librpc.la
 librpc_la_SOURCES = \
 	daemon/rpc/alloc.c \
 	daemon/rpc/connection.h daemon/rpc/connection.c \
+	daemon/rpc/deaths.h daemon/rpc/deaths.c \
 	daemon/rpc/dispatch.h daemon/rpc/dispatch.c \
 	daemon/rpc/errand.h daemon/rpc/errand.c \
 	daemon/rpc/event.h daemon/rpc/event.c \
@@ -15,5 +16,6 @@ librpc_la_SOURCES = \
 	daemon/rpc/operate.c \
 	daemon/rpc/outcome.h daemon/rpc/outcome.c \
 	daemon/rpc/peer.h daemon/rpc/peer.c \
+	daemon/rpc/reap.h daemon/rpc/reap.c \
 	daemon/rpc/server.h daemon/rpc/server.c \
 	daemon/rpc/status.c

@@ -9,10 +9,12 @@
 #include "daemon/base/assert.h"
 #include "daemon/base/clock.h"
 #include "daemon/rpc/connection.h"
+#include "daemon/rpc/deaths.h"
 #include "daemon/rpc/errand.h"
 #include "daemon/rpc/event.h"
 #include "daemon/rpc/eviction.h"
 #include "daemon/rpc/load.h"
+#include "daemon/rpc/reap.h"
 #include "daemon/rpc/server.h"
 
 #define END_SLICE  1024 /* leases that end before other clients get their turn: about 0.1 ms */
@@ -101,11 +103,11 @@ static void free_session(struct server *server, struct session *session)
 	if (connection)
 		connection_said_bye(connection);
 	session_set_connection(session, NULL);
-	if (session->watch)
-		event_free(session->watch);
-	session->watch = NULL;
+	deaths_forget_session(session);
 	session_free(session);
+	reap_note_gone();
 	atomic_fetch_sub(&server->n_sessions, 1);
+	atomic_fetch_sub(&server->n_ending, 1);
 }
 
 static void maybe_stop(struct server *server)
@@ -114,58 +116,76 @@ static void maybe_stop(struct server *server)
 		event_base_loopbreak(server->base);
 }
 
-/* A slice of every session that is ending. Those that wait for the stocker's answer are looked at every
- * second. */
+/* A slice of the sessions that are ending. Those that wait for the stocker's answer, or have an errand out,
+ * are looked at when it has come. */
 static void on_ending(evutil_socket_t fd, short what, void *arg)
 {
 	struct server *server = arg;
-	bool more = false;
+	struct session **link = &server->ending, *session;
+	uint64_t n_left = END_SLICE;
 
-	for (struct session *session = server->shard.first, *next; session; session = next) {
-		next = session->next;
-		if (!session->ending)
+	while (n_left > 0 && (session = *link)) {
+		const uint64_t n_leases = session->n_leases;
+		const bool has_ended = session_end(session, (unsigned)n_left);
+
+		/* One that has none is some work, too. */
+		n_left -= has_ended && n_leases == 0 ? 1 : n_leases - session->n_leases;
+		if (!has_ended || (session->n_errands > 0 && !server->stopping)) {
+			link = &session->next_ending;
 			continue;
-		if (session_end(session, END_SLICE) && (session->n_errands == 0 || server->stopping))
-			free_session(server, session);
-		else
-			more |= session->first_lease != LEDGER_NIL;
+		}
+		*link = session->next_ending;
+		if (!*link)
+			server->ending_tail = link;
+		free_session(server, session);
 	}
 	server_end_turn(server);
-	if (more)
+	if (n_left == 0)
 		event_active(server->ending_event, EV_TIMEOUT, 0);
+	errand_unpark_all(server);
 	maybe_stop(server);
 }
 
 void server_end_session(struct server *server, struct session *session)
 {
+	if (session->ending_number == 0) {
+		atomic_fetch_add(&server->n_ending, 1);
+		session->ending_number = ++server->last_ending;
+		session->next_ending = NULL;
+		*server->ending_tail = session;
+		server->ending_tail = &session->next_ending;
+	}
 	session->ending = true;
 	event_active(server->ending_event, EV_TIMEOUT, 0);
 }
 
-/* The session's process has died. A child of its may hold the socket: it holds no lease. */
-static void on_death(evutil_socket_t fd, short what, void *arg)
+bool server_has_ended(const struct server *server, uint64_t number, bool gone)
 {
-	struct session *session = arg;
-	struct server *server = (struct server *)((char *)session->shard - offsetof(struct server, shard));
+	for (const struct session *session = server->ending; session; session = session->next_ending) {
+		if (session->ending_number > number)
+			break;
+		if (gone || session->n_leases > 0 || session->requests)
+			return false;
+	}
+	return true;
+}
 
-	event_del(session->watch);
-	if (session->connection)
-		connection_close(session->connection);
-	server_end_session(server, session);
+/* Processes have died. */
+static void on_deaths(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+
+	server->shard.now_ns = clock_now_ns();
+	(void)deaths_collect(server);
 }
 
 int server_add_session(struct server *server, struct session *session)
 {
-	session->watch = event_new(server->base, session->pid_fd, EV_READ | EV_PERSIST, on_death, session);
-	if (!session->watch)
-		return -ENOMEM;
-	if (event_add(session->watch, NULL) != 0) {
-		event_free(session->watch);
-		session->watch = NULL;
-		return -ENOMEM;
-	}
-	atomic_fetch_add(&server->n_sessions, 1);
-	return 0;
+	int r = deaths_watch_session(server, session);
+
+	if (r == 0)
+		atomic_fetch_add(&server->n_sessions, 1);
+	return r;
 }
 
 struct pool *server_find_pool(const struct server *server, const char *name)
@@ -248,6 +268,10 @@ int server_init(struct server *server, const struct service *service, unsigned i
 	r = mailbox_init(&server->mailbox);
 	if (r < 0)
 		return r;
+	server->ending_tail = &server->ending;
+	r = deaths_init(server);
+	if (r < 0)
+		return r;
 	r = bump_init(&server->bump, UNPACK_MAX);
 	if (r < 0)
 		return r;
@@ -263,6 +287,10 @@ int server_init(struct server *server, const struct service *service, unsigned i
 	server->due_event = new_event(server, -1, 0, on_due, PRIORITY_LAST);
 	server->ending_event = new_event(server, -1, 0, on_ending, PRIORITY_LAST);
 	server->errand_event = new_event(server, -1, 0, on_errand, PRIORITY_LAST);
+	server->deaths_event =
+		new_event(server, server->deaths_fd, EV_READ | EV_PERSIST, on_deaths, PRIORITY_FIRST);
+	if (!server->deaths_event || event_add(server->deaths_event, NULL) != 0)
+		return -ENOMEM;
 	if (!server->mail_event || !server->flush_event || !server->ending_event || !server->second_event ||
 	    !server->due_event || !server->errand_event || event_add(server->mail_event, NULL) != 0 ||
 	    event_add(server->second_event, &second) != 0)
@@ -273,13 +301,15 @@ int server_init(struct server *server, const struct service *service, unsigned i
 void server_fini(struct server *server)
 {
 	hp_assert(!server->connections && !server->shard.first && !server->loads);
-	hp_assert(!server->errands[0].head && !server->errands[1].head);
+	hp_assert(!server->errands[0].head && !server->errands[1].head && !server->parked);
 	event_free(server->mail_event);
 	event_free(server->flush_event);
 	event_free(server->ending_event);
 	event_free(server->second_event);
 	event_free(server->due_event);
 	event_free(server->errand_event);
+	event_free(server->deaths_event);
+	deaths_fini(server);
 	shard_fini(&server->shard);
 	event_base_free(server->base);
 	bump_fini(&server->bump);
@@ -297,12 +327,13 @@ static void stop(struct letter *letter)
 	struct server *server = (struct server *)((char *)letter - offsetof(struct server, stop_letter));
 
 	server->stopping = true;
+	errand_unpark_all(server);
 	while (errand_visit_next(server))
 		;
 	while (server->connections)
 		connection_close(server->connections);
 	for (struct session *session = server->shard.first; session; session = session->next)
-		session->ending = true;
+		server_end_session(server, session);
 	event_active(server->ending_event, EV_TIMEOUT, 0);
 }
 

@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "daemon/backing/nodes.h"
@@ -41,19 +42,25 @@ struct server {
 	/* constant */
 	const struct service *service;
 	struct event_base *base;
-	struct event *mail_event, *flush_event, *ending_event, *second_event, *due_event, *errand_event;
+	struct event *mail_event, *flush_event, *ending_event, *second_event, *due_event, *errand_event,
+		*deaths_event;
+	int deaths_fd; /* deaths.h; any thread may poll it */
 
 	struct mailbox mailbox;          /* any thread posts */
+	_Atomic uint64_t n_ending;       /* of them: dead, or said goodbye, and not gone yet; others read */
 	_Atomic uint64_t n_sessions;     /* others read */
 	struct pool_set_shared pressure; /* pools; others add to it and ring the mailbox */
 
 	/* this worker only */
 	struct shard shard;
 	struct connection *connections;
-	void *loads;                    /* load.h: a tree, by user */
-	struct errand_queue errands[2]; /* of admins, and of others */
-	struct bump bump;               /* for the request that is being handled */
-	uint64_t due_ns;                /* when due_event goes off; 0: it is not set */
+	void *loads;                           /* load.h: a tree, by user */
+	struct errand_queue errands[2];        /* of admins, and of others */
+	struct letter *parked;                 /* errand_park() */
+	struct session *ending, **ending_tail; /* the sessions that are, by their ending_number */
+	uint64_t last_ending;                  /* the number of the newest */
+	struct bump bump;                      /* for the request that is being handled */
+	uint64_t due_ns;                       /* when due_event goes off; 0: it is not set */
 	bool stopping;
 	struct letter stop_letter;
 };
@@ -67,12 +74,20 @@ void server_run(struct server *server);
 /* From any thread, once. */
 void server_stop(struct server *server);
 
+static inline struct server *server_of(const struct session *session)
+{
+	return (struct server *)((char *)session->shard - offsetof(struct server, shard));
+}
+
 /* ---- for the rest of rpc, on the server's thread ---- */
 
 /* Watch the new session's pidfd. 0 or negative errno. */
 int server_add_session(struct server *server, struct session *session);
 /* The holder is dead or has said goodbye: end the session, a slice at a time. */
 void server_end_session(struct server *server, struct session *session);
+/* Has every session that began to end up to this number lost its leases? With `gone`: is none of them left?
+ */
+bool server_has_ended(const struct server *server, uint64_t number, bool gone);
 /* A turn is over: what was freed gets to the scrubber soon, and new deadlines are watched. */
 void server_end_turn(struct server *server);
 /* NULL: there is none of that name. */

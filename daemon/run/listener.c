@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #include "daemon/base/log.h"
 #include "daemon/rpc/connection.h"
 #include "daemon/rpc/peer.h"
+#include "daemon/rpc/reap.h"
 #include "daemon/run/listener.h"
 
 #ifndef SO_PASSRIGHTS
@@ -115,55 +117,112 @@ static struct server *choose_server(struct listener *listener)
 	return listener->service->servers[listener->next_server++ % listener->service->n_servers];
 }
 
-static void turn_away(const struct listener *listener, int fd, Hugepool__Code code, const char *why)
+static void turn_away(const struct service *service, int fd, Hugepool__Code code, const char *why)
 {
 	log_limited(LOG_LEVEL_WARNING, "a client was turned away: %s", why);
-	connection_refuse(fd, listener->service, code, why);
+	connection_refuse(fd, service, code, why);
 }
 
 /* For want of memory or descriptors, or its process is not one whose death could be proven. */
-static void turn_away_errno(const struct listener *listener, int fd, int error)
+static void turn_away_errno(const struct service *service, int fd, int error)
 {
 	if (error == -ESRCH)
-		turn_away(listener, fd, HUGEPOOL__CODE__NOT_ALLOWED,
+		turn_away(service, fd, HUGEPOOL__CODE__NOT_ALLOWED,
 			  "the client's process is gone, or of another pid namespace");
 	else if (error == -EMFILE || error == -ENFILE)
-		turn_away(listener, fd, HUGEPOOL__CODE__NO_MEMORY,
+		turn_away(service, fd, HUGEPOOL__CODE__NO_MEMORY,
 			  "the daemon has no descriptors left: try again later");
 	else
-		turn_away(listener, fd, HUGEPOOL__CODE__NO_MEMORY, strerror(-error));
+		turn_away(service, fd, HUGEPOOL__CODE__NO_MEMORY, strerror(-error));
+}
+
+/* ---- a client for whom there is no seat, until the dead have left theirs ---- */
+
+#define MAX_ASIDE 64 /* sockets without a seat, at most */
+
+struct aside {
+	struct reap reap; /* first */
+	struct peer peer;
+	int fd, pid_fd;
+};
+
+static _Atomic unsigned n_aside;
+
+static void seat_or_turn_away(int fd, const struct peer *peer, int pid_fd, struct server *server,
+			      bool may_wait);
+
+/* On the thread of some worker. */
+static void from_aside(struct reap *reap, struct session *session)
+{
+	struct aside *aside = (struct aside *)reap;
+	struct server *server = reap->errand.service->servers[reap->errand.home];
+
+	atomic_fetch_sub(&n_aside, 1);
+	seat_or_turn_away(aside->fd, &aside->peer, aside->pid_fd, server, false);
+	free(aside);
+}
+
+static bool set_aside(int fd, const struct peer *peer, int pid_fd, struct server *server, uint64_t mark)
+{
+	struct aside *aside;
+
+	if (!reap_is_due(server->service, mark))
+		return false;
+	aside = atomic_fetch_add(&n_aside, 1) < MAX_ASIDE ? malloc(sizeof(*aside)) : NULL;
+	if (!aside) {
+		atomic_fetch_sub(&n_aside, 1);
+		return false;
+	}
+	aside->peer = *peer;
+	aside->fd = fd;
+	aside->pid_fd = pid_fd;
+	aside->reap.again = from_aside;
+	reap_start(&aside->reap, server, NULL, REAP_SEATS);
+	return true;
+}
+
+/* Takes over all. */
+static void seat_or_turn_away(int fd, const struct peer *peer, int pid_fd, struct server *server,
+			      bool may_wait)
+{
+	const struct service *service = server->service;
+	struct seats *seats = service->seats;
+	const uint64_t mark = reap_mark();
+	int r = seats_take(seats, peer->uid, SEAT_CONNECTION);
+
+	if (r == 0) {
+		r = connection_accept(fd, peer, pid_fd, server);
+		if (r == 0)
+			return;
+		seats_leave(seats, peer->uid, SEAT_CONNECTION);
+	}
+	if (r > 0 && may_wait && set_aside(fd, peer, pid_fd, server, mark))
+		return;
+	free((void *)peer->groups);
+	close(pid_fd);
+	if (r == SEATS_FULL)
+		turn_away(service, fd, HUGEPOOL__CODE__TOO_MANY,
+			  "the daemon has as many connections as its descriptors allow: try again later");
+	else if (r == SEATS_USER_FULL)
+		turn_away(service, fd, HUGEPOOL__CODE__TOO_MANY,
+			  "this user has as many connections as it may: close some");
+	else
+		turn_away_errno(service, fd, r);
 }
 
 static void let_in(struct listener *listener, int fd)
 {
-	struct seats *seats = listener->service->seats;
 	struct peer peer;
 	int pid_fd, r;
 
 	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &(int){0}, sizeof(int));
 	r = peer_of_socket(fd, &peer, &pid_fd);
 	if (r < 0) {
-		turn_away_errno(listener, fd, r);
+		turn_away_errno(listener->service, fd, r);
 		return;
 	}
 	peer.socket = listener->index;
-	r = seats_take(seats, peer.uid, SEAT_CONNECTION);
-	if (r == 0) {
-		r = connection_accept(fd, &peer, pid_fd, choose_server(listener));
-		if (r == 0)
-			return;
-		seats_leave(seats, peer.uid, SEAT_CONNECTION);
-	}
-	free((void *)peer.groups);
-	close(pid_fd);
-	if (r == SEATS_FULL)
-		turn_away(listener, fd, HUGEPOOL__CODE__TOO_MANY,
-			  "the daemon has as many connections as its descriptors allow: try again later");
-	else if (r == SEATS_USER_FULL)
-		turn_away(listener, fd, HUGEPOOL__CODE__TOO_MANY,
-			  "this user has as many connections as it may: close some");
-	else
-		turn_away_errno(listener, fd, r);
+	seat_or_turn_away(fd, &peer, pid_fd, choose_server(listener), true);
 }
 
 static void on_resume(evutil_socket_t unused, short what, void *arg)

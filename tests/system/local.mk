@@ -98,6 +98,11 @@ TESTS          += tests/system/system_flood
 tests_system_system_flood_SOURCES = tests/system/system_flood.c $(HOSTILE)
 tests_system_system_flood_LDADD   = $(HOSTILE_LIBS)
 
+check_PROGRAMS += tests/system/system_restart
+TESTS          += tests/system/system_restart
+tests_system_system_restart_SOURCES = tests/system/system_restart.c $(HOSTILE)
+tests_system_system_restart_LDADD   = $(HOSTILE_LIBS)
+
 check_PROGRAMS += tests/system/system_share
 TESTS          += tests/system/system_share
 tests_system_system_share_SOURCES = tests/system/system_share.c $(HOSTILE)

@@ -22,7 +22,7 @@
 
 void config_init(struct config *config)
 {
-	*config = (struct config){.log_level = LOG_LEVEL_INFO};
+	*config = (struct config){.log_level = LOG_LEVEL_INFO, .host_reserve_bytes = UINT64_MAX};
 }
 
 void config_fini(struct config *config)

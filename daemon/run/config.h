@@ -28,8 +28,9 @@ struct config {
 	char *state_dir;  /* NULL: the socket's directory */
 	unsigned workers; /* 0 until config_finish() */
 	enum log_level log_level;
-	unsigned max_sessions;  /* 0: what the descriptor limit allows */
-	unsigned user_sessions; /* of one user but root; 0: half of all */
+	unsigned max_sessions;       /* 0: what the descriptor limit allows */
+	unsigned user_sessions;      /* of one user but root; 0: half of all */
+	uint64_t host_reserve_bytes; /* UINT64_MAX: see headroom.h */
 	gid_t *admin_gids;
 	unsigned n_admin_gids;
 	struct pool_config *pools;

@@ -269,6 +269,8 @@ const struct config_key config_top_keys[] = {
 	 "clients at a time; 0 (default): what the descriptor limit allows"},
 	{"user_sessions", CONFIG_KIND_NUMBER, read_sessions, TOP(user_sessions),
 	 "clients at a time of one user but root; 0 (default): half of all"},
+	{"host_reserve", CONFIG_KIND_TEXT, read_size, TOP(host_reserve_bytes),
+	 "memory that no pool takes from the host; default: 5%, 64M at least"},
 	{"admin_groups", CONFIG_KIND_LIST, config_admin_groups_read, 0,
 	 "groups that may ask who holds what, beside root and the daemon's user"},
 	{"pools", CONFIG_KIND_LIST, config_pools_read, 0,

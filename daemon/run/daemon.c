@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "daemon/backing/headroom.h"
 #include "daemon/base/assert.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
@@ -280,6 +281,7 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 	int r;
 
 	*ret_error = NULL;
+	headroom_set_host_reserve(config->host_reserve_bytes);
 	*daemon = (struct daemon){.config = config};
 	daemon->janitor.between = check_lingering;
 	daemon->scrubber.niceness = daemon->assistant.niceness = SCRUBBER_NICENESS;

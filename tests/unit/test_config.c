@@ -40,6 +40,7 @@ static void config_empty_object_gives_defaults(void **state)
 	assert_int_equal(config.log_level, LOG_LEVEL_INFO);
 	assert_int_equal(config.max_sessions, 0);
 	assert_int_equal(config.user_sessions, 0);
+	assert_true(config.host_reserve_bytes == UINT64_MAX);
 	assert_int_equal(config.n_more_sockets, 0);
 	assert_int_equal(config.n_admin_gids, 0);
 	assert_int_equal(config.n_pools, 1);
@@ -67,6 +68,7 @@ static void config_every_top_key_is_read(void **state)
 	struct config config = scene_read_accepted("{\"socket\": \"/s\", \"state\": \"/d\", \"workers\": 3, "
 						   "\"log_level\": \"debug\", \"max_sessions\": 9, "
 						   "\"sockets\": [\"/s1\", \"/s2\"], \"user_sessions\": 4, "
+						   "\"host_reserve\": \"3G\", "
 						   "\"admin_groups\": [\"root\", 7]}");
 
 	assert_string_equal(config.socket_path, "/s");
@@ -75,6 +77,7 @@ static void config_every_top_key_is_read(void **state)
 	assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
 	assert_int_equal(config.max_sessions, 9);
 	assert_int_equal(config.user_sessions, 4);
+	assert_int_equal(config.host_reserve_bytes, 3072 * MIB);
 	assert_int_equal(config.n_more_sockets, 2);
 	assert_string_equal(config.more_sockets[0], "/s1");
 	assert_string_equal(config.more_sockets[1], "/s2");

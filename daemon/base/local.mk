@@ -3,6 +3,9 @@ libbase_la_SOURCES = \
 	daemon/base/assert.h \
 	daemon/base/clock.h \
 	daemon/base/cleanup.h \
+	daemon/base/directory.h daemon/base/directory.c \
+	daemon/base/inode_id.h daemon/base/inode_id.c \
+	daemon/base/journal.h daemon/base/journal.c \
 	daemon/base/lock.h daemon/base/lock.c \
 	daemon/base/log.h daemon/base/log.c \
 	daemon/base/mailbox.h daemon/base/mailbox.c \

@@ -40,6 +40,7 @@ struct pool_threads {
 	struct mailbox *assistant; /* of the scrubber, or NULL */
 	struct mailbox **workers;
 	unsigned n_workers;
+	const _Atomic bool *cancelled; /* the start shall end: reserves need not be filled any more; or NULL */
 	_Atomic bool stopping; /* no request will come any more: what is dirty is truncated, not scrubbed */
 	_Atomic unsigned
 		*arenas_left; /* that all pools may still make, for want of descriptors; NULL: any number */
@@ -190,7 +191,7 @@ int pool_give_sole(struct zone *zone, const struct want *want, struct run_list *
 /* A slice of what the reserve and the stock lack. Returns 0: nothing; POOL_MORE: there is more to do;
  * POOL_LATER: there will be, in some milliseconds; BACKING_SHORT, or negative errno. */
 int pool_refill_some(struct pool *pool);
-/* All that the reserve lacks. 0, BACKING_SHORT or negative errno. */
+/* All that the reserve lacks. 0, BACKING_SHORT or negative errno; -ECANCELED: the start shall end. */
 int pool_fill_reserve(struct pool *pool);
 /* Whoever waits shall have what is in the making: as an arena of the stock. Returns whether there is one. */
 bool pool_stop_refill(struct pool *pool);

@@ -184,8 +184,11 @@ int pool_fill_reserve(struct pool *pool)
 {
 	int r = POOL_MORE;
 
-	while (r == POOL_MORE && lacks_reserve(pool))
+	while (r == POOL_MORE && lacks_reserve(pool)) {
+		if (pool->threads->cancelled && atomic_load(pool->threads->cancelled))
+			return -ECANCELED;
 		r = pool_refill_some(pool);
+	}
 	return lacks_reserve(pool) ? r : 0;
 }
 

@@ -20,6 +20,7 @@
 #include "daemon/rpc/event.h"
 #include "daemon/rpc/linger.h"
 #include "daemon/run/daemon.h"
+#include "daemon/run/stop.h"
 
 #define SCRUBBER_NICENESS  5 /* gives way to workers and clients where CPUs are short */
 #define DESCRIPTORS_WANTED (1u << 20)
@@ -307,6 +308,7 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 		.workers = daemon->worker_mailboxes,
 		.n_workers = n,
 		.arenas_left = &daemon->arenas_left,
+		.cancelled = stop_flag(),
 		.max_sole = n_arenas(n_descriptors) / SOLE_SHARE,
 		.signal = event_broadcast,
 		.signal_arg = &daemon->service,

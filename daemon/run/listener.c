@@ -1,22 +1,20 @@
-/* listener.c - see listener.h. Of two daemons that start at once on one path, a lock on its directory lets
- * one look, bind and listen before the other looks. */
+/* listener.c - see listener.h. Of two daemons that start at once on one path, bind() lets one have it:
+ * nothing that is at a path is removed but what a dead daemon with our state directory has written down. */
 #include <config.h>
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "daemon/base/cleanup.h"
-#include "daemon/base/clock.h"
+#include "daemon/base/directory.h"
 #include "daemon/base/log.h"
 #include "daemon/rpc/connection.h"
 #include "daemon/rpc/peer.h"
@@ -39,73 +37,182 @@ static int fail(char **ret_error, int error, const char *path, const char *what)
 	return error ? -error : -EADDRINUSE;
 }
 
-/* Is somebody listening there? A socket that refuses is a dead daemon's. */
-static int remove_stale(const struct sockaddr_un *address, char **ret_error)
-{
-	_cleanup_close_ int fd = -1;
-	struct stat st;
-
-	if (lstat(address->sun_path, &st) != 0)
-		return errno == ENOENT ? 0 : fail(ret_error, errno, address->sun_path, "cannot look at it");
-	if (!S_ISSOCK(st.st_mode))
-		return fail(ret_error, 0, address->sun_path,
-			    "the path is taken by something that is not a socket");
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return fail(ret_error, errno, address->sun_path, "no socket");
-	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno != ECONNREFUSED)
-		return fail(ret_error, 0, address->sun_path,
-			    "a daemon is listening there: stop it or use another path");
-	if (unlink(address->sun_path) != 0)
-		return fail(ret_error, errno, address->sun_path, "cannot remove what a dead daemon left");
-	return 0;
-}
-
-static int lock_directory(const char *path, int *ret_fd, char **ret_error)
-{
-	_cleanup_free_ char *copy = strdup(path);
-	_cleanup_close_ int fd = -1;
-
-	if (!copy)
-		return -ENOMEM;
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || flock(fd, LOCK_EX) != 0)
-		return fail(ret_error, errno, path, "cannot open its directory");
-	*ret_fd = take_fd(&fd);
-	return 0;
-}
-
-int listener_init(struct listener *listener, const char *path, uint32_t index, char **ret_error)
+char *listener_describe_owner(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	_cleanup_close_ int fd = -1, lock_fd = -1;
-	mode_t old_mask;
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct ucred peer = {.pid = 0};
+	socklen_t size = sizeof(peer);
+	char *words;
+
+	if (fd < 0 || strlen(path) >= sizeof(address.sun_path))
+		return NULL;
+	strcpy(address.sun_path, path);
+	/* One whose queue is full is alive. */
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0 && errno != EAGAIN)
+		return NULL;
+	(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
+	if (peer.pid > 0 ? asprintf(&words, "a daemon is listening there (pid %d)", (int)peer.pid) < 0
+			 : asprintf(&words, "a daemon is listening there") < 0)
+		return NULL;
+	return words;
+}
+
+/* What is there is not ours: say whose. */
+static int refuse_taken(const char *path, uint32_t mode, char **ret_error)
+{
+	_cleanup_free_ char *owner = S_ISSOCK(mode) ? listener_describe_owner(path) : NULL;
+
+	if (!S_ISSOCK(mode))
+		return fail(ret_error, 0, path, "the path is taken by something that is not a socket");
+	if (asprintf(ret_error, "socket %s: %s", path,
+		     owner ? owner
+			   : "the path is taken by a socket that nobody listens on and no daemon with this "
+			     "state "
+			     "directory has made: remove it") < 0 ||
+	    (owner && asprintf(ret_error, "%s: stop it or use another path", take_ptr(*ret_error)) < 0))
+		*ret_error = NULL;
+	return -EADDRINUSE;
+}
+
+/* ---- what is written down ---- */
+
+#define JOURNAL_PREFIX "socket:"
+#define UNKNOWN_YET    "binding" /* until the socket has an inode */
+
+/* The key of a socket by its directory's own path, so that it is the same however one comes there. */
+static char *make_key(int directory_fd, const char *name)
+{
+	_cleanup_free_ char *directory = directory_path(directory_fd), *path = NULL, *word = NULL;
+	char *key;
+
+	if (!directory || asprintf(&path, "%s/%s", directory, name) < 0)
+		return NULL;
+	word = journal_escape(path);
+	return word && asprintf(&key, JOURNAL_PREFIX "%s", word) >= 0 ? key : NULL;
+}
+
+/* Remove the socket of that entry if it is there. One that was killed while it bound may have made what is
+ * there: then it is ours by its owner, and by being a socket that nobody listens on. */
+static void remove_dead(const char *path, const char *value)
+{
+	_cleanup_free_ char *directory = NULL, *owner = NULL;
+	_cleanup_close_ int directory_fd = -1;
+	struct inode_id id, now;
+	const char *name;
+	uint32_t mode;
+	bool is_ours;
+	struct stat st;
+
+	directory = directory_split(path, &name);
+	if (!directory || directory_open(directory, &directory_fd) < 0 ||
+	    inode_id_read(directory_fd, name, &now, &mode) < 0 || !S_ISSOCK(mode))
+		return;
+	if (strcmp(value, UNKNOWN_YET) == 0) {
+		owner = listener_describe_owner(path);
+		is_ours = !owner && fstatat(directory_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+			  st.st_uid == geteuid();
+	} else {
+		is_ours = inode_id_parse(value, &id) == strlen(value) && inode_id_equal(&id, &now);
+	}
+	if (is_ours)
+		(void)unlinkat(directory_fd, name, 0);
+	else
+		log_warning("socket %s: it is not the one that a daemon before this one has made: left alone",
+			    path);
+}
+
+void listener_take_over(struct journal *journal)
+{
+	const char *key, *after = NULL;
+
+	while ((key = journal_next(journal, JOURNAL_PREFIX, after))) {
+		_cleanup_free_ char *path = journal_unescape(key + strlen(JOURNAL_PREFIX));
+
+		if (path && path[0] == '/')
+			remove_dead(path, journal_get(journal, key));
+		if (journal_drop(journal, key) < 0)
+			after = key;
+	}
+}
+
+/* ---- binding ---- */
+
+/* Bind between two entries in the journal: that we are about to, and what has come of it. */
+static int bind_written_down(struct listener *listener, int fd, char **ret_error)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char words[INODE_ID_WORDS_MAX];
+	uint32_t mode;
 	int r;
 
-	*listener = (struct listener){.fd = -1, .index = index, .next_server = index};
+	strcpy(address.sun_path, listener->path);
+	r = journal_put(listener->journal, listener->journal_key, UNKNOWN_YET);
+	if (r < 0)
+		return fail(ret_error, -r, listener->path, "cannot write it down in the state directory");
+	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
+		r = -errno;
+		(void)journal_drop(listener->journal, listener->journal_key);
+		if (r == -EADDRINUSE &&
+		    inode_id_read(listener->directory_fd, listener->name, &listener->id, &mode) == 0)
+			return refuse_taken(listener->path, mode, ret_error);
+		return fail(ret_error, -r, listener->path, "cannot bind");
+	}
+	r = inode_id_read(listener->directory_fd, listener->name, &listener->id, &mode);
+	if (r == 0)
+		r = S_ISSOCK(mode) ? 0 : -ENOTSOCK;
+	if (r < 0)
+		return fail(ret_error, -r, listener->path, "it was taken away while it was bound");
+	listener->is_bound = true;
+	/* No flag keeps fchmodat() from following a symlink; there is none as long as only we can put one
+	 * there. */
+	if (fchmodat(listener->directory_fd, listener->name, 0666, 0) < 0)
+		return fail(ret_error, errno, listener->path, "cannot open it to its users");
+	r = journal_put(listener->journal, listener->journal_key, "%s",
+			inode_id_format(&listener->id, words));
+	return r < 0 ? fail(ret_error, -r, listener->path, "cannot write it down in the state directory") : 0;
+}
+
+int listener_init(struct listener *listener, const char *path, uint32_t index, struct journal *journal,
+		  char **ret_error)
+{
+	struct sockaddr_un address;
+	_cleanup_free_ char *directory = NULL;
+	_cleanup_close_ int fd = -1;
+	struct inode_id there;
+	uint32_t mode;
+	int r;
+
+	*listener = (struct listener){
+		.fd = -1, .directory_fd = -1, .index = index, .next_server = index, .journal = journal};
 	if (strlen(path) >= sizeof(address.sun_path))
 		return fail(ret_error, ENAMETOOLONG, path, "at most 107 bytes");
-	strcpy(address.sun_path, path);
-	r = lock_directory(path, &lock_fd, ret_error);
-	if (r == 0)
-		r = remove_stale(&address, ret_error);
-	if (r < 0)
+	listener->path = strdup(path);
+	directory = listener->path ? directory_split(listener->path, &listener->name) : NULL;
+	if (!directory)
+		return -ENOMEM;
+	r = directory_open(directory, &listener->directory_fd);
+	if (r < 0) {
+		if (asprintf(ret_error, "socket %s: cannot open its directory: %s", path,
+			     directory_strerror(r)) < 0)
+			*ret_error = NULL;
 		return r;
+	}
+	listener->journal_key = make_key(listener->directory_fd, listener->name);
+	if (!listener->journal_key)
+		return -ENOMEM;
+	r = inode_id_read(listener->directory_fd, listener->name, &there, &mode);
+	if (r != -ENOENT)
+		return r < 0 ? fail(ret_error, -r, path, "cannot look at it")
+			     : refuse_taken(path, mode, ret_error);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return fail(ret_error, errno, path, "no socket");
-	/* Who may connect is the pools' decision, by credentials. */
-	old_mask = umask(0111);
-	r = bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 ? 0 : errno;
-	umask(old_mask);
-	if (r != 0)
-		return fail(ret_error, r, path, "cannot bind");
-	listener->path = strdup(path);
-	if (!listener->path)
-		return -ENOMEM;
+	r = bind_written_down(listener, fd, ret_error);
+	if (r < 0)
+		return r;
 	/* Accepted sockets inherit it: clients then cannot send descriptors (Linux 6.16). */
 	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &(int){0}, sizeof(int));
-	/* Who connects now waits until listener_start(). */
 	if (listen(fd, BACKLOG) != 0)
 		return fail(ret_error, errno, path, "cannot listen");
 	listener->fd = take_fd(&fd);
@@ -264,16 +371,37 @@ int listener_start(struct listener *listener, struct event_base *base, const str
 	return 0;
 }
 
-void listener_fini(struct listener *listener)
+void listener_stop(struct listener *listener)
 {
 	if (listener->event)
 		event_free(listener->event);
 	if (listener->resume_event)
 		event_free(listener->resume_event);
-	if (listener->fd >= 0) {
-		unlink(listener->path);
-		close(listener->fd);
-	}
+	listener->event = listener->resume_event = NULL;
+	if (listener->fd >= 0)
+		close(take_fd(&listener->fd));
+}
+
+/* An operator may have put something else there, or another directory in its directory's place. */
+static void remove_socket(struct listener *listener)
+{
+	struct inode_id now;
+	uint32_t mode;
+
+	if (inode_id_read(listener->directory_fd, listener->name, &now, &mode) == 0 &&
+	    inode_id_equal(&now, &listener->id))
+		(void)unlinkat(listener->directory_fd, listener->name, 0);
+	(void)journal_drop(listener->journal, listener->journal_key);
+}
+
+void listener_fini(struct listener *listener)
+{
+	listener_stop(listener);
+	if (listener->is_bound)
+		remove_socket(listener);
+	if (listener->directory_fd >= 0)
+		close(listener->directory_fd);
+	free(listener->journal_key);
 	free(listener->path);
-	*listener = (struct listener){.fd = -1};
+	*listener = (struct listener){.fd = -1, .directory_fd = -1};
 }

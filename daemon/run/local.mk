@@ -14,7 +14,9 @@ libconfig_la_LIBADD = libpool.la libbase.la $(JANSSON_LIBS)
 noinst_LTLIBRARIES += libdaemon.la
 libdaemon_la_SOURCES = \
 	daemon/run/daemon.h daemon/run/daemon.c \
-	daemon/run/listener.h daemon/run/listener.c
+	daemon/run/listener.h daemon/run/listener.c \
+	daemon/run/state.h daemon/run/state.c \
+	daemon/run/stop.h daemon/run/stop.c
 libdaemon_la_LIBADD = libconfig.la librpc.la liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la libproto.la \
 	$(EVENT_LIBS) $(JANSSON_LIBS) $(SYSTEMD_LIBS)
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,10 +14,13 @@
 #include <unistd.h>
 
 #include "daemon/base/cleanup.h"
+#include "daemon/base/directory.h"
 #include "daemon/base/log.h"
 #include "daemon/run/config.h"
 #include "daemon/run/daemon.h"
 #include "daemon/run/listener.h"
+#include "daemon/run/state.h"
+#include "daemon/run/stop.h"
 #include "proto/socket_path.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -29,7 +33,7 @@ static void print_help(void)
 	     "  --config FILE      read the configuration (JSON, see hugepool.conf(5))\n"
 	     "  --check-config     read the configuration, say what is wrong with it, and exit\n"
 	     "  --socket PATH      where clients connect\n"
-	     "  --state DIR        where pools of their own mounts are mounted [the socket's directory]\n"
+	     "  --state DIR        what is mounted, and a record of it, is there [the socket's directory]\n"
 	     "  --workers N        threads that serve clients\n"
 	     "  --pool NAME=PAGE:MAX[,KEY=VALUE...]\n"
 	     "                     add a pool; may be given several times [default=4K:256M]\n"
@@ -150,13 +154,32 @@ static int read_flags(int argc, char **argv, struct config *config, bool *ret_ch
 	return -1;
 }
 
-/* The directory of the default socket is ours to make; any other must be there. */
+/* The directory of the default socket is ours to make, open to all users whatever the umask; any other must
+ * be there. */
+static int make_default_directory(const char *socket_path)
+{
+	_cleanup_free_ char *path = NULL, *parent = NULL;
+	_cleanup_close_ int parent_fd = -1, fd = -1;
+	const char *name;
+	int r = -ENOMEM;
+
+	path = directory_split(socket_path, &name);
+	parent = path ? directory_split(path, &name) : NULL;
+	if (parent)
+		r = directory_open(parent, &parent_fd);
+	if (r == 0 && mkdirat(parent_fd, name, 0700) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	if (r == 0)
+		fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (r == 0 && (fd < 0 || fchmod(fd, 0755) < 0))
+		r = -errno;
+	return r;
+}
+
 static int find_socket(const struct config *config, char path[SOCKET_PATH_MAX])
 {
-	char *slash;
-	int r;
+	int r = socket_path_find(config->socket_path, path);
 
-	r = socket_path_find(config->socket_path, path);
 	if (r == -ENOENT) {
 		log_error("no --socket, no $HUGEPOOL_SOCKET and no $XDG_RUNTIME_DIR: where shall clients "
 			  "connect?");
@@ -166,29 +189,11 @@ static int find_socket(const struct config *config, char path[SOCKET_PATH_MAX])
 		log_error("the socket's path is longer than %d bytes", SOCKET_PATH_MAX - 1);
 		return r;
 	}
-	slash = strrchr(path, '/');
-	if (!config->socket_path && slash && slash != path) {
-		*slash = 0;
-		r = mkdir(path, 0755) == 0 || errno == EEXIST ? 0 : -errno;
-		if (r < 0)
-			log_error("cannot make %s: %s", path, strerror(-r));
-		*slash = '/';
-	}
+	if (!config->socket_path && !getenv("HUGEPOOL_SOCKET"))
+		r = make_default_directory(path);
+	if (r < 0)
+		log_error("cannot make the directory of %s: %s", path, strerror(-r));
 	return r;
-}
-
-/* Where pools' mounts are unless the configuration says; NULL: no memory. */
-static char *directory_of(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
-}
-
-static void on_signal(evutil_socket_t number, short what, void *arg)
-{
-	log_info("stopping: signal %s", strsignal((int)number));
-	event_base_loopbreak(arg);
 }
 
 /* All the paths where clients come in. */
@@ -196,6 +201,12 @@ struct sockets {
 	struct listener listeners[1 + CONFIG_SOCKETS_MAX];
 	unsigned n;
 };
+
+static void sockets_stop(struct sockets *sockets)
+{
+	for (unsigned i = 0; i < sockets->n; i++)
+		listener_stop(&sockets->listeners[i]);
+}
 
 static void sockets_fini(struct sockets *sockets)
 {
@@ -205,13 +216,13 @@ static void sockets_fini(struct sockets *sockets)
 
 /* All are bound, or none. */
 static int sockets_init(struct sockets *sockets, const char *first_path, const struct config *config,
-			char **ret_error)
+			struct journal *journal, char **ret_error)
 {
-	int r = listener_init(&sockets->listeners[0], first_path, 0, ret_error);
+	int r = listener_init(&sockets->listeners[0], first_path, 0, journal, ret_error);
 
 	for (sockets->n = 1; sockets->n <= config->n_more_sockets && r == 0; sockets->n++)
 		r = listener_init(&sockets->listeners[sockets->n], config->more_sockets[sockets->n - 1],
-				  sockets->n, ret_error);
+				  sockets->n, journal, ret_error);
 	if (r < 0)
 		sockets_fini(sockets);
 	return r;
@@ -228,82 +239,105 @@ static int sockets_start(struct sockets *sockets, struct event_base *base, const
 	return r;
 }
 
-static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
-#define N_STOP_SIGNALS (sizeof(stop_signals) / sizeof(stop_signals[0]))
-
-/* From here on they end the loop, also the one that has not begun. */
-static int catch_signals(struct event_base *base, struct event *events[N_STOP_SIGNALS])
+static void on_stop(evutil_socket_t unused, short what, void *base)
 {
-	for (unsigned i = 0; i < N_STOP_SIGNALS; i++) {
-		events[i] = evsignal_new(base, stop_signals[i], on_signal, base);
-		if (!events[i] || event_add(events[i], NULL) != 0)
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-static void release_signals(struct event *events[N_STOP_SIGNALS])
-{
-	for (unsigned i = 0; i < N_STOP_SIGNALS; i++)
-		if (events[i])
-			event_free(events[i]);
+	event_base_loopbreak(base);
 }
 
 /* Accept, tell systemd, and wait for a signal to stop. */
 static int serve(struct daemon *daemon, struct sockets *sockets, struct event_base *base)
 {
 	const char *path = sockets->listeners[0].path;
-	int r = sockets_start(sockets, base, &daemon->service);
+	struct event *stop = event_new(base, stop_fd(), EV_READ | EV_PERSIST, on_stop, base);
+	int r = stop && event_add(stop, NULL) == 0 ? sockets_start(sockets, base, &daemon->service) : -ENOMEM;
 
-	if (r < 0)
-		return r;
-	log_info("ready: %s, %u pools, %u workers", path, daemon->n_pools, daemon->n_workers);
-	sd_notifyf(0, "READY=1\nSTATUS=%u pools, socket %s\nMAINPID=%d", daemon->n_pools, path,
-		   (int)getpid());
-	event_base_loop(base, EVLOOP_NO_EXIT_ON_EMPTY);
-	sd_notify(0, "STOPPING=1");
-	return 0;
+	if (r == 0) {
+		log_info("ready: %s, %u pools, %u workers", path, daemon->n_pools, daemon->n_workers);
+		sd_notifyf(0, "READY=1\nSTATUS=%u pools, socket %s\nMAINPID=%d", daemon->n_pools, path,
+			   (int)getpid());
+		event_base_loop(base, EVLOOP_NO_EXIT_ON_EMPTY);
+	}
+	if (stop)
+		event_free(stop);
+	return r;
 }
 
-static int run_on(struct event_base *base, const struct config *config, const char *path, char **ret_error)
+/* With the state directory ours. Clients are refused from when we stop; the sockets' paths go when everything
+ * else is given back. */
+static int run_in_state(struct state *state, struct event_base *base, const struct config *config,
+			const char *path, char **ret_error)
 {
-	_cleanup_free_ char *mount_parent =
-		config->state_dir ? strdup(config->state_dir) : directory_of(path);
 	struct sockets sockets;
 	struct daemon daemon;
 	int r;
 
-	if (!mount_parent)
-		return -ENOMEM;
-	r = sockets_init(&sockets, path, config, ret_error);
+	listener_take_over(state->journal);
+	r = sockets_init(&sockets, path, config, state->journal, ret_error);
 	if (r < 0)
 		return r;
-	r = daemon_init(&daemon, config, mount_parent, ret_error);
+	r = daemon_init(&daemon, config, state->path, ret_error);
 	if (r == 0)
 		r = serve(&daemon, &sockets, base);
-	sockets_fini(&sockets);
+	if (stop_wanted()) {
+		log_info("stopping: signal %s", strsignal(stop_signal()));
+		sd_notify(0, "STOPPING=1");
+		r = 0;
+	}
+	state_mark_stopping(state);
+	sockets_stop(&sockets);
 	daemon_fini(&daemon);
+	sockets_fini(&sockets);
+	return r;
+}
+
+/* Nobody gets the state directory while another daemon lives in it. If that is the one that listens where we
+ * would, say that. */
+static int open_state(struct state *state, const struct config *config, const char *path, char **ret_error)
+{
+	_cleanup_free_ char *error = NULL, *owner = NULL;
+	int r = state_open(state, config->state_dir, path, &error);
+
+	if (r != -EBUSY) {
+		*ret_error = take_ptr(error);
+		return r;
+	}
+	owner = listener_describe_owner(path);
+	if (!owner || !error)
+		*ret_error = take_ptr(error);
+	else if (asprintf(ret_error, "socket %s: %s: stop it or use another path; %s", path, owner, error) <
+		 0)
+		*ret_error = NULL;
 	return r;
 }
 
 static int run(const struct config *config)
 {
-	struct event *events[N_STOP_SIGNALS] = {NULL};
 	_cleanup_free_ char *error = NULL;
 	char path[SOCKET_PATH_MAX];
 	struct event_base *base;
+	struct state state;
 	int r;
 
+	/* First of all: what a signal comes upon is then undone, not left behind. */
+	r = stop_init();
+	if (r < 0) {
+		log_error("cannot wait for signals: %s", strerror(-r));
+		return EXIT_FAILED;
+	}
 	if (find_socket(config, path) < 0)
 		return EXIT_FAILED;
 	base = event_base_new();
-	/* First of all: what a signal comes upon is then undone, not left behind. */
-	r = base ? catch_signals(base, events) : -ENOMEM;
-	if (r == 0)
-		r = run_on(base, config, path, &error);
+	r = base ? open_state(&state, config, path, &error) : -ENOMEM;
+	if (r == 0) {
+		r = run_in_state(&state, base, config, path, &error);
+		state_close(&state);
+	}
+	if (r == -ECANCELED) {
+		log_info("stopping: signal %s", strsignal(stop_signal()));
+		r = 0;
+	}
 	if (r < 0)
 		log_error("%s", error ? error : strerror(-r));
-	release_signals(events);
 	if (base)
 		event_base_free(base);
 	return r < 0 ? EXIT_FAILED : EXIT_DONE;

@@ -160,3 +160,9 @@ tests_system_system_quota_random_SOURCES = tests/system/system_quota_random.c te
 	tests/support/operator.c tests/support/actor.h tests/support/actor.c tests/support/hugetlb.h \
 	tests/support/hugetlb.c $(HOSTILE)
 tests_system_system_quota_random_LDADD = $(SYSTEM_LIBS)
+
+# What the daemon finds on the host, and what it leaves there.
+check_PROGRAMS += tests/system/system_state
+TESTS          += tests/system/system_state
+tests_system_system_state_SOURCES = tests/system/system_state.c tests/support/dut.h tests/support/dut.c
+tests_system_system_state_LDADD   = $(JANSSON_LIBS) $(TEST_LIBS)

@@ -311,6 +311,18 @@ int backing_file_new(struct backing *backing, uint64_t n_pages, int node, struct
 	return r;
 }
 
+uint64_t backing_available_pages(struct backing *backing, uint64_t promised_pages,
+				 struct backing_shortage *ret_shortage)
+{
+	uint64_t n_pages;
+
+	hp_assert_alive(backing, BACKING_MAGIC);
+	lock_counters(backing);
+	n_pages = fill_available(backing, promised_pages, ret_shortage);
+	unlock_counters(backing);
+	return n_pages;
+}
+
 int backing_file_fd(const struct backing_file *file)
 {
 	hp_assert_alive(file, BACKING_FILE_MAGIC);

@@ -72,6 +72,13 @@ int backing_file_extend(struct backing_file *file, uint64_t n_pages, int node,
 			struct backing_shortage *ret_shortage);
 int backing_file_finish(struct backing_file *consume_file);
 
+/* Pages that could be had now, by the kernel's counters and what limits this process, before any is taken;
+ * UINT64_MAX: nothing limits them. `promised_pages` of those that the kernel reserves are the backing's own.
+ * *ret_shortage says what limits them, without missing_pages. Hugepages that nr_hugepages could be raised by
+ * are not counted: a backing that may grow has as many as the host has memory for. */
+uint64_t backing_available_pages(struct backing *backing, uint64_t promised_pages,
+				 struct backing_shortage *ret_shortage);
+
 /* The descriptor that clients get, read-write. Stays ours. */
 int backing_file_fd(const struct backing_file *file);
 uint64_t backing_file_pages(const struct backing_file *file);

@@ -74,6 +74,32 @@ static int look(const struct backing_file *file, uint64_t n_there, uint64_t n_pa
 	return set_missing(ret_shortage, n_pages, backing->page_bytes, usable);
 }
 
+uint64_t fill_available(struct backing *backing, uint64_t promised_pages,
+			struct backing_shortage *ret_shortage)
+{
+	const struct headroom_request request = {
+		.use = backing->kernelpool ? HEADROOM_HUGEPAGES : HEADROOM_BASE_PAGES,
+		.node = backing->node,
+		.page_bytes = backing->page_bytes,
+		.root = "",
+	};
+	struct backing_kernel_counts counts;
+	uint64_t usable, n_pages, n_free;
+
+	if (headroom_look(&request, &usable, ret_shortage) < 0)
+		usable = UINT64_MAX;
+	n_pages = usable == UINT64_MAX ? UINT64_MAX : usable / backing->page_bytes;
+	if (!backing->kernelpool || backing->grow || kernelpool_read(backing->kernelpool, &counts) < 0)
+		return n_pages;
+	n_free = counts.free_pages + promised_pages;
+	n_free = n_free > counts.reserved_pages ? n_free - counts.reserved_pages : 0;
+	if (n_free >= n_pages)
+		return n_pages;
+	*ret_shortage = (struct backing_shortage){.limit = BACKING_LIMIT_HUGEPAGES,
+						  .left_bytes = n_free * backing->page_bytes};
+	return n_free;
+}
+
 /* Free hugepages of the node that the pool's are to come from; UINT64_MAX: of any, or nobody knows. */
 static uint64_t free_of_node(const struct backing *backing)
 {

@@ -13,3 +13,7 @@ uint64_t fill_count_present(const struct backing_file *file);
  * counters' lock held. Returns 0; BACKING_SHORT with *ret_shortage set, or negative errno: then the file is
  * as it was. */
 int fill_extend(struct backing_file *file, uint64_t n_pages, struct backing_shortage *ret_shortage);
+
+/* backing_available_pages(), with the counters' lock held. */
+uint64_t fill_available(struct backing *backing, uint64_t promised_pages,
+			struct backing_shortage *ret_shortage);

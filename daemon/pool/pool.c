@@ -56,6 +56,7 @@ int pool_new(const struct pool_config *config, unsigned index, const struct pool
 	pool->config = *config;
 	pool->threads = threads;
 	pool->cache_limits = cache_limits(config, threads->n_workers);
+	pool->kernel_keeps_reserve = config->backing == POOL_BACKING_HUGETLBFS && !config->directory;
 	lock_init(&pool->lock, LOCK_POOL);
 	/* At worst every arena has one page. Never touched where there is no arena: the kernel backs it by
 	 * need. */
@@ -252,6 +253,17 @@ void pool_free_idle_zones(struct pool *pool)
 void pool_set_missing(struct pool *pool, uint64_t missing_pages)
 {
 	atomic_store(&pool->missing_pages, missing_pages);
+}
+
+uint64_t pool_kernel_pages(struct pool *pool)
+{
+	uint64_t promised_us = 0;
+
+	lock_take(&pool->lock);
+	if (pool->kernel_keeps_reserve && pool->backed_pages < pool->config.reserve_pages)
+		promised_us = pool->config.reserve_pages - pool->backed_pages;
+	lock_drop(&pool->lock);
+	return backing_available_pages(pool->backing, promised_us, &pool->shortage);
 }
 
 void pool_refresh_missing(struct pool *pool)

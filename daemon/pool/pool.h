@@ -50,6 +50,15 @@ struct pool_threads {
 	void *signal_arg;
 };
 
+/* What requests have made the stocker do, so far: what has a bound is counted, for tests. */
+struct pool_work {
+	uint64_t n_tries;     /* of supplies */
+	uint64_t n_makes;     /* arenas that the kernel was asked for */
+	uint64_t n_failures;  /* of those, in vain */
+	uint64_t n_reclaimed; /* arenas let go for a request: empty ones of zones, and blank ones */
+	uint64_t n_cuts;      /* blank arenas of which a part was given back */
+};
+
 struct pool {
 	unsigned magic;
 
@@ -60,6 +69,7 @@ struct pool {
 	const struct pool_threads *threads;
 	struct pcache_limits cache_limits;
 	uint32_t n_slots;
+	bool kernel_keeps_reserve; /* pages that leave are still this pool's: min_size= of its own mount */
 
 	struct lock lock;
 	/* guarded by lock */
@@ -69,11 +79,12 @@ struct pool {
 	struct arena *_Atomic *arenas; /* by slot; read unlocked by whoever holds pages of that arena */
 	_Atomic uint64_t *arena_ids;   /* by slot; 0: none, or on its way out. Read unlocked by anybody */
 	uint32_t n_arenas, slot_hint;
-	struct arena *stock;   /* blank arenas, by their stock_next */
-	uint64_t stock_pages;  /* and of one in the making */
-	uint64_t backed_pages; /* all that the kernel gave and has not back, limbo included */
-	uint64_t limbo_pages;  /* of those: being truncated, or pinned by a client */
-	unsigned n_releasing;  /* arenas with the janitor */
+	struct arena *stock;      /* blank arenas, by their stock_next */
+	uint64_t stock_pages;     /* and of one in the making */
+	uint64_t backed_pages;    /* all that the kernel gave and has not back, limbo included */
+	uint64_t limbo_pages;     /* of those: being truncated, or pinned by a client */
+	uint64_t returning_pages; /* of those: with the janitor */
+	uint64_t n_posted;        /* arenas sent to the janitor, so far */
 
 	/* the stocker's thread only */
 	struct {
@@ -86,9 +97,14 @@ struct pool {
 	struct backing_shortage shortage;      /* what the last arena that could not be had lacked */
 	uint64_t blocked_round, blocked_pages; /* stocker.c: who waits for room, in this round */
 	bool blocked_by_work;                  /* and something under way may help one of them */
+	uint64_t n_released;                   /* of n_posted: come back */
+	struct zone_drain drain;               /* of all zones: drain.h */
+	uint64_t pressure_tick;                /* when whoever listens was told last */
+	struct pool_work work;
 	uint64_t returned_pages; /* of limbo, and no zone has them in its limbo: their arena is about to be
 				    told released */
 
+	_Atomic uint64_t empty_pages; /* the sum of the zones' */
 	_Atomic uint64_t n_gone; /* arenas that left; sessions compare it with what they told their clients */
 	_Atomic unsigned n_waiting;         /* supplies queued */
 	_Atomic bool draining;              /* nothing new is leased */
@@ -148,9 +164,6 @@ void pool_end_sole(struct zone *zone, struct run run);
 /* The same of all but the first `n_pages`. */
 void pool_trim_sole(struct zone *zone, struct run run, uint64_t n_pages);
 
-/* Somebody could not be served at once: whoever listens may free what it can spare. */
-void pool_signal_pressure(const struct pool *pool);
-
 /* ---- the operator's; any thread ---- */
 
 enum {
@@ -179,8 +192,15 @@ enum {
  * put it into the stock. Returns 0, BACKING_SHORT, -ENOSPC: max does not allow min_pages, or another negative
  * errno. */
 int pool_make_arena(struct pool *pool, uint64_t min_pages, int node);
-/* The smallest blank arena of at least `n_pages` becomes the zone's: 0, POOL_NO_STOCK or -ENOMEM. */
+/* A blank arena of at least `n_pages` becomes the zone's: the smallest there is. One that would leave too
+ * little for tenants who are still to come is cut, or a smaller one is made, where the reserve and max allow.
+ * 0, POOL_NO_STOCK or -ENOMEM. */
 int pool_move_stock(struct zone *zone, uint64_t n_pages);
+/* Pages that the kernel could supply now, backing_available_pages(); what limits them is pool->shortage then.
+ * Takes a tenth of a millisecond. */
+uint64_t pool_kernel_pages(struct pool *pool);
+/* Pages that are in the making for the stock, and can be an arena at once: pool_stop_refill(). */
+uint64_t pool_refill_pages(const struct pool *pool);
 /* Arenas for what the zone's clean pages do not make up for, at most as many as runs are wanted: from the
  * stock and from the kernel. 0, or as pool_make_arena() and POOL_NO_STOCK; then nothing has become the
  * zone's. */
@@ -196,11 +216,18 @@ int pool_fill_reserve(struct pool *pool);
 /* Whoever waits shall have what is in the making: as an arena of the stock. Returns whether there is one. */
 bool pool_stop_refill(struct pool *pool);
 
-/* Send to the janitor, to be truncated, the zone's arenas that have been empty since `empty_since_ns`;
- * `below_reserve` is for pages that shall serve another zone at once. Returns how many. *ret_scrubbing: one
- * would be empty, and the scrubber is at work in it. */
-unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty_since_ns, bool below_reserve,
-			    bool *ret_scrubbing);
+/* Send to the janitor, to be truncated, the zone's arenas that have been empty since `empty_since_ns`, but
+ * for what the reserve keeps. Returns how many. */
+unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty_since_ns);
+/* Send to the janitor what makes up for `n_pages` at least, if there is that much, so that the kernel can
+ * supply new arenas for what `zone` wants: empty arenas of other zones, then of its own, and blank ones, if a
+ * new arena (`in_one`) or a sole one needs that; of its own and blank ones what the reserve does not keep.
+ * Returns how many arenas. *ret_scrubbing: more could go if the scrubber were not at work in it; it leaves it
+ * next. */
+unsigned pool_reclaim(struct zone *zone, const struct want *want, uint64_t n_pages, bool in_one,
+		      bool *ret_scrubbing);
+/* Somebody could not be served at once: whoever listens may free what it can spare. Once in a tick. */
+void pool_signal_pressure(struct pool *pool, uint64_t tick);
 /* Let blank arenas go that neither the reserve nor the stock needs: what could not be used after all. */
 void pool_release_stock(struct pool *pool);
 /* Ask the kernel which pages in limbo are back. */

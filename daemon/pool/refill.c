@@ -192,6 +192,11 @@ int pool_fill_reserve(struct pool *pool)
 	return lacks_reserve(pool) ? r : 0;
 }
 
+uint64_t pool_refill_pages(const struct pool *pool)
+{
+	return pool->refill.file ? backing_file_pages(pool->refill.file) : 0;
+}
+
 bool pool_stop_refill(struct pool *pool)
 {
 	return pool->refill.file && finish(pool, 0) == 0;

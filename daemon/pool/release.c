@@ -33,6 +33,7 @@ static void account_returned_locked(struct pool *pool, struct zone *zone, uint64
 	}
 	pool->backed_pages -= n_returned;
 	pool->limbo_pages -= n_returned;
+	pool->returning_pages -= n_pages;
 }
 
 /* On the stocker's thread: the file is gone. */
@@ -43,7 +44,7 @@ static void arena_released(struct letter *letter)
 
 	lock_take(&pool->lock);
 	account_returned_locked(pool, arena->zone, arena->n_pages, arena->limbo_pages);
-	pool->n_releasing--;
+	pool->n_released++;
 	pool->n_arenas--;
 	atomic_store(&pool->arenas[arena->slot], NULL);
 	if (arena->slot < pool->slot_hint)
@@ -70,7 +71,8 @@ void pool_post_release_locked(struct pool *pool, struct arena *arena)
 	atomic_store_explicit(&pool->arena_ids[arena->slot], 0, memory_order_release);
 	atomic_fetch_add(&pool->n_gone, 1);
 	pool->limbo_pages += arena->n_pages;
-	pool->n_releasing++;
+	pool->returning_pages += arena->n_pages;
+	pool->n_posted++;
 	arena->letter.deliver = release_arena;
 	mailbox_post(pool->threads->janitor, &arena->letter);
 }
@@ -82,19 +84,16 @@ static bool may_release_locked(const struct pool *pool, const struct arena *aren
 	       pool_usable_pages(pool) >= pool->config.reserve_pages + arena->n_pages;
 }
 
-unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty_since_ns, bool below_reserve,
-			    bool *ret_scrubbing)
+unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty_since_ns)
 {
 	unsigned n = 0;
 
-	*ret_scrubbing = false;
 	lock_take(&pool->lock);
 	lock_take(&zone->lock);
 	/* The highest first: what is behind moves up when one leaves. */
 	for (unsigned i = zone->n_shared; i-- > 0;) {
 		struct arena *arena = zone->shared[i];
 
-		*ret_scrubbing |= arena->scrubbing && arena_out_pages(arena) == 0;
 		if (arena_out_pages(arena) > 0 || arena->scrubbing) {
 			arena->empty_since_ns = 0;
 			continue;
@@ -103,7 +102,7 @@ unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty
 			arena->empty_since_ns = clock_now_ns();
 		if (!arena->condemned && !arena->isolated && arena->empty_since_ns > empty_since_ns)
 			continue;
-		if (!below_reserve && !may_release_locked(pool, arena))
+		if (!may_release_locked(pool, arena))
 			continue;
 		zone_remove_arena_locked(zone, arena);
 		pool_post_release_locked(pool, arena);
@@ -193,6 +192,7 @@ void pool_trim_sole(struct zone *zone, struct run run, uint64_t n_pages)
 	cut_pages = arena->n_pages - n_pages;
 	zone_shorten_arena_locked(zone, arena, n_pages);
 	pool->limbo_pages += cut_pages;
+	pool->returning_pages += cut_pages;
 	arena->trimmed_pages += cut_pages;
 	if (!arena->trim_queued) {
 		arena->trim_queued = true;
@@ -296,8 +296,11 @@ void pool_drain(struct pool *pool, bool draining)
 		send_signal(pool, draining ? POOL_DRAINED : POOL_RESTORED, 0);
 }
 
-void pool_signal_pressure(const struct pool *pool)
+void pool_signal_pressure(struct pool *pool, uint64_t tick)
 {
+	if (pool->pressure_tick == tick)
+		return;
+	pool->pressure_tick = tick;
 	send_signal(pool, POOL_PRESSURE, 0);
 }
 

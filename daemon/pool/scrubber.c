@@ -75,7 +75,8 @@ static bool claim_locked(struct zone *zone, uint64_t max_pages, struct piece *pi
 		struct arena *arena = piece->arena = zone->shared[i];
 		const struct backing_run *last;
 
-		if (arena->condemned || !find_work(zone, piece, max_pages))
+		if (arena->condemned || (arena->leaving && arena->is_empty) ||
+		    !find_work(zone, piece, max_pages))
 			continue;
 		last = &piece->runs[piece->n_runs - 1];
 		arena->scrubbing = true;
@@ -121,6 +122,7 @@ static void hand_over_locked(struct zone *zone, const struct piece *piece, bool 
 	for (unsigned i = 0; i < piece->n_runs; i++)
 		arena_cleaned(arena, piece->runs[i].first, piece->runs[i].n_pages);
 	atomic_fetch_add(&zone->pool->scrubbed_pages, piece->n_pages);
+	zone->n_scrubbed += piece->n_pages;
 	zone->dirty_pages -= piece->n_pages;
 	zone->clean_pages += piece->n_pages;
 }

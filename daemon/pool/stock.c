@@ -7,11 +7,13 @@
 #include <errno.h>
 
 #include "daemon/base/assert.h"
+#include "daemon/pool/admission.h"
 #include "daemon/pool/pool_inside.h"
 
 #define ROOM_SHARE     4  /* a new arena has at most this part of what the pool may still grow by */
 #define SMALLEST_ARENA 16 /* but at least this part of the configured size */
-#define TRIM_SHARE     2  /* a blank arena is trimmed for a sole run of at least this part of it */
+#define TAKE_SHARE     2 /* a whole blank arena is taken for less if it is at most this part of what is left */
+#define TRIM_SHARE     2 /* a blank arena is trimmed for a sole run of at least this part of it */
 
 /* Put a new arena into the table, at the lowest free slot. */
 static void enter_arena_locked(struct pool *pool, struct arena *arena)
@@ -55,6 +57,13 @@ void pool_put_in_stock_locked(struct pool *pool, struct arena *arena)
 	pool->stock = arena;
 }
 
+static void put_in_stock(struct pool *pool, struct arena *arena)
+{
+	lock_take(&pool->lock);
+	pool_put_in_stock_locked(pool, arena);
+	lock_drop(&pool->lock);
+}
+
 bool pool_count_arena(const struct pool *pool)
 {
 	_Atomic unsigned *left = pool->threads->arenas_left;
@@ -89,18 +98,27 @@ int pool_adopt_file(struct pool *pool, struct backing_file *consume_file, int no
 static int make_arena(struct pool *pool, uint64_t min_pages, uint64_t want_pages, int node,
 		      struct arena **ret)
 {
+	const uint64_t kernel_pages = pool_kernel_pages(pool);
 	struct backing_file *file;
 	struct backing_shortage *shortage = &pool->shortage;
 	int r;
 
+	if (kernel_pages < min_pages) {
+		pool->shortage.missing_pages = min_pages - kernel_pages;
+		return BACKING_SHORT;
+	}
+	if (want_pages > kernel_pages)
+		want_pages = kernel_pages;
 	if (!pool_count_arena(pool))
 		return -EMFILE;
+	pool->work.n_makes++;
 	r = backing_file_new(pool->backing, want_pages, node, &file, shortage);
 	if (r == BACKING_SHORT && shortage->missing_pages < want_pages &&
 	    want_pages - shortage->missing_pages >= min_pages)
 		r = backing_file_new(pool->backing, want_pages - shortage->missing_pages, node, &file,
 				     shortage);
 	if (r != 0) {
+		pool->work.n_failures++;
 		pool_uncount_arena(pool);
 		return r;
 	}
@@ -119,12 +137,9 @@ static int make_stock(struct pool *pool, uint64_t min_pages, uint64_t want_pages
 	struct arena *arena;
 	int r = make_arena(pool, min_pages, want_pages, node, &arena);
 
-	if (r != 0)
-		return r;
-	lock_take(&pool->lock);
-	pool_put_in_stock_locked(pool, arena);
-	lock_drop(&pool->lock);
-	return 0;
+	if (r == 0)
+		put_in_stock(pool, arena);
+	return r;
 }
 
 /* Pages that the pool may still grow by. Only the stocker makes arenas, so the room is still there
@@ -148,26 +163,122 @@ int pool_make_arena(struct pool *pool, uint64_t min_pages, int node)
 	return make_stock(pool, min_pages, arena_pages_in_room(pool, min_pages, room), node);
 }
 
+/* ---- blank arenas, and parts of them ---- */
+
+/* The link of the first blank arena of at most `n_pages` that suits. */
+static struct arena **find_whole_locked(struct pool *pool, uint64_t n_pages, int node)
+{
+	struct arena **best = NULL;
+
+	for (struct arena **link = &pool->stock; *link; link = &(*link)->stock_next)
+		if ((*link)->n_pages <= n_pages && (node < 0 || (*link)->node == node) &&
+		    (!best || (*link)->n_pages > (*best)->n_pages))
+			best = link;
+	return best;
+}
+
+/* The link of the smallest one that is larger, up to `most_pages`. */
+static struct arena **find_larger_locked(struct pool *pool, uint64_t n_pages, uint64_t most_pages, int node)
+{
+	struct arena **best = NULL;
+
+	for (struct arena **link = &pool->stock; *link; link = &(*link)->stock_next)
+		if ((*link)->n_pages > n_pages && (*link)->n_pages <= most_pages &&
+		    (node < 0 || (*link)->node == node) && (!best || (*link)->n_pages < (*best)->n_pages))
+			best = link;
+	return best;
+}
+
+static struct arena *take_link(struct arena **link)
+{
+	struct arena *arena = *link;
+
+	*link = arena->stock_next;
+	arena->stock_next = NULL;
+	return arena;
+}
+
+/* Cut a blank arena to size; the rest is the kernel's. */
+static void trim_blank(struct pool *pool, struct arena *arena, uint64_t n_pages)
+{
+	const uint64_t n_cut = arena->n_pages - n_pages;
+	uint64_t limbo_pages;
+
+	if (n_cut == 0)
+		return;
+	pool->work.n_cuts++;
+	backing_file_trim(arena->file, n_pages, false, &limbo_pages);
+	arena_shorten(arena, n_pages);
+	lock_take(&pool->lock);
+	pool->stock_pages -= n_cut;
+	pool->backed_pages -= n_cut;
+	lock_drop(&pool->lock);
+}
+
+/* May so much of the stock go to the kernel? */
+static bool may_cut(struct pool *pool, uint64_t n_cut)
+{
+	bool may;
+
+	lock_take(&pool->lock);
+	may = n_cut <= admission_spare_locked(pool);
+	lock_drop(&pool->lock);
+	return may;
+}
+
+/* What a zone that wants `n_pages` gets of a blank arena: all of it, unless that is too much of what all
+ * tenants may still have. */
+static uint64_t share_of_blank(struct pool *pool, uint64_t arena_pages, uint64_t n_pages)
+{
+	uint64_t left, share;
+
+	lock_take(&pool->lock);
+	left = pool->stock_pages + pool->config.max_pages - pool->backed_pages;
+	lock_drop(&pool->lock);
+	share = arena_pages_in_room(pool, n_pages, left);
+	return arena_pages <= left / TAKE_SHARE || arena_pages <= share ? arena_pages : share;
+}
+
+/* The smallest blank arena of at least `n_pages`, out of the stock's list, cut to a fair share. If the
+ * reserve keeps what would be cut off, a smaller one is made if there is room. NULL: there is none. */
+static struct arena *take_blank(struct pool *pool, uint64_t n_pages)
+{
+	struct arena **link, *arena = NULL, *smaller;
+	uint64_t share;
+
+	lock_take(&pool->lock);
+	link = find_larger_locked(pool, n_pages - 1, UINT64_MAX, -1);
+	if (link)
+		arena = take_link(link);
+	lock_drop(&pool->lock);
+	if (!arena)
+		return NULL;
+	share = share_of_blank(pool, arena->n_pages, n_pages);
+	if (may_cut(pool, arena->n_pages - share)) {
+		trim_blank(pool, arena, share);
+	} else if (room_left(pool) >= share && make_arena(pool, n_pages, share, -1, &smaller) == 0) {
+		put_in_stock(pool, arena);
+		arena = smaller;
+	}
+	return arena;
+}
+
 int pool_move_stock(struct zone *zone, uint64_t n_pages)
 {
 	struct pool *pool = zone->pool;
-	struct arena **best = NULL, *arena;
-	int r = POOL_NO_STOCK;
+	struct arena *arena = take_blank(pool, n_pages);
+	int r;
 
+	if (!arena)
+		return POOL_NO_STOCK;
 	lock_take(&pool->lock);
-	for (struct arena **link = &pool->stock; *link; link = &(*link)->stock_next)
-		if ((*link)->n_pages >= n_pages && (!best || (*link)->n_pages < (*best)->n_pages))
-			best = link;
-	if (best) {
-		arena = *best;
-		lock_take(&zone->lock);
-		r = zone_add_arena_locked(zone, arena, false);
-		lock_drop(&zone->lock);
-		if (r == 0) {
-			*best = arena->stock_next;
-			pool->stock_pages -= arena->n_pages;
-		}
-	}
+	lock_take(&zone->lock);
+	r = zone_add_arena_locked(zone, arena, false);
+	lock_drop(&zone->lock);
+	if (r == 0)
+		pool->stock_pages -= arena->n_pages;
+	else
+		pool_put_in_stock_locked(pool, arena);
 	lock_drop(&pool->lock);
 	return r;
 }
@@ -235,39 +346,6 @@ static int hand_over_locked(struct zone *zone, const struct want *want, struct h
 	return r;
 }
 
-/* The link of the first blank arena of at most `n_pages` that suits. */
-static struct arena **find_whole_locked(struct pool *pool, uint64_t n_pages, int node)
-{
-	struct arena **best = NULL;
-
-	for (struct arena **link = &pool->stock; *link; link = &(*link)->stock_next)
-		if ((*link)->n_pages <= n_pages && (node < 0 || (*link)->node == node) &&
-		    (!best || (*link)->n_pages > (*best)->n_pages))
-			best = link;
-	return best;
-}
-
-/* The link of the smallest one that is larger, up to `most_pages`. */
-static struct arena **find_larger_locked(struct pool *pool, uint64_t n_pages, uint64_t most_pages, int node)
-{
-	struct arena **best = NULL;
-
-	for (struct arena **link = &pool->stock; *link; link = &(*link)->stock_next)
-		if ((*link)->n_pages > n_pages && (*link)->n_pages <= most_pages &&
-		    (node < 0 || (*link)->node == node) && (!best || (*link)->n_pages < (*best)->n_pages))
-			best = link;
-	return best;
-}
-
-static struct arena *take_link(struct arena **link)
-{
-	struct arena *arena = *link;
-
-	*link = arena->stock_next;
-	arena->stock_next = NULL;
-	return arena;
-}
-
 /* Whole blank arenas, the largest first, of together at most what is wanted. Returns the pages that are
  * lacking. */
 static uint64_t gather_locked(struct pool *pool, const struct want *want, struct handful *handful)
@@ -307,20 +385,6 @@ int pool_take_sole(struct zone *zone, const struct want *want, struct run_list *
 	return r == 0 ? 0 : ZONE_SHORT;
 }
 
-/* Cut a blank arena to size; the rest is the kernel's. */
-static void trim_blank(struct pool *pool, struct arena *arena, uint64_t n_pages)
-{
-	const uint64_t n_cut = arena->n_pages - n_pages;
-	uint64_t limbo_pages;
-
-	backing_file_trim(arena->file, n_pages, false, &limbo_pages);
-	arena_shorten(arena, n_pages);
-	lock_take(&pool->lock);
-	pool->stock_pages -= n_cut;
-	pool->backed_pages -= n_cut;
-	lock_drop(&pool->lock);
-}
-
 /* A larger blank arena, of up to `most_pages`, cut to `n_pages`. NULL: there is none. */
 static struct arena *take_larger(struct pool *pool, uint64_t n_pages, uint64_t most_pages, int node)
 {
@@ -336,22 +400,29 @@ static struct arena *take_larger(struct pool *pool, uint64_t n_pages, uint64_t m
 	return arena;
 }
 
+/* A new one, of `left` pages or as many as there is room for. */
+static int make_for(struct pool *pool, const struct want *want, uint64_t min_pages, uint64_t left,
+		    struct arena **ret)
+{
+	const uint64_t room = room_left(pool), want_pages = left < room ? left : room;
+
+	return want_pages >= min_pages && want_pages > 0
+		       ? make_arena(pool, min_pages, want_pages, want->node, ret)
+		       : -ENOSPC;
+}
+
 /* One more arena, of `left` pages at most: a larger one if not much is cut off, a new one, or any that is
- * larger. */
+ * larger. What the reserve keeps is cut last: it is the kernel's until the reserve is filled again. */
 static int gather_one_more(struct pool *pool, const struct want *want, uint64_t left, struct handful *handful)
 {
 	const uint64_t min_pages = want->max_runs - handful->n == 1 ? left : 1;
-	uint64_t room, want_pages;
-	struct arena *arena = take_larger(pool, left, left * TRIM_SHARE, want->node);
+	struct arena *arena = NULL;
 	int r = 0;
 
-	if (!arena) {
-		room = room_left(pool);
-		want_pages = left < room ? left : room;
-		r = want_pages >= min_pages && want_pages > 0
-			    ? make_arena(pool, min_pages, want_pages, want->node, &arena)
-			    : -ENOSPC;
-	}
+	if (may_cut(pool, left * (TRIM_SHARE - 1)))
+		arena = take_larger(pool, left, left * TRIM_SHARE, want->node);
+	if (!arena)
+		r = make_for(pool, want, min_pages, left, &arena);
 	if (r != 0 && (arena = take_larger(pool, left, UINT64_MAX, -1)))
 		r = 0;
 	if (r == 0)
@@ -415,18 +486,21 @@ static bool find_lacking(struct zone *zone, const struct want *want, uint64_t *r
 	return available >= want->n_pages;
 }
 
-/* One of the stock, the largest first, or a new one, as large as there is room for. */
+/* One of the stock, the smallest that suffices or else the largest, or a new one, as large as there is room
+ * for. */
 static int gather_any(struct pool *pool, uint64_t lacking, int node, struct handful *handful)
 {
 	uint64_t room = room_left(pool), want_pages = lacking < room ? lacking : room;
-	struct arena **link, *arena = NULL;
+	struct arena **link, *arena = take_blank(pool, lacking);
 	int r = 0;
 
-	lock_take(&pool->lock);
-	link = find_whole_locked(pool, UINT64_MAX, -1);
-	if (link)
-		arena = take_link(link);
-	lock_drop(&pool->lock);
+	if (!arena) {
+		lock_take(&pool->lock);
+		link = find_whole_locked(pool, UINT64_MAX, -1);
+		if (link)
+			arena = take_link(link);
+		lock_drop(&pool->lock);
+	}
 	if (!arena)
 		r = room > 0 ? make_arena(pool, 1, arena_pages_in_room(pool, want_pages, room), node, &arena)
 			     : -ENOSPC;

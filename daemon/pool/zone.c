@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "daemon/base/assert.h"
+#include "daemon/pool/drain.h"
 #include "daemon/pool/poison.h"
 #include "daemon/pool/pool.h"
 #include "daemon/pool/scrubber.h"
-#include "daemon/pool/stocker.h"
 #include "daemon/pool/zone.h"
 
 #define DRAIN_ROOM        64 /* runs moved per turn of a drain */
@@ -53,7 +53,7 @@ struct zone *zone_new(struct pool *pool, uint32_t tenant, unsigned n_workers,
 	zone->n_workers = n_workers;
 	lock_init(&zone->lock, LOCK_ZONE);
 	scrubber_prepare(zone);
-	stocker_prepare(zone);
+	drain_prepare(zone);
 	for (unsigned i = 0; i < n_workers; i++) {
 		struct zone_worker *worker = &zone->workers[i];
 
@@ -90,7 +90,7 @@ bool zone_can_scrub_locked(const struct zone *zone)
 	for (unsigned i = 0; i < zone->n_shared; i++) {
 		const struct arena *arena = zone->shared[i];
 
-		if (arena->n_dirty > 0 && !arena->condemned &&
+		if (arena->n_dirty > 0 && !arena->condemned && !(arena->leaving && arena->is_empty) &&
 		    (!arena->poison || zone->n_waiting > 0 || poison_bare_pages(arena) > 0))
 			return true;
 	}
@@ -103,6 +103,23 @@ void zone_wake_scrubber_locked(struct zone *zone)
 		return;
 	zone->scrub_queued = true;
 	mailbox_post(zone->pool->threads->scrubber, &zone->scrub_letter);
+}
+
+/* The sums of pages in empty arenas follow: after each change of what is out of a shared arena. */
+static void note_empty_locked(struct arena *arena, bool is_empty)
+{
+	struct zone *zone = arena->zone;
+
+	if (arena->is_empty == is_empty)
+		return;
+	arena->is_empty = is_empty;
+	if (is_empty) {
+		zone->empty_pages += arena->n_pages;
+		atomic_fetch_add_explicit(&zone->pool->empty_pages, arena->n_pages, memory_order_relaxed);
+	} else {
+		zone->empty_pages -= arena->n_pages;
+		atomic_fetch_sub_explicit(&zone->pool->empty_pages, arena->n_pages, memory_order_relaxed);
+	}
 }
 
 static void put_locked(struct zone *zone, struct run run, bool clean)
@@ -118,6 +135,7 @@ static void put_locked(struct zone *zone, struct run run, bool clean)
 		arena_put_dirty(arena, run_first(run), run.n_pages);
 		zone->dirty_pages += run.n_pages;
 	}
+	note_empty_locked(arena, arena_out_pages(arena) == 0);
 }
 
 /* Add a run to the one before it if they lie side by side. Freed in a row they do, and cost one change. */
@@ -214,6 +232,8 @@ static void went_out(struct zone *zone, struct arena *arena, uint64_t first, uin
 		     struct run_list *runs)
 {
 	arena->empty_since_ns = 0;
+	arena->leaving = false;
+	note_empty_locked(arena, false);
 	zone->out_pages += n_pages;
 	runs->runs[runs->n++] = (struct run){.address = run_address(arena->slot, first), .n_pages = n_pages};
 }
@@ -624,6 +644,7 @@ int zone_add_arena_locked(struct zone *zone, struct arena *arena, bool sole)
 		zone->sole_pages += arena->n_pages;
 	} else {
 		insert_shared(zone, arena);
+		note_empty_locked(arena, true);
 		zone->clean_pages += arena->n_pages;
 	}
 	return 0;
@@ -634,6 +655,7 @@ void zone_remove_arena_locked(struct zone *zone, struct arena *arena)
 	lock_assert_held(&zone->lock);
 	hp_assert(arena->zone == zone && !arena->scrubbing);
 	hp_assert(arena->sole || arena_out_pages(arena) == 0);
+	note_empty_locked(arena, false);
 	if (arena->prev)
 		arena->prev->next = arena->next;
 	else
@@ -705,7 +727,7 @@ bool zone_is_idle(struct zone *zone)
 
 void zone_check(struct zone *zone)
 {
-	uint64_t clean = 0, dirty = 0, out = 0, cached = 0, sole = 0;
+	uint64_t clean = 0, dirty = 0, out = 0, cached = 0, sole = 0, empty = 0;
 	unsigned n_arenas = 0;
 
 	lock_assert_held(&zone->lock);
@@ -719,10 +741,12 @@ void zone_check(struct zone *zone)
 		out += arena_out_pages(arena);
 		sole += arena->sole ? arena_out_pages(arena) : 0;
 		hp_assert(!arena->sole || arena_out_pages(arena) == arena->n_pages);
+		hp_assert(arena->is_empty == (!arena->sole && arena_out_pages(arena) == 0));
+		empty += arena->is_empty ? arena->n_pages : 0;
 	}
 	for (unsigned i = 1; i < zone->n_shared; i++)
 		hp_assert(zone->shared[i - 1]->slot < zone->shared[i]->slot);
-	hp_assert(n_arenas == zone->n_arenas && sole == zone->sole_pages);
+	hp_assert(n_arenas == zone->n_arenas && sole == zone->sole_pages && empty == zone->empty_pages);
 	hp_assert(clean == zone->clean_pages && dirty == zone->dirty_pages && out == zone->out_pages);
 	for (unsigned i = 0; i < zone->n_workers; i++)
 		cached += pcache_pages(zone->workers[i].clean) + pcache_pages(zone->workers[i].dirty);

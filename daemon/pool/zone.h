@@ -43,10 +43,10 @@ struct zone_worker {
 	struct zone *next_freed; /* in that */
 } __attribute__((aligned(64)));
 
-/* Asking every worker to empty its caches of a zone; one at a time. */
+/* Asking every worker to empty its caches of a zone, or all zones of a pool for that; one at a time. */
 struct zone_drain {
 	uint64_t n_started, n_finished;
-	unsigned n_missing; /* workers that have not answered */
+	unsigned n_missing; /* workers (zones) that have not answered */
 	bool again;         /* asked for while one was under way: some workers may have answered too early */
 };
 
@@ -71,6 +71,8 @@ struct zone {
 	unsigned n_shared, shared_room;
 	uint64_t clean_pages, dirty_pages, out_pages;
 	uint64_t sole_pages;   /* of those that are out: in sole arenas */
+	uint64_t empty_pages;  /* clean and dirty ones in shared arenas of which nothing is out */
+	uint64_t n_scrubbed;   /* pages that the scrubber has made clean, so far */
 	uint64_t limbo_pages;  /* being truncated, or pinned */
 	uint64_t pinned_pages; /* of those: truncated, and the kernel has them not back */
 	unsigned n_waiting;    /* supplies queued: nobody overtakes them */
@@ -85,6 +87,7 @@ struct zone {
 
 	/* the stocker's thread only */
 	struct zone_drain drain;
+	uint64_t pool_drain_target; /* of drain: when the pool's is over here; 0: none is under way */
 	uint64_t blocked_round, blocked_pages; /* stocker.c: who waits here, in this round */
 	int blocked_result;
 

@@ -126,6 +126,11 @@ TESTS          += tests/unit/test_pool
 tests_unit_test_pool_SOURCES = tests/unit/test_pool.c $(HOUSE) tests/support/hugetlb.h tests/support/hugetlb.c
 tests_unit_test_pool_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_pool_work
+TESTS          += tests/unit/test_pool_work
+tests_unit_test_pool_work_SOURCES = tests/unit/test_pool_work.c $(HOUSE) tests/support/hugetlb.h tests/support/hugetlb.c
+tests_unit_test_pool_work_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_pool_set
 TESTS          += tests/unit/test_pool_set
 tests_unit_test_pool_set_SOURCES = tests/unit/test_pool_set.c

@@ -225,7 +225,7 @@ static void pool_reserve_is_backed_from_the_start_and_kept(void **state)
 
 	assert_int_equal(figures_of(house).backed, 512);
 	assert_int_equal(figures_of(house).stock, 512);
-	assert_int_equal(house_alloc(house, session, 800, &id), LEASE_OK);
+	assert_int_equal(house_alloc(house, session, 512, &id), LEASE_OK);
 	assert_int_equal(lease_free(session, id, true), LEASE_OK);
 	for (unsigned i = 0; i < 4; i++)
 		house_tick(house);
@@ -554,7 +554,7 @@ static void pool_limbo_that_returns_at_once_is_not_forgotten(void **state)
 	shard_flush_freed(&house.shards[0]);
 	house_settle(&house);
 	assert_int_equal(
-		pool_release_empty(house.pools[0], session->zones[0].zone, UINT64_MAX, true, &(bool){false}),
+		pool_release_empty(house.pools[0], session->zones[0].zone, UINT64_MAX),
 		1);
 	mailbox_deliver(&house.janitor);
 	assert_int_equal(hugetlb_counts(HUGE_BYTES).free, before.free - 1);

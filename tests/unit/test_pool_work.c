@@ -1,0 +1,345 @@
+/* test_pool_work.c - what requests make the stocker do: counted, never timed.
+ *
+ * The stocker is driven by steps, in one thread; every count is one of struct pool_work.
+ */
+#include <config.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daemon/base/clock.h"
+#include "tests/support/house.h"
+#include "tests/support/hugetlb.h"
+
+#define MAX_PAGES   1024
+#define ARENA_PAGES 256
+#define HOUR_NS     (3600 * NS_PER_S)
+#define HUGE_BYTES  (UINT64_C(2) << 20)
+
+static struct pool_figures figures_of(struct house *house)
+{
+	struct pool_figures figures;
+
+	pool_get_figures(house->pools[0], &figures);
+	return figures;
+}
+
+static int setup(void **state, uint64_t max_pages, uint64_t arena_pages, uint64_t reserve_pages)
+{
+	static struct house house;
+
+	house_init(&house, max_pages, arena_pages, reserve_pages, max_pages);
+	*state = &house;
+	return 0;
+}
+
+static int plain_setup(void **state)
+{
+	return setup(state, MAX_PAGES, ARENA_PAGES, 0);
+}
+
+static int reserve_setup(void **state)
+{
+	return setup(state, MAX_PAGES, ARENA_PAGES, MAX_PAGES / 2);
+}
+
+/* A pool that is its reserve, in 128 arenas: more than a lease can be made of. */
+static int scattered_setup(void **state)
+{
+	return setup(state, 512, 4, 512);
+}
+
+static int teardown(void **state)
+{
+	house_fini(*state);
+	return 0;
+}
+
+/* ---- a request of the stocker's own kind ---- */
+
+struct asker {
+	struct supply supply;
+	bool is_answered;
+};
+
+static void answered(struct supply *supply)
+{
+	((struct asker *)supply)->is_answered = true;
+}
+
+static void ask(struct house *house, struct asker *asker, uid_t uid, struct want want, uint64_t wait_ns)
+{
+	const struct peer peer = {.uid = uid, .gid = uid};
+
+	*asker = (struct asker){.supply = {
+					.zone = pool_zone_get(house->pools[0], &peer),
+					.want = want,
+					.deadline_ns = wait_ns > 0 ? clock_now_ns() + wait_ns : 0,
+					.done = answered,
+				}};
+	supply_post(&asker->supply);
+}
+
+/* One run of so many pages. */
+static struct want run_of(uint64_t n_pages)
+{
+	return (struct want){.n_pages = n_pages, .align_pages = 1, .max_runs = 1, .node = -1};
+}
+
+static struct want sole_of(uint64_t n_pages)
+{
+	return (struct want){
+		.n_pages = n_pages, .align_pages = 1, .max_runs = RUN_LIST_MAX, .node = -1, .sole = true};
+}
+
+static struct want scattered_of(uint64_t n_pages)
+{
+	return (struct want){.n_pages = n_pages, .align_pages = 1, .max_runs = RUN_LIST_MAX, .node = -1};
+}
+
+/* Give back what was granted. */
+static void end(struct asker *asker)
+{
+	struct zone *zone = asker->supply.zone;
+
+	assert_true(asker->is_answered);
+	for (unsigned i = 0; asker->supply.result == SUPPLY_GRANTED && i < asker->supply.runs.n; i++)
+		if (asker->supply.want.sole)
+			pool_end_sole(zone, asker->supply.runs.runs[i]);
+		else
+			zone_put_clean(zone, 0, asker->supply.runs.runs[i]);
+	pool_zone_unref(zone);
+}
+
+static enum supply_result ask_and_settle(struct house *house, struct asker *asker, uid_t uid,
+					 struct want want)
+{
+	ask(house, asker, uid, want, 0);
+	house_settle(house);
+	assert_true(asker->is_answered);
+	return asker->supply.result;
+}
+
+/* ---- one that waits ---- */
+
+static void assert_idle_while_waiting(struct house *house, struct asker *waiting)
+{
+	const struct pool_work before = house->pools[0]->work;
+	const struct pool_work *work = &house->pools[0]->work;
+
+	for (unsigned i = 0; i < 20; i++)
+		house_tick(house);
+	assert_false(waiting->is_answered);
+	assert_int_equal(work->n_makes, before.n_makes);
+	assert_int_equal(work->n_reclaimed, before.n_reclaimed);
+	assert_int_equal(work->n_cuts, before.n_cuts);
+}
+
+/* Another tenant's small lease is served at once beside it. */
+static void work_waiting_request_without_room_does_nothing(void **state)
+{
+	const struct want wants[] = {sole_of(736), run_of(736), scattered_of(736)};
+	struct house *house = *state;
+	struct asker holder, waiting, small;
+
+	assert_int_equal(ask_and_settle(house, &holder, 1000, run_of(400)), SUPPLY_GRANTED);
+	for (unsigned i = 0; i < 3; i++) {
+		ask(house, &waiting, 1001, wants[i], HOUR_NS);
+		house_settle(house);
+		assert_idle_while_waiting(house, &waiting);
+		for (uid_t uid = 1002; uid < 1010; uid++) {
+			assert_int_equal(ask_and_settle(house, &small, uid, run_of(1)), SUPPLY_GRANTED);
+			end(&small);
+		}
+		house_tick(house);
+		assert_idle_while_waiting(house, &waiting);
+		supply_cancel(&waiting.supply);
+		house_settle(house);
+		end(&waiting);
+	}
+	end(&holder);
+}
+
+static void work_waiting_request_is_served_when_there_is_room(void **state)
+{
+	const struct want wants[] = {sole_of(736), run_of(736), scattered_of(736)};
+	struct house *house = *state;
+	struct asker holder, waiting;
+
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(ask_and_settle(house, &holder, 1000, run_of(400)), SUPPLY_GRANTED);
+		ask(house, &waiting, 1001, wants[i], HOUR_NS);
+		house_settle(house);
+		assert_false(waiting.is_answered);
+		end(&holder);
+		for (unsigned k = 0; k < 3; k++)
+			house_tick(house);
+		assert_true(waiting.is_answered);
+		assert_int_equal(waiting.supply.result, SUPPLY_GRANTED);
+		end(&waiting);
+		house_tick(house);
+	}
+}
+
+/* Every step is the first of a tick, as when one step takes longer than that. */
+static void work_request_that_does_not_wait_ends_however_long_a_step_takes(void **state)
+{
+	const struct want wants[] = {sole_of(736), run_of(736), scattered_of(736)};
+	struct house *house = *state;
+	struct asker holder, one;
+
+	assert_int_equal(ask_and_settle(house, &holder, 1000, run_of(400)), SUPPLY_GRANTED);
+	for (unsigned i = 0; i < 3; i++) {
+		unsigned n_steps = 0;
+
+		ask(house, &one, 1001, wants[i], 0);
+		for (; !one.is_answered && n_steps < 50; n_steps++) {
+			house->stocker.next_tick_ns = 0;
+			mailbox_ring(&house->stocker.mailbox);
+			stocker_step(&house->stocker);
+			for (unsigned k = 0; k < HOUSE_WORKERS; k++)
+				mailbox_deliver(&house->worker_boxes[k]);
+		}
+		assert_true(one.is_answered);
+		assert_in_range(n_steps, 1, 10);
+		assert_int_equal(one.supply.result, SUPPLY_POOL_FULL);
+		end(&one);
+	}
+	house->stocker.next_tick_ns = clock_now_ns() + HOUR_NS;
+	house_settle(house);
+	end(&holder);
+}
+
+/* ---- a small one ---- */
+
+/* Of one blank arena that is all but the whole pool, everybody who comes gets some. */
+static void work_small_requests_share_a_large_blank_arena(void **state)
+{
+	struct house *house = *state;
+	struct asker small[8];
+
+	assert_int_equal(pool_make_arena(house->pools[0], 800, -1), 0);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(ask_and_settle(house, &small[i], 1000 + i, run_of(1)), SUPPLY_GRANTED);
+	assert_in_range(house->pools[0]->work.n_cuts, 1, 8);
+	for (unsigned i = 0; i < 8; i++)
+		end(&small[i]);
+}
+
+/* ---- the kernel ---- */
+
+static int huge_teardown(void **state)
+{
+	hugetlb_unlock();
+	return 0;
+}
+
+/* What its counters say is believed, before any page is taken. */
+static void work_kernel_is_not_asked_for_what_it_has_not(void **state)
+{
+	static struct house house;
+	struct asker waiting, one;
+	uint64_t n_free;
+
+	hugetlb_need(HUGE_BYTES, 2);
+	n_free = hugetlb_counts(HUGE_BYTES).free - hugetlb_counts(HUGE_BYTES).reserved;
+	house_init_sized(&house, HUGE_BYTES, n_free + 8, n_free + 8, 0, n_free + 8);
+	assert_int_equal(ask_and_settle(&house, &one, 1000, run_of(n_free + 1)), SUPPLY_KERNEL_SHORT);
+	end(&one);
+	assert_int_equal(ask_and_settle(&house, &one, 1000, sole_of(n_free + 1)), SUPPLY_KERNEL_SHORT);
+	end(&one);
+	ask(&house, &waiting, 1000, scattered_of(n_free + 1), HOUR_NS);
+	house_settle(&house);
+	assert_idle_while_waiting(&house, &waiting);
+	assert_int_equal(house.pools[0]->work.n_makes, 0);
+	assert_int_equal(ask_and_settle(&house, &one, 1001, run_of(1)), SUPPLY_GRANTED);
+	end(&one);
+	supply_cancel(&waiting.supply);
+	house_settle(&house);
+	end(&waiting);
+	house_fini(&house);
+}
+
+/* ---- the reserve ---- */
+
+static void assert_reserve_stays(struct house *house, struct want want, uint64_t wait_ns)
+{
+	struct pool *pool = house->pools[0];
+	const uint64_t reserve_pages = pool->config.reserve_pages;
+	struct asker asker;
+
+	ask(house, &asker, 1000, want, wait_ns);
+	for (unsigned i = 0; i < 50; i++) {
+		house->stocker.next_tick_ns = 0;
+		mailbox_ring(&house->stocker.mailbox);
+		stocker_step(&house->stocker);
+		assert_true(pool->backed_pages - pool->limbo_pages >= reserve_pages);
+		for (unsigned k = 0; k < HOUSE_WORKERS; k++)
+			mailbox_deliver(&house->worker_boxes[k]);
+		mailbox_deliver(&house->janitor);
+	}
+	if (wait_ns > 0) {
+		assert_false(asker.is_answered);
+		supply_cancel(&asker.supply);
+	}
+	house->stocker.next_tick_ns = clock_now_ns() + HOUR_NS;
+	house_settle(house);
+	assert_int_equal(asker.supply.result, wait_ns > 0 ? SUPPLY_CANCELLED : SUPPLY_POOL_FULL);
+	end(&asker);
+	assert_int_equal(pool->work.n_reclaimed, 0);
+	assert_int_equal(figures_of(house).stock, reserve_pages);
+}
+
+static void work_reserve_stays_for_a_run_longer_than_an_arena(void **state)
+{
+	assert_reserve_stays(*state, run_of(MAX_PAGES / 2 + 1), 0);
+	assert_reserve_stays(*state, run_of(MAX_PAGES), HOUR_NS);
+}
+
+static void work_reserve_stays_for_a_lease_of_too_many_arenas(void **state)
+{
+	struct house *house = *state;
+	struct asker asker;
+
+	assert_reserve_stays(house, scattered_of(RUN_LIST_MAX * 4 + 1), 0);
+	assert_reserve_stays(house, sole_of(RUN_LIST_MAX * 4 + 1), 0);
+	assert_reserve_stays(house, scattered_of(400), HOUR_NS);
+	assert_int_equal(ask_and_settle(house, &asker, 1000, scattered_of(RUN_LIST_MAX * 4)), SUPPLY_GRANTED);
+	end(&asker);
+}
+
+/* A longer run than any arena of the reserve, where max leaves room: it is made first. */
+static void work_long_run_is_made_beside_the_reserve(void **state)
+{
+	struct house *house = *state;
+	struct asker asker;
+
+	assert_int_equal(ask_and_settle(house, &asker, 1000, run_of(MAX_PAGES / 2)), SUPPLY_GRANTED);
+	assert_int_equal(figures_of(house).backed, MAX_PAGES);
+	assert_int_equal(house->pools[0]->work.n_reclaimed, 0);
+	end(&asker);
+}
+
+int main(void)
+{
+#define PLAIN(name)     cmocka_unit_test_setup_teardown(name, plain_setup, teardown)
+#define RESERVE(name)   cmocka_unit_test_setup_teardown(name, reserve_setup, teardown)
+#define SCATTERED(name) cmocka_unit_test_setup_teardown(name, scattered_setup, teardown)
+	const struct CMUnitTest tests[] = {
+		PLAIN(work_waiting_request_without_room_does_nothing),
+		PLAIN(work_waiting_request_is_served_when_there_is_room),
+		PLAIN(work_request_that_does_not_wait_ends_however_long_a_step_takes),
+		PLAIN(work_small_requests_share_a_large_blank_arena),
+		cmocka_unit_test_teardown(work_kernel_is_not_asked_for_what_it_has_not, huge_teardown),
+		RESERVE(work_reserve_stays_for_a_run_longer_than_an_arena),
+		RESERVE(work_long_run_is_made_beside_the_reserve),
+		SCATTERED(work_reserve_stays_for_a_lease_of_too_many_arenas),
+	};
+
+	return cmocka_run_group_tests_name("pool_work", tests, NULL, NULL);
+}

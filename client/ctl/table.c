@@ -17,7 +17,8 @@
 
 static bool is_right_aligned(enum ctl_format format)
 {
-	return format == CTL_NUMBER || format == CTL_SOME || format == CTL_BYTES || format == CTL_PAGES;
+	return format == CTL_NUMBER || format == CTL_SOME || format == CTL_PID || format == CTL_BYTES ||
+	       format == CTL_PAGES;
 }
 
 /* Some texts are a client's choice, and an older daemon lets them be anything: none of them controls the
@@ -76,6 +77,10 @@ static char *format_cell(const struct ctl_column *column, const json_t *row)
 		return number_cell(json_integer_value(value));
 	case CTL_SOME:
 		return json_integer_value(value) ? number_cell(json_integer_value(value)) : strdup("");
+	case CTL_PID:
+		return json_is_true(json_object_get(row, "other_pid_namespace"))
+			       ? strdup("another namespace")
+			       : number_cell(json_integer_value(value));
 	case CTL_BYTES:
 		return size_cell(json_integer_value(value));
 	case CTL_PAGES:

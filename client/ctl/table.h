@@ -9,6 +9,7 @@ enum ctl_format {
 	CTL_TEXT,
 	CTL_NUMBER,
 	CTL_SOME,    /* a number, or nothing for 0 */
+	CTL_PID,     /* a number, or that the process is of another pid namespace */
 	CTL_BYTES,   /* a size */
 	CTL_PAGES,   /* a size: the value times the row's page_bytes */
 	CTL_YES,     /* yes, or nothing */

@@ -116,6 +116,15 @@ static bool process_is_dead(int pid_fd)
 	return poll(&poll_fd, 1, 0) != 0;
 }
 
+/* Where there is nothing better, by the pid: while the session's pidfd says alive, it is still this
+ * process's. */
+static bool is_same_process(const struct peer *a, const struct peer *b)
+{
+	if (a->process && b->process)
+		return a->process == b->process;
+	return a->pid > 0 && a->pid == b->pid;
+}
+
 bool session_is_claimed_by(const struct session *session, const struct peer *peer, const uint8_t *token,
 			   size_t token_bytes)
 {
@@ -125,8 +134,7 @@ bool session_is_claimed_by(const struct session *session, const struct peer *pee
 		return false;
 	for (unsigned i = 0; i < SESSION_TOKEN_BYTES; i++)
 		difference |= token[i] ^ session->token[i];
-	/* While its pidfd says alive, the pid is still this process's. */
-	return difference == 0 && !session->ending && peer->pid == session->peer.pid &&
+	return difference == 0 && !session->ending && is_same_process(peer, &session->peer) &&
 	       peer->uid == session->peer.uid && peer->socket == session->peer.socket &&
 	       !process_is_dead(session->pid_fd);
 }

@@ -115,8 +115,9 @@ static void report(const struct arena *arena, uint64_t page, uint64_t offset)
 	log_line_limited(&arena->pool->poison_limit, LOG_LEVEL_WARNING,
 			 "pool %s: page %" PRIu64 " of arena %" PRIu64
 			 " was written after it was freed, at byte %" PRIu64 ": lease %" PRIu64
-			 " of process %" PRIu32 " had it last",
-			 arena->pool->config.name, page, arena->id, offset, holder->lease, holder->pid);
+			 " of process %" PRIu32 "%s had it last",
+			 arena->pool->config.name, page, arena->id, offset, holder->lease, holder->pid,
+			 holder->pid == 0 ? " (of another pid namespace)" : "");
 }
 
 /* The first byte that is not the pattern's, or `n_bytes`. */

@@ -124,8 +124,9 @@ struct pool *pool_free(struct pool *pool);
 
 /* Who asks: credentials as the kernel gives them at connect, and where they came in. */
 struct peer {
-	uint32_t socket; /* which of the daemon's sockets: 0 is the first */
-	pid_t pid;
+	uint32_t socket;  /* which of the daemon's sockets: 0 is the first */
+	pid_t pid;        /* 0: of another pid namespace */
+	uint64_t process; /* the same for no other process, ever; 0: the kernel does not say */
 	uid_t uid;
 	gid_t gid;
 	const gid_t *groups;

@@ -18,6 +18,7 @@
 #include "daemon/rpc/dispatch.h"
 #include "daemon/rpc/linger.h"
 #include "daemon/rpc/load.h"
+#include "daemon/rpc/peer.h"
 #include "proto/frame.h"
 #include "proto/hot.h"
 
@@ -427,11 +428,13 @@ void connections_check_time(struct server *server)
 			       now_ns - connection->moved_ns > CONNECTION_STALL_S * NS_PER_S;
 		bool mute = !connection->session && !connection->closing &&
 			    now_ns - connection->born_ns > CONNECTION_HELLO_S * NS_PER_S;
+		char name[PEER_PROCESS_MAX];
 
 		next = connection->next;
 		if (stalled || mute) {
-			log_limited(LOG_LEVEL_INFO, "closing the connection of process %d (uid %u): %s",
-				    (int)connection->peer.pid, connection->peer.uid,
+			log_limited(LOG_LEVEL_INFO, "closing the connection of %s (uid %u): %s",
+				    peer_process_name((uint32_t)connection->peer.pid, name),
+				    connection->peer.uid,
 				    stalled ? "it does not read its replies" : "no Hello");
 			connection_close(connection);
 		} else if (frame_writer_pending(connection->writer) > 0) {

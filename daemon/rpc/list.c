@@ -52,6 +52,7 @@ static void add_lease(struct leases_errand *job, struct server *here, const stru
 	row->bytes = record->lease_pages * config->page_bytes;
 	row->uid = record->uid;
 	row->pid = record->pid;
+	row->other_pid_namespace = record->pid == 0 && record->session != 0;
 	row->state = (char *)lease_state_name(lease_state_of(&here->shard, record));
 	row->detached = record->detached;
 	row->session = record->session;
@@ -158,6 +159,7 @@ static void add_session(struct sessions_errand *job, const struct session *sessi
 	row->uid = session->peer.uid;
 	row->gid = session->peer.gid;
 	row->pid = (uint32_t)session->peer.pid;
+	row->other_pid_namespace = session->peer.pid == 0;
 	row->state = session->ending ? "ending" : session->connection ? "connected" : "orphaned";
 	row->leases = session->n_leases;
 	row->pages = session->n_pages;

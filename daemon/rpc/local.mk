@@ -10,6 +10,7 @@ librpc_la_SOURCES = \
 	daemon/rpc/free.c \
 	daemon/rpc/grants.h daemon/rpc/grants.c \
 	daemon/rpc/hello.c \
+	daemon/rpc/idmap.h daemon/rpc/idmap.c \
 	daemon/rpc/linger.h daemon/rpc/linger.c \
 	daemon/rpc/list.c \
 	daemon/rpc/load.h daemon/rpc/load.c \

@@ -12,6 +12,7 @@
 #include "daemon/rpc/dispatch.h"
 #include "daemon/rpc/errand.h"
 #include "daemon/rpc/eviction.h"
+#include "daemon/rpc/peer.h"
 
 static void reply_empty(struct connection *connection, uint64_t request_id, Hugepool__Reply *reply)
 {
@@ -38,13 +39,13 @@ static enum dispatch_result refuse_arena(struct connection *connection, uint64_t
 /* What is done to others' memory leaves a trail. */
 __attribute__((format(printf, 2, 3))) static void log_order(const struct peer *peer, const char *format, ...)
 {
-	char order[128];
+	char order[128], name[PEER_PROCESS_MAX];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(order, sizeof(order), format, args);
 	va_end(args);
-	log_info("process %d (uid %u) %s", (int)peer->pid, peer->uid, order);
+	log_info("%s (uid %u) %s", peer_process_name((uint32_t)peer->pid, name), peer->uid, order);
 }
 
 /* ---- Revoke: on the worker that has the record ---- */

@@ -8,6 +8,7 @@
 #include "daemon/base/size.h"
 #include "daemon/base/text.h"
 #include "daemon/rpc/outcome.h"
+#include "daemon/rpc/peer.h"
 
 #define REPLY_MESSAGE_MAX (SHORTAGE_WORDS_MAX + 128)
 
@@ -329,6 +330,8 @@ void outcome_reply_open(struct connection *connection, uint64_t request_id, cons
 void outcome_fill_free(Hugepool__Error *error, char *message, enum lease_result result, uint64_t lease,
 		       uint32_t pid)
 {
+	char name[PEER_PROCESS_MAX];
+
 	*error = (Hugepool__Error)HUGEPOOL__ERROR__INIT;
 	error->code = code_of(result);
 	error->message = message;
@@ -338,8 +341,8 @@ void outcome_fill_free(Hugepool__Error *error, char *message, enum lease_result 
 		break;
 	case LEASE_NOT_HOLDER:
 		snprintf(message, OUTCOME_MESSAGE_MAX,
-			 "lease %" PRIu64 " is held by process %u: it ends when that frees it or exits",
-			 lease, pid);
+			 "lease %" PRIu64 " is held by %s: it ends when that frees it or exits", lease,
+			 peer_process_name(pid, name));
 		break;
 	case LEASE_NOT_ALLOWED:
 		snprintf(message, OUTCOME_MESSAGE_MAX, "lease %" PRIu64 " is another user's", lease);

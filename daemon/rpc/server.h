@@ -13,6 +13,7 @@
 #include "daemon/backing/nodes.h"
 #include "daemon/base/mailbox.h"
 #include "daemon/lease/session.h"
+#include "daemon/rpc/idmap.h"
 #include "proto/bump.h"
 
 struct connection;
@@ -28,6 +29,7 @@ struct service {
 	struct seats *seats;
 	struct mailbox *janitor, *closer;
 	struct nodes nodes; /* of the host */
+	struct idmap idmap;
 	const gid_t *admin_gids;
 	unsigned n_admin_gids;
 	uint64_t started_ns;

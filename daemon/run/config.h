@@ -31,6 +31,7 @@ struct config {
 	unsigned max_sessions;       /* 0: what the descriptor limit allows */
 	unsigned user_sessions;      /* of one user but root; 0: half of all */
 	uint64_t host_reserve_bytes; /* UINT64_MAX: see headroom.h */
+	bool partial_users;          /* start though some users are not mapped; they are refused */
 	gid_t *admin_gids;
 	unsigned n_admin_gids;
 	struct pool_config *pools;

@@ -273,6 +273,8 @@ const struct config_key config_top_keys[] = {
 	 "memory that no pool takes from the host; default: 5%, 64M at least"},
 	{"admin_groups", CONFIG_KIND_LIST, config_admin_groups_read, 0,
 	 "groups that may ask who holds what, beside root and the daemon's user"},
+	{"partial_users", CONFIG_KIND_SWITCH, read_switch, TOP(partial_users),
+	 "may run where not all users are mapped, and refuses those; default: no"},
 	{"pools", CONFIG_KIND_LIST, config_pools_read, 0,
 	 "list of pools, objects with the keys below"},
 	{0},
@@ -329,7 +331,7 @@ const struct config_key *config_key_find(const struct config_key *keys, const ch
 
 static int refuse_unknown_key(struct config_source *source, const struct config_key *keys)
 {
-	char known[256];
+	char known[512];
 	size_t length = 0;
 
 	for (const struct config_key *key = keys; key->name; key++)

@@ -278,12 +278,16 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 {
 	unsigned n = config->workers;
 	rlim_t n_descriptors;
+	struct idmap idmap;
 	void *workers;
 	int r;
 
 	*ret_error = NULL;
 	headroom_set_host_reserve(config->host_reserve_bytes);
 	*daemon = (struct daemon){.config = config};
+	r = idmap_read(config->partial_users, &idmap, ret_error);
+	if (r < 0)
+		return r;
 	daemon->janitor.between = check_lingering;
 	daemon->scrubber.niceness = daemon->assistant.niceness = SCRUBBER_NICENESS;
 	if (stocker_init(&daemon->stocker, NULL) < 0 || mailbox_init(&daemon->scrubber.mailbox) < 0 ||
@@ -325,6 +329,7 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 		.seats = daemon->seats,
 		.janitor = &daemon->janitor.mailbox,
 		.closer = &daemon->closer.mailbox,
+		.idmap = idmap,
 		.admin_gids = config->admin_gids,
 		.n_admin_gids = config->n_admin_gids,
 		.started_ns = clock_now_ns(),

@@ -230,12 +230,11 @@ static void turn_away(const struct service *service, int fd, Hugepool__Code code
 	connection_refuse(fd, service, code, why);
 }
 
-/* For want of memory or descriptors, or its process is not one whose death could be proven. */
+/* For what it is (an enum peer_result), or want of memory or descriptors. */
 static void turn_away_errno(const struct service *service, int fd, int error)
 {
-	if (error == -ESRCH)
-		turn_away(service, fd, HUGEPOOL__CODE__NOT_ALLOWED,
-			  "the client's process is gone, or of another pid namespace");
+	if (error > 0)
+		turn_away(service, fd, HUGEPOOL__CODE__NOT_ALLOWED, peer_refusal((enum peer_result)error));
 	else if (error == -EMFILE || error == -ENFILE)
 		turn_away(service, fd, HUGEPOOL__CODE__NO_MEMORY,
 			  "the daemon has no descriptors left: try again later");
@@ -323,8 +322,8 @@ static void let_in(struct listener *listener, int fd)
 	int pid_fd, r;
 
 	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &(int){0}, sizeof(int));
-	r = peer_of_socket(fd, &peer, &pid_fd);
-	if (r < 0) {
+	r = peer_of_socket(fd, &listener->service->idmap, &peer, &pid_fd);
+	if (r != 0) {
 		turn_away_errno(listener->service, fd, r);
 		return;
 	}

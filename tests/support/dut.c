@@ -150,6 +150,13 @@ static void kill_children(void)
 }
 
 /* In the child: become `uid`, run the program with our own argv[0], the head's words and the arguments. */
+static void (*enter)(void);
+
+void dut_enter(void (*hook)(void))
+{
+	enter = hook;
+}
+
 static void exec_program(const char *program, uid_t uid, const char *const *head,
 			 const char *const *arguments)
 {
@@ -169,6 +176,8 @@ static void exec_program(const char *program, uid_t uid, const char *const *head
 		argv[n++] = *arguments;
 	}
 	argv[n] = NULL;
+	if (enter && strcmp(program, "hugepoold") == 0)
+		enter();
 	/* That user need not get to where it was built: root's home is closed to others. */
 	fd = open(path, O_PATH | O_CLOEXEC);
 	if (uid != 0 &&

@@ -36,6 +36,9 @@ void dut_start_as(struct dut *dut, uid_t uid, const char *const *arguments);
 /* Daemons started from now on can have so many descriptors at most, and cannot raise that without privilege.
  * 0: as many as we can, again. */
 void dut_limit_fds(unsigned n);
+/* Daemons started from now on call this in their process before they are executed, to enter a namespace, say.
+ * NULL: no more. */
+void dut_enter(void (*hook)(void));
 /* Wait until it has said this to NOTIFY_SOCKET, such as "READY=1" (done by dut_start()) or "STOPPING=1". */
 void dut_wait_notified(struct dut *dut, const char *word);
 /* Start one that must refuse: returns its exit status, *ret_error is what it said (malloc'ed). */

@@ -72,6 +72,13 @@ TESTS          += tests/system/system_name
 tests_system_system_name_SOURCES = tests/system/system_name.c $(RAW)
 tests_system_system_name_LDADD   = libproto.la $(JANSSON_LIBS) $(TEST_LIBS)
 
+# A daemon in a user or pid namespace.
+check_PROGRAMS += tests/system/system_namespace
+TESTS          += tests/system/system_namespace
+tests_system_system_namespace_SOURCES = tests/system/system_namespace.c tests/support/actor.h \
+	tests/support/actor.c tests/support/hugetlb.h tests/support/hugetlb.c $(RAW)
+tests_system_system_namespace_LDADD   = $(SYSTEM_LIBS)
+
 check_PROGRAMS += tests/system/system_poison
 TESTS          += tests/system/system_poison
 tests_system_system_poison_SOURCES = tests/system/system_poison.c $(SYSTEM)

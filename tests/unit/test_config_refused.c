@@ -71,7 +71,7 @@ static void config_unknown_key_names_place_and_known_keys(void **state)
 {
 	text_refused("{\"workers\": 1,\n  \"worker\": 2}",
 		     "t:2:3: key \"worker\": expected one of socket, sockets, state, workers, log_level, "
-		     "max_sessions, user_sessions, host_reserve, admin_groups, pools");
+		     "max_sessions, user_sessions, host_reserve, admin_groups, partial_users, pools");
 	text_refused(
 		"{\"pools\": [\n" POOL_A ",\n\t\"size\": 1}]}",
 		"t:3:2: key \"size\": expected one of name, page_size, max, backing, reserve, stock, arena, "

@@ -1,5 +1,6 @@
 noinst_LTLIBRARIES += liblease.la
 liblease_la_SOURCES = \
+	daemon/lease/account.h daemon/lease/account.c \
 	daemon/lease/audit.h daemon/lease/audit.c \
 	daemon/lease/chain.h daemon/lease/chain.c \
 	daemon/lease/deadlines.h daemon/lease/deadlines.c \

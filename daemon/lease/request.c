@@ -3,7 +3,9 @@
 
 #include "daemon/lease/request.h"
 
+#include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/base/assert.h"
@@ -25,6 +27,58 @@ void lease_requests_cancel(struct session *session)
 {
 	for (struct lease_request *request = session->requests; request; request = request->next)
 		supply_cancel(&request->supply);
+}
+
+/* Charge the session's user for one that waits. */
+static int charge(struct session *session, size_t n_bytes, enum account_kind *ret_kind)
+{
+	int r = account_charge(session->account, *ret_kind = ACCOUNT_WAITING, 1);
+
+	if (r != 0)
+		return r;
+	r = account_charge(session->account, *ret_kind = ACCOUNT_BYTES, n_bytes);
+	if (r != 0)
+		account_discharge(session->account, ACCOUNT_WAITING, 1);
+	return r;
+}
+
+static void release(struct lease_request *request)
+{
+	account_discharge(request->account, ACCOUNT_WAITING, 1);
+	account_discharge(request->account, ACCOUNT_BYTES, request->kept_bytes);
+	account_put(request->account);
+	free(request->kept);
+}
+
+/* What is kept: a head, a copy of the first `copy_bytes` of a request, whose beginning is its struct
+ * lease_request, and room for more of it. */
+struct layout {
+	size_t head_bytes, copy_bytes, room_bytes;
+};
+
+static int keep_copy(const struct lease_request *from, const struct layout *layout, void *ret_head,
+		     enum account_kind *ret_kind)
+{
+	const size_t n_bytes = layout->head_bytes + layout->copy_bytes + layout->room_bytes;
+	struct account *account = from->session->account;
+	struct lease_request *copy;
+	char *kept;
+	int r = charge(from->session, n_bytes, ret_kind);
+
+	if (r != 0)
+		return r;
+	kept = malloc(n_bytes);
+	if (!kept) {
+		account_discharge(account, ACCOUNT_WAITING, 1);
+		account_discharge(account, ACCOUNT_BYTES, n_bytes);
+		return -ENOMEM;
+	}
+	copy = memcpy(kept + layout->head_bytes, from, layout->copy_bytes);
+	copy->kept = kept;
+	copy->kept_bytes = n_bytes;
+	copy->account = account_ref(account);
+	*(void **)ret_head = kept;
+	return 0;
 }
 
 static void enlist(struct lease_request *request)
@@ -114,29 +168,56 @@ static int take(const struct lease_request *request, const struct want *want, st
 
 /* ---- alloc ---- */
 
-size_t lease_alloc_bytes(const struct lease_alloc *alloc)
+/* Up to its runs. */
+static size_t fixed_bytes(const struct lease_alloc *alloc)
 {
-	size_t n_runs = (size_t)alloc->n_items * alloc->want.max_runs;
+	return offsetof(struct lease_alloc, items) + alloc->n_items * sizeof(alloc->items[0]);
+}
 
-	return offsetof(struct lease_alloc, runs) +
-	       (n_runs < LEASE_MAX_RUNS ? n_runs : LEASE_MAX_RUNS) * sizeof(alloc->runs[0]);
+/* An item has no more runs than pages. */
+static size_t most_runs(const struct lease_alloc *alloc)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < alloc->n_items; i++)
+		n += alloc->items[i].n_pages < alloc->want.max_runs ? alloc->items[i].n_pages
+								    : alloc->want.max_runs;
+	return n < LEASE_MAX_RUNS ? n : LEASE_MAX_RUNS;
+}
+
+int lease_alloc_keep(const struct lease_alloc *alloc, size_t head_bytes, void *ret,
+		     enum account_kind *ret_kind)
+{
+	const struct layout layout = {
+		.head_bytes = head_bytes,
+		.copy_bytes = fixed_bytes(alloc) + alloc->n_runs * sizeof(struct run),
+		.room_bytes = (most_runs(alloc) - alloc->n_runs) * sizeof(struct run),
+	};
+
+	return keep_copy(&alloc->request, &layout, ret, ret_kind);
+}
+
+void lease_alloc_release(struct lease_alloc *alloc)
+{
+	release(&alloc->request);
 }
 
 /* The next item has its pages. */
 static void keep(struct lease_alloc *alloc, const struct run_list *runs)
 {
 	hp_assert(alloc->n_runs + runs->n <= LEASE_MAX_RUNS);
-	memcpy(&alloc->runs[alloc->n_runs], runs->runs, runs->n * sizeof(runs->runs[0]));
+	memcpy(&lease_alloc_runs(alloc)[alloc->n_runs], runs->runs, runs->n * sizeof(runs->runs[0]));
 	alloc->n_runs += runs->n;
-	alloc->item_runs[alloc->n_taken++] = (uint16_t)runs->n;
+	alloc->items[alloc->n_taken++].n_runs = (uint16_t)runs->n;
 }
 
 /* The pages of the item taken last are nobody's any more. */
 static void drop_last(struct lease_alloc *alloc, struct run_list *ret_runs)
 {
-	ret_runs->n = alloc->item_runs[--alloc->n_taken];
+	ret_runs->n = alloc->items[--alloc->n_taken].n_runs;
 	alloc->n_runs -= ret_runs->n;
-	memcpy(ret_runs->runs, &alloc->runs[alloc->n_runs], ret_runs->n * sizeof(ret_runs->runs[0]));
+	memcpy(ret_runs->runs, &lease_alloc_runs(alloc)[alloc->n_runs],
+	       ret_runs->n * sizeof(ret_runs->runs[0]));
 }
 
 void lease_alloc_unwind(struct lease_alloc *alloc)
@@ -162,7 +243,7 @@ static enum lease_result enter(struct lease_alloc *alloc, uint32_t item, const s
 		.terms = &alloc->terms,
 	};
 
-	return lease_enter(alloc->request.session, &birth, runs, &alloc->records[item]);
+	return lease_enter(alloc->request.session, &birth, runs, &alloc->items[item].record);
 }
 
 /* Every item has its pages: the last first, as they are kept. */
@@ -177,10 +258,11 @@ static enum lease_result enter_all(struct lease_alloc *alloc)
 		result = enter(alloc, alloc->n_taken, &runs);
 		if (result == LEASE_OK)
 			continue;
-		alloc->failed_pages = alloc->n_pages[alloc->n_taken];
+		alloc->failed_pages = alloc->items[alloc->n_taken].n_pages;
 		put_back(&alloc->request, &alloc->want, &runs);
 		for (uint32_t item = alloc->n_taken + 1; item < alloc->n_items; item++)
-			lease_unenter(alloc->request.session, alloc->records[item], !alloc->want.no_zero);
+			lease_unenter(alloc->request.session, alloc->items[item].record,
+				      !alloc->want.no_zero);
 		lease_alloc_unwind(alloc);
 		return result;
 	}
@@ -193,7 +275,7 @@ static enum lease_result go_on(struct lease_alloc *alloc)
 	struct run_list runs;
 
 	while (alloc->n_taken < alloc->n_items) {
-		alloc->want.n_pages = alloc->n_pages[alloc->n_taken];
+		alloc->want.n_pages = alloc->items[alloc->n_taken].n_pages;
 		if (take(&alloc->request, &alloc->want, &runs) != 0) {
 			alloc->failed_pages = alloc->want.n_pages;
 			return LEASE_WAIT;
@@ -215,10 +297,10 @@ static enum lease_result check(struct lease_alloc *alloc, const struct pool *poo
 		return LEASE_BAD_ALIGN;
 	for (uint32_t i = 0; i < alloc->n_items; i++)
 		/* Nor is there any point in waiting. */
-		if (alloc->n_pages[i] == 0 || alloc->n_pages[i] > quota_pages) {
-			alloc->failed_pages = alloc->n_pages[i];
-			return alloc->n_pages[i] == 0 || alloc->n_pages[i] > max_pages ? LEASE_BAD_SIZE
-										       : LEASE_OVER_QUOTA;
+		if (alloc->items[i].n_pages == 0 || alloc->items[i].n_pages > quota_pages) {
+			alloc->failed_pages = alloc->items[i].n_pages;
+			return alloc->failed_pages == 0 || alloc->failed_pages > max_pages ? LEASE_BAD_SIZE
+											   : LEASE_OVER_QUOTA;
 		}
 	return LEASE_OK;
 }
@@ -230,7 +312,7 @@ enum lease_result lease_alloc_start(struct lease_alloc *alloc)
 	const struct pool *pool;
 
 	alloc->n_taken = alloc->n_runs = 0;
-	alloc->failed_pages = alloc->n_pages[0];
+	alloc->failed_pages = alloc->items[0].n_pages;
 	result = (enum lease_result)session_get_zone(session, alloc->pool, &alloc->request.zone);
 	if (result != LEASE_OK)
 		return result;
@@ -259,7 +341,7 @@ static void alloc_supplied(struct lease_request *request, enum lease_result resu
 	if (result == LEASE_OK) {
 		keep(alloc, &request->supply.runs);
 		/* Nor what was kept here. */
-		if (!zone_is_granting(request->zone->zone, alloc->runs, alloc->n_runs))
+		if (!zone_is_granting(request->zone->zone, lease_alloc_runs(alloc), alloc->n_runs))
 			lease_alloc_unwind(alloc);
 		result = go_on(alloc);
 		if (result == LEASE_WAIT) {
@@ -284,8 +366,8 @@ void lease_alloc_wait(struct lease_alloc *alloc)
 static void end_found(const struct lease_alloc *alloc)
 {
 	for (uint32_t i = 0; i < alloc->n_items; i++)
-		if (alloc->records[i])
-			lease_free(alloc->request.session, alloc->records[i]->id, false);
+		if (alloc->items[i].record)
+			lease_free(alloc->request.session, alloc->items[i].record->id, false);
 }
 
 bool lease_alloc_find_again(struct lease_alloc *alloc)
@@ -295,12 +377,14 @@ bool lease_alloc_find_again(struct lease_alloc *alloc)
 	struct lease_record *record = lease_find_request(session, alloc->request.request_id);
 	bool is_whole = true;
 
-	memset(alloc->records, 0, alloc->n_items * sizeof(alloc->records[0]));
+	for (uint32_t i = 0; i < alloc->n_items; i++)
+		alloc->items[i].record = NULL;
 	for (; record; record = request_index_next(&shard->asked, shard->ledger, record))
 		if (record->request_item < alloc->n_items)
-			alloc->records[record->request_item] = record;
+			alloc->items[record->request_item].record = record;
 	for (uint32_t i = 0; i < alloc->n_items; i++)
-		is_whole &= alloc->records[i] && alloc->records[i]->lease_pages == alloc->n_pages[i];
+		is_whole &= alloc->items[i].record &&
+			    alloc->items[i].record->lease_pages == alloc->items[i].n_pages;
 	if (!is_whole)
 		end_found(alloc);
 	return is_whole;
@@ -427,6 +511,19 @@ static void resize_supplied(struct lease_request *request, enum lease_result res
 	}
 	delist(request);
 	resize->done(resize, result);
+}
+
+int lease_resize_keep(const struct lease_resize *resize, size_t head_bytes, void *ret,
+		      enum account_kind *ret_kind)
+{
+	const struct layout layout = {.head_bytes = head_bytes, .copy_bytes = sizeof(*resize)};
+
+	return keep_copy(&resize->request, &layout, ret, ret_kind);
+}
+
+void lease_resize_release(struct lease_resize *resize)
+{
+	release(&resize->request);
 }
 
 void lease_resize_wait(struct lease_resize *resize)

@@ -1,8 +1,8 @@
 /* request.h - what a client asks for that may have to wait for pages: new leases, and longer ones.
  *
- * A request is made by its caller, whose it stays: on the stack as long as it is answered at once, else at an
- * address where it can stay, until done() is called on the session's worker. One that waits is in its
- * session's list.
+ * A request is made by its caller, on the stack as long as it is answered at once. One that waits is a copy
+ * of no more than it needs, charged to its user (account.h) and in its session's list, until done() is called
+ * on the session's worker.
  */
 #pragma once
 
@@ -18,6 +18,10 @@ struct lease_request {
 	uint64_t request_id;
 	struct session_zone *zone;
 	struct lease_request *next; /* the session's list */
+	/* Of one that is kept: */
+	void *kept; /* all of it, malloc'ed */
+	size_t kept_bytes;
+	struct account *account; /* that is charged, a reference */
 	/* On the session's worker: here are the pages (LEASE_OK), or why not. */
 	void (*supplied)(struct lease_request *request, enum lease_result result);
 	struct supply supply;
@@ -31,6 +35,12 @@ void lease_requests_cancel(struct session *session);
 /* ---- new leases: all items, or none. There is no record, and so nothing that could be freed or end with its
  * holder, before every item has its pages ---- */
 
+struct lease_item {
+	uint64_t n_pages;            /* asked for */
+	struct lease_record *record; /* the result */
+	uint16_t n_runs;             /* that it has got so far */
+};
+
 struct lease_alloc {
 	struct lease_request request; /* session and request_id are the caller's to set */
 
@@ -42,35 +52,45 @@ struct lease_alloc {
 	uint64_t wait_ms, lifetime_ms; /* 0: not at all; for ever */
 	char name[SHARE_NAME_MAX + 1]; /* "": anonymous; else n_items is 1 */
 	struct share_terms terms;      /* of the name: mode and access */
-	uint64_t n_pages[LEASE_MAX_BATCH];
 	void (*done)(struct lease_alloc *alloc, enum lease_result result);
 
 	/* the result */
-	struct lease_record *records[LEASE_MAX_BATCH];
 	uint64_t failed_pages; /* of the item that failed, or waits */
 
 	/* what was taken so far */
 	uint64_t deadline_ns; /* of waiting */
 	uint32_t n_taken;     /* items; the one behind them is next */
 	uint32_t n_runs;
-	uint16_t item_runs[LEASE_MAX_BATCH]; /* of each item */
-	struct run runs[LEASE_MAX_RUNS];     /* last: see lease_alloc_bytes() */
+
+	/* Last, for one that waits has no more than n_items of them, and right behind these its runs. */
+	struct lease_item items[LEASE_MAX_BATCH];
+	struct run runs_room[LEASE_MAX_RUNS];
 };
 
-/* Those of its bytes that are ever used: one that waits needs no more room. */
-size_t lease_alloc_bytes(const struct lease_alloc *alloc);
+/* What was taken so far, item by item. */
+static inline struct run *lease_alloc_runs(struct lease_alloc *alloc)
+{
+	return (struct run *)&alloc->items[alloc->n_items];
+}
 
 /* Lease what can be had at once. The arrays need not be cleared beforehand. LEASE_WAIT: nothing is lost, go
  * on with lease_alloc_wait(). */
 enum lease_result lease_alloc_start(struct lease_alloc *alloc);
+/* A copy that can wait, with room for its items and their runs, behind `head_bytes` that are the caller's,
+ * charged to the session's user. *ret (a pointer) is the head. Returns 0, an account's refusal (of
+ * *ret_kind), or -ENOMEM: then nothing has changed. */
+int lease_alloc_keep(const struct lease_alloc *alloc, size_t head_bytes, void *ret,
+		     enum account_kind *ret_kind);
+/* Its end, after done(), and that of the head. */
+void lease_alloc_release(struct lease_alloc *alloc);
 /* Wait for the rest in the stocker's queue, then call done(). When the session has ended meanwhile, the
  * result is LEASE_SESSION_ENDED and nothing is leased. */
 void lease_alloc_wait(struct lease_alloc *alloc);
 /* Instead of waiting: give back what was taken already. */
 void lease_alloc_unwind(struct lease_alloc *alloc);
 /* The items of this request if it was granted before (its reply got lost with the connection): fills
- * alloc->records and returns true. Where some have been evicted meanwhile, the others end, and it is as if
- * nothing had been granted. */
+ * the items' records and returns true. Where some have been evicted meanwhile, the others end, and it is as
+ * if nothing had been granted. */
 bool lease_alloc_find_again(struct lease_alloc *alloc);
 
 /* ---- a lease of another length ---- */
@@ -92,6 +112,9 @@ struct lease_resize {
 	uint64_t failed_pages; /* that were lacking */
 };
 
-/* As lease_alloc_start() and lease_alloc_wait(). */
+/* As lease_alloc_start() and so on. */
 enum lease_result lease_resize_start(struct lease_resize *resize);
+int lease_resize_keep(const struct lease_resize *resize, size_t head_bytes, void *ret,
+		      enum account_kind *ret_kind);
+void lease_resize_release(struct lease_resize *resize);
 void lease_resize_wait(struct lease_resize *resize);

@@ -47,8 +47,11 @@ int session_new(struct shard *shard, const struct peer *peer, int consume_pid_fd
 	if (!session)
 		return -ENOMEM;
 	session->id = ++shard->last_sequence * SHARD_MAX + shard->index;
-	if (getrandom(session->token, sizeof(session->token), 0) != sizeof(session->token) ||
+	session->account = account_get(shard->accounts, peer->uid);
+	if (!session->account ||
+	    getrandom(session->token, sizeof(session->token), 0) != sizeof(session->token) ||
 	    !tsearch(session, &shard->by_id, compare_id)) {
+		account_put(session->account);
 		free(session);
 		return -ENOMEM;
 	}
@@ -96,6 +99,7 @@ struct session *session_free(struct session *session)
 	}
 	close(session->pid_fd);
 	seats_leave(shard->seats, session->peer.uid, SEAT_SESSION);
+	account_put(session->account);
 	free((void *)session->peer.groups);
 	session->magic = 0;
 	free(session);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "daemon/lease/account.h"
 #include "daemon/lease/deadlines.h"
 #include "daemon/lease/request_index.h"
 #include "daemon/lease/seats.h"
@@ -34,6 +35,7 @@ struct shard {
 	struct pool **pools;
 	unsigned n_pools;
 	struct seats *seats;
+	struct accounts *accounts;
 
 	/* this worker only */
 	struct session *first, *last; /* by age, ids ascending */
@@ -67,8 +69,9 @@ struct session {
 	/* constant */
 	uint64_t id;
 	struct shard *shard;
-	struct peer peer; /* `groups` is the session's own */
-	int pid_fd;       /* readable: the process is dead */
+	struct peer peer;        /* `groups` is the session's own */
+	struct account *account; /* its user's */
+	int pid_fd;              /* readable: the process is dead */
 	uint8_t token[SESSION_TOKEN_BYTES];
 	char client[SESSION_CLIENT_MAX];
 	uint64_t born_ns;

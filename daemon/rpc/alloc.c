@@ -19,9 +19,17 @@ static uint64_t bounded_ms(uint64_t ms)
 	return ms < TIME_MAX_MS ? ms : TIME_MAX_MS;
 }
 
-static void refuse_for_memory(struct connection *connection, uint64_t request_id)
+/* There is no room to keep the request. */
+static void refuse_to_keep(struct connection *connection, uint64_t request_id, int r, enum account_kind kind)
 {
-	connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY, "the daemon has no memory left");
+	char message[ACCOUNT_MESSAGE_MAX];
+
+	if (r < 0)
+		connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY,
+				 "the daemon has no memory left");
+	else
+		connection_error(connection, request_id, HUGEPOOL__CODE__TOO_MANY, "%s",
+				 account_explain(connection->session->account, kind, r, message));
 }
 
 /* ---- Alloc ---- */
@@ -29,11 +37,16 @@ static void refuse_for_memory(struct connection *connection, uint64_t request_id
 static void answer_alloc(struct connection *connection, const struct lease_alloc *alloc,
 			 enum lease_result result)
 {
-	if (result == LEASE_OK)
-		grants_reply(connection, alloc->request.request_id, HUGEPOOL__REPLY__RESULT_ALLOC,
-			     alloc->records, alloc->n_items);
-	else
+	struct lease_record *records[LEASE_MAX_BATCH];
+
+	if (result != LEASE_OK) {
 		outcome_reply_alloc(connection, alloc, result);
+		return;
+	}
+	for (uint32_t i = 0; i < alloc->n_items; i++)
+		records[i] = alloc->items[i].record;
+	grants_reply(connection, alloc->request.request_id, HUGEPOOL__REPLY__RESULT_ALLOC, records,
+		     alloc->n_items);
 }
 
 /* One that waits: for pages, or for the end of the dead. On the heap. */
@@ -41,7 +54,7 @@ struct waiting_alloc {
 	struct reap reap; /* first */
 	uint64_t mark;    /* reap_mark(), when it came */
 	bool has_reaped;
-	struct lease_alloc alloc; /* last: as much of it as lease_alloc_bytes() says */
+	struct lease_alloc alloc; /* last: as much of it as lease_alloc_keep() has made */
 };
 
 static struct waiting_alloc *waiting_of(struct lease_alloc *alloc)
@@ -58,7 +71,7 @@ static void alloc_again(struct reap *reap, struct session *session)
 	enum lease_result result;
 
 	if (!session) {
-		free(waiting);
+		lease_alloc_release(&waiting->alloc);
 		return;
 	}
 	result = lease_alloc_start(&waiting->alloc);
@@ -92,7 +105,7 @@ static void alloc_done(struct lease_alloc *alloc, enum lease_result result)
 		answer_alloc(connection, alloc, result);
 		connection_wake(connection);
 	}
-	free(waiting);
+	lease_alloc_release(&waiting->alloc);
 	if (session->ending)
 		server_end_session(server_of(session), session);
 }
@@ -205,24 +218,28 @@ static void read_alloc(struct lease_alloc *alloc, struct session *session, uint6
 		name_resolve(asked->name, session->peer.uid, alloc->name);
 		read_terms(&alloc->terms, asked);
 	}
-	memcpy(alloc->n_pages, asked->n_pages, asked->n_n_pages * sizeof(alloc->n_pages[0]));
+	for (uint32_t i = 0; i < alloc->n_items; i++)
+		alloc->items[i].n_pages = asked->n_pages[i];
 }
 
 static void let_alloc_wait(struct connection *connection, struct lease_alloc *alloc, uint64_t mark,
 			   enum lease_result result)
 {
-	const size_t n_bytes = lease_alloc_bytes(alloc);
-	struct waiting_alloc *waiting = malloc(offsetof(struct waiting_alloc, alloc) + n_bytes);
+	struct waiting_alloc *waiting;
+	enum account_kind kind;
+	int r = lease_alloc_keep(alloc, offsetof(struct waiting_alloc, alloc), &waiting, &kind);
 
-	if (!waiting) {
-		if (result == LEASE_WAIT)
-			lease_alloc_unwind(alloc);
-		refuse_for_memory(connection, alloc->request.request_id);
+	if (r != 0 && result != LEASE_WAIT) {
+		answer_alloc(connection, alloc, result);
+		return;
+	}
+	if (r != 0) {
+		lease_alloc_unwind(alloc);
+		refuse_to_keep(connection, alloc->request.request_id, r, kind);
 		return;
 	}
 	waiting->mark = mark;
 	waiting->has_reaped = false;
-	memcpy(&waiting->alloc, alloc, n_bytes);
 	if (result == LEASE_WAIT)
 		lease_alloc_wait(&waiting->alloc);
 	else
@@ -283,7 +300,7 @@ static void resize_again(struct reap *reap, struct session *session)
 	enum lease_result result;
 
 	if (!session) {
-		free(waiting);
+		lease_resize_release(&waiting->resize);
 		return;
 	}
 	result = lease_resize_start(&waiting->resize);
@@ -317,7 +334,7 @@ static void resize_done(struct lease_resize *resize, enum lease_result result)
 		answer_resize(connection, resize, result);
 		connection_wake(connection);
 	}
-	free(waiting);
+	lease_resize_release(&waiting->resize);
 	if (session->ending)
 		server_end_session(server_of(session), session);
 }
@@ -325,15 +342,20 @@ static void resize_done(struct lease_resize *resize, enum lease_result result)
 static void let_resize_wait(struct connection *connection, const struct lease_resize *resize, uint64_t mark,
 			    enum lease_result result)
 {
-	struct waiting_resize *waiting = malloc(sizeof(*waiting));
+	struct waiting_resize *waiting;
+	enum account_kind kind;
+	int r = lease_resize_keep(resize, offsetof(struct waiting_resize, resize), &waiting, &kind);
 
-	if (!waiting) {
-		refuse_for_memory(connection, resize->request.request_id);
+	if (r != 0 && result != LEASE_WAIT) {
+		answer_resize(connection, resize, result);
+		return;
+	}
+	if (r != 0) {
+		refuse_to_keep(connection, resize->request.request_id, r, kind);
 		return;
 	}
 	waiting->mark = mark;
 	waiting->has_reaped = false;
-	waiting->resize = *resize;
 	if (result == LEASE_WAIT)
 		lease_resize_wait(&waiting->resize);
 	else
@@ -399,20 +421,19 @@ static void open_again(struct reap *reap, struct session *session)
 		open_lease(session->connection, waiting->request_id, waiting->name, waiting->write);
 		connection_wake(session->connection);
 	}
-	free(waiting);
+	errand_free(&waiting->reap.errand);
 }
 
-static bool let_open_wait(struct connection *connection, const Hugepool__Request *request,
-			  const char *name)
+static bool let_open_wait(struct connection *connection, const Hugepool__Request *request, const char *name)
 {
 	const Hugepool__Open *asked = request->open;
 	struct waiting_open *waiting;
 
 	if (!reap_is_due(connection->server->service, reap_mark()))
 		return false;
-	waiting = malloc(sizeof(*waiting));
+	waiting = errand_new(sizeof(*waiting), connection, request->id);
 	if (!waiting)
-		return false;
+		return true;
 	waiting->request_id = request->id;
 	waiting->write = asked->write;
 	strcpy(waiting->name, name);

@@ -63,6 +63,16 @@ static void drop_events(struct connection *connection)
 	deaths_forget_connection(connection);
 }
 
+/* Have the user charged for what the client has not read. */
+static void charge_output(struct connection *connection, size_t n_bytes)
+{
+	if (n_bytes > connection->charged_output)
+		account_add(connection->account, ACCOUNT_OUTPUT, n_bytes - connection->charged_output);
+	else if (n_bytes < connection->charged_output)
+		account_discharge(connection->account, ACCOUNT_OUTPUT, connection->charged_output - n_bytes);
+	connection->charged_output = n_bytes;
+}
+
 static void set_reading(struct connection *connection, bool reading)
 {
 	if (connection->is_reading == reading)
@@ -92,12 +102,15 @@ static void arrive(struct letter *letter)
 		event_new(server->base, connection->fd, EV_READ | EV_PERSIST, on_readable, connection);
 	connection->write_event = event_new(server->base, connection->fd, EV_WRITE, on_writable, connection);
 	connection->load = load_get(&server->loads, connection->peer.uid);
+	if (!connection->account)
+		connection->account = account_get(server->service->accounts, connection->peer.uid);
 	/* Without a pidfd it had its session already. */
 	if (connection->pid_fd >= 0 && deaths_watch_connection(connection) < 0) {
 		connection_close(connection);
 		return;
 	}
-	if (server->stopping || !connection->read_event || !connection->write_event || !connection->load) {
+	if (server->stopping || !connection->read_event || !connection->write_event || !connection->load ||
+	    !connection->account) {
 		connection_close(connection);
 		return;
 	}
@@ -188,6 +201,8 @@ void connection_close(struct connection *connection)
 	if (session)
 		session_set_connection(session, NULL);
 	connection->session = NULL;
+	charge_output(connection, 0);
+	connection->account = account_put(connection->account);
 	unlink_connection(connection);
 	drop_events(connection);
 	linger_post(connection);
@@ -217,6 +232,7 @@ static bool flush(struct connection *connection)
 
 	if (frame_writer_pending(connection->writer) != before)
 		connection->moved_ns = connection->server->shard.now_ns;
+	charge_output(connection, frame_writer_pending(connection->writer));
 	if (r == FRAME_AGAIN) {
 		event_add(connection->write_event, NULL);
 		return true;
@@ -273,7 +289,11 @@ void connection_error(struct connection *connection, uint64_t request_id, Hugepo
 
 bool connection_takes_more(const struct connection *connection)
 {
-	return !connection->closing && frame_writer_pending(connection->writer) < CONNECTION_OUT_SOFT;
+	const size_t pending = frame_writer_pending(connection->writer);
+
+	return !connection->closing && pending < CONNECTION_OUT_SOFT &&
+	       (pending == 0 || connection->charged_output == 0 ||
+		account_has_room(connection->account, ACCOUNT_OUTPUT));
 }
 
 bool connection_may_pass_fds(const struct connection *connection)

@@ -3,6 +3,42 @@
 
 #include "daemon/rpc/errand.h"
 
+#include <stdlib.h>
+
+void *errand_new(size_t n_bytes, struct connection *connection, uint64_t request_id)
+{
+	struct account *account = connection ? connection->session->account : NULL;
+	char message[ACCOUNT_MESSAGE_MAX];
+	struct errand *errand;
+	int r = account ? account_charge(account, ACCOUNT_BYTES, n_bytes) : 0;
+
+	if (r != 0) {
+		connection_error(connection, request_id, HUGEPOOL__CODE__TOO_MANY, "%s",
+				 account_explain(account, ACCOUNT_BYTES, r, message));
+		return NULL;
+	}
+	errand = calloc(1, n_bytes);
+	if (!errand) {
+		if (account)
+			account_discharge(account, ACCOUNT_BYTES, n_bytes);
+		if (connection)
+			connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY,
+					 "the daemon has no memory left");
+		return NULL;
+	}
+	errand->account = account ? account_ref(account) : NULL;
+	errand->n_bytes = n_bytes;
+	return errand;
+}
+
+void errand_free(struct errand *errand)
+{
+	if (errand->account)
+		account_discharge(errand->account, ACCOUNT_BYTES, errand->n_bytes);
+	account_put(errand->account);
+	free(errand);
+}
+
 static void come_home(struct letter *letter)
 {
 	struct errand *errand = (struct errand *)letter;

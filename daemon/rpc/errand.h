@@ -3,7 +3,7 @@
  *
  * A visit is a slice of work, a tenth of a millisecond at most. A worker makes one visit between two looks at
  * its clients, those of admins first: however many errands there are, who asks for memory waits for one. A
- * session has one at a time.
+ * session has one at a time, and what its errand carries is charged to its user.
  */
 #pragma once
 
@@ -12,9 +12,11 @@
 #define ERRAND_HOME (-1)
 #define ERRAND_AWAY (-2) /* somebody else has it now, who calls errand_resume() */
 
-/* Embedded at the head of whatever is carried along; that is malloc'ed, and `answer` frees it. */
+/* Embedded at the head of whatever is carried along; that is made by errand_new(), and `answer` frees it. */
 struct errand {
 	struct letter letter;
+	struct account *account; /* who is charged for it, a reference; NULL: nobody */
+	size_t n_bytes;
 	const struct service *service;
 	unsigned home, at;            /* workers */
 	uint64_t session, request_id; /* of whom to answer; 0: of nobody */
@@ -26,6 +28,11 @@ struct errand {
 	/* On the home worker's thread. `connection` is NULL when the client has gone meanwhile. */
 	void (*answer)(struct errand *errand, struct connection *connection);
 };
+
+/* An errand of `n_bytes`, all zero, for this request of the connection's session; NULL `connection`: for
+ * nobody. NULL: there is no room for it, and the request was answered so. */
+void *errand_new(size_t n_bytes, struct connection *connection, uint64_t request_id);
+void errand_free(struct errand *errand);
 
 /* Send it off from this server to `first`. `connection`, if any, waits for it. */
 void errand_send(struct errand *errand, struct server *server, struct connection *connection,

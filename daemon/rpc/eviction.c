@@ -5,7 +5,6 @@
 #include "daemon/rpc/eviction.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #include "daemon/base/assert.h"
 #include "daemon/base/clock.h"
@@ -108,19 +107,19 @@ static void answer(struct errand *errand, struct connection *connection)
 	if (connection)
 		connection_reply(connection, &reply, NULL, 0);
 	pool_zone_unref(eviction->zone);
-	free(eviction);
+	errand_free(errand);
 }
 
 /* Named leases are closed first; then every worker's records lose the pages; at last nobody has them, and
  * they go. A worker that was not visited yet may so go on with what its records say. */
-int eviction_of_arena(struct server *server, struct zone *consume_zone, uint64_t arena,
-		      struct connection *connection, uint64_t request_id)
+void eviction_of_arena(struct server *server, struct zone *consume_zone, uint64_t arena,
+		       struct connection *connection, uint64_t request_id)
 {
-	struct eviction *eviction = calloc(1, sizeof(*eviction));
+	struct eviction *eviction = errand_new(sizeof(*eviction), connection, request_id);
 
 	if (!eviction) {
 		pool_zone_unref(consume_zone);
-		return -ENOMEM;
+		return;
 	}
 	eviction->zone = consume_zone;
 	eviction->arena = arena;
@@ -128,7 +127,6 @@ int eviction_of_arena(struct server *server, struct zone *consume_zone, uint64_t
 	eviction->errand.answer = answer;
 	lease_condemn_shares(&server->shard, arena);
 	errand_send(&eviction->errand, server, connection, request_id, 0);
-	return 0;
 }
 
 /* ---- of a lease in files of its own ---- */
@@ -167,7 +165,7 @@ static int visit_holders(struct errand *errand, struct server *here)
 
 static void answer_nobody(struct errand *errand, struct connection *connection)
 {
-	free(errand);
+	errand_free(errand);
 }
 
 static int evict_share(struct server *server, uint64_t share)
@@ -179,7 +177,7 @@ static int evict_share(struct server *server, uint64_t share)
 		return 0;
 	if (!shares_has_others(shares, share) && evict_holders(server, share) == ERRAND_HOME)
 		return 0;
-	eviction = calloc(1, sizeof(*eviction));
+	eviction = errand_new(sizeof(*eviction), NULL, 0);
 	if (!eviction) {
 		shares_undo_eviction(shares, share);
 		return -ENOMEM;

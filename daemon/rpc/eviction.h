@@ -13,8 +13,8 @@
  * waits for it; asked for again while it is under way, it is the same one. -ENOMEM: nothing has happened. */
 int eviction_of_lease(struct server *server, struct lease_record *record);
 /* One arena of the zone, of which the caller gives away a reference; it is condemned. Answers the request,
- * which is an Evict. */
-int eviction_of_arena(struct server *server, struct zone *consume_zone, uint64_t arena,
-		      struct connection *connection, uint64_t request_id);
+ * which is an Evict: when it cannot be done as well, and then it is to be asked for again. */
+void eviction_of_arena(struct server *server, struct zone *consume_zone, uint64_t arena,
+		       struct connection *connection, uint64_t request_id);
 /* A slice of this server's leases whose deadline has passed. Returns whether there may be more. */
 bool eviction_of_due(struct server *server);

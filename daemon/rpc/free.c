@@ -2,7 +2,6 @@
 #include <config.h>
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/base/text.h"
@@ -106,7 +105,7 @@ static void free_again(struct reap *reap, struct session *session)
 	if (session)
 		send_job(job, server_of(session), session, job->request_id);
 	else
-		free(job);
+		errand_free(&job->errand);
 }
 
 /* What somebody else holds may be somebody dead's. */
@@ -140,19 +139,16 @@ static void answer_free(struct errand *errand, struct connection *connection)
 			job->items[n++] = job->items[i];
 	if (connection)
 		reply_free(connection, errand->request_id, job->items, n);
-	free(job);
+	errand_free(errand);
 }
 
 static void send_errand(struct connection *connection, uint64_t request_id, const struct failure *items,
 			unsigned n, uint64_t mark)
 {
-	struct free_errand *job = malloc(sizeof(*job));
+	struct free_errand *job = errand_new(sizeof(*job), connection, request_id);
 
-	if (!job) {
-		connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY,
-				 "the daemon has no memory left");
+	if (!job)
 		return;
-	}
 	job->mark = mark;
 	job->has_reaped = false;
 	job->peer = connection->session->peer;

@@ -6,7 +6,6 @@
  */
 #include <config.h>
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/base/clock.h"
@@ -114,18 +113,15 @@ static void answer_leases(struct errand *errand, struct connection *connection)
 		reply.leases = &leases;
 		connection_reply(connection, &reply, NULL, 0);
 	}
-	free(job);
+	errand_free(errand);
 }
 
 enum dispatch_result leases_handle(struct connection *connection, const Hugepool__Request *request)
 {
-	struct leases_errand *job = calloc(1, sizeof(*job));
+	struct leases_errand *job = errand_new(sizeof(*job), connection, request->id);
 
-	if (!job) {
-		connection_error(connection, request->id, HUGEPOOL__CODE__NO_MEMORY,
-				 "the daemon has no memory left");
+	if (!job)
 		return DISPATCH_DONE;
-	}
 	job->errand.visit = list_leases_here;
 	job->errand.answer = answer_leases;
 	job->cursor = request->leases->cursor;
@@ -203,7 +199,7 @@ static void answer_sessions(struct errand *errand, struct connection *connection
 		reply.sessions = &sessions;
 		connection_reply(connection, &reply, NULL, 0);
 	}
-	free(job);
+	errand_free(errand);
 }
 
 enum dispatch_result sessions_handle(struct connection *connection, const Hugepool__Request *request)
@@ -215,12 +211,9 @@ enum dispatch_result sessions_handle(struct connection *connection, const Hugepo
 		connection_error(connection, request->id, HUGEPOOL__CODE__BAD_REQUEST, "no such cursor");
 		return DISPATCH_DONE;
 	}
-	job = calloc(1, sizeof(*job));
-	if (!job) {
-		connection_error(connection, request->id, HUGEPOOL__CODE__NO_MEMORY,
-				 "the daemon has no memory left");
+	job = errand_new(sizeof(*job), connection, request->id);
+	if (!job)
 		return DISPATCH_DONE;
-	}
 	job->errand.visit = list_sessions_here;
 	job->errand.answer = answer_sessions;
 	job->cursor = request->sessions->cursor;

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/base/log.h"
@@ -98,7 +97,7 @@ static void answer_revoke(struct errand *errand, struct connection *connection)
 	reply.result_case = HUGEPOOL__REPLY__RESULT_REVOKE;
 	reply.revoke = &revoke;
 	if (!connection) {
-		free(job);
+		errand_free(errand);
 		return;
 	}
 	switch (job->code) {
@@ -125,20 +124,17 @@ static void answer_revoke(struct errand *errand, struct connection *connection)
 	default:
 		connection_error(connection, errand->request_id, job->code, "the daemon has no memory left");
 	}
-	free(job);
+	errand_free(errand);
 }
 
 enum dispatch_result revoke_handle(struct connection *connection, const Hugepool__Request *request)
 {
-	struct revoke_errand *job = calloc(1, sizeof(*job));
+	struct revoke_errand *job = errand_new(sizeof(*job), connection, request->id);
 	struct server *server = connection->server;
 	unsigned worker = 0;
 
-	if (!job) {
-		connection_error(connection, request->id, HUGEPOOL__CODE__NO_MEMORY,
-				 "the daemon has no memory left");
+	if (!job)
 		return DISPATCH_DONE;
-	}
 	job->errand.visit = revoke_here;
 	job->errand.answer = answer_revoke;
 	job->lease = request->revoke->lease;
@@ -163,10 +159,7 @@ enum dispatch_result evict_handle(struct connection *connection, const Hugepool_
 			continue;
 		log_order(&connection->session->peer, "evicts arena %" PRIu64 " of pool %s", arena,
 			  service->pools[i]->config.name);
-		if (eviction_of_arena(connection->server, zone, arena, connection, request->id) < 0)
-			connection_error(connection, request->id, HUGEPOOL__CODE__NO_MEMORY,
-					 "the daemon has no memory left; the arena grants nothing any more, "
-					 "evict it again");
+		eviction_of_arena(connection->server, zone, arena, connection, request->id);
 		return DISPATCH_DONE;
 	}
 	return refuse_arena(connection, request->id, arena);

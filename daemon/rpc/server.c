@@ -264,6 +264,7 @@ int server_init(struct server *server, const struct service *service, unsigned i
 		.pools = service->pools,
 		.n_pools = service->n_pools,
 		.seats = service->seats,
+		.accounts = service->accounts,
 	};
 	r = mailbox_init(&server->mailbox);
 	if (r < 0)

@@ -27,6 +27,7 @@ struct service {
 	unsigned n_pools;
 	struct ledger *ledger;
 	struct seats *seats;
+	struct accounts *accounts;
 	struct mailbox *janitor, *closer;
 	struct nodes nodes; /* of the host */
 	struct idmap idmap;

@@ -164,6 +164,18 @@ static uint64_t max_leases(const struct config *config)
 	return n;
 }
 
+/* What the daemon keeps for its clients' requests, next to what it serves them with. */
+static struct accounts *new_accounts(const struct config *config)
+{
+	struct account_limits limits;
+	uint64_t served_bytes = 0;
+
+	for (unsigned i = 0; i < config->n_pools; i++)
+		served_bytes += config->pools[i].max_pages * config->pools[i].page_bytes;
+	limits = account_limits_for(served_bytes);
+	return accounts_new(&limits);
+}
+
 /* ---- pools ---- */
 
 /* What the kernel lacks for a pool, in words an operator can act on. */
@@ -298,10 +310,11 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 	daemon->worker_mailboxes = calloc(n, sizeof(daemon->worker_mailboxes[0]));
 	n_descriptors = raise_descriptor_limit();
 	daemon->seats = seats_new(n_seats(config, n_descriptors), config->user_sessions);
+	daemon->accounts = new_accounts(config);
 	daemon->arenas_left = n_arenas(n_descriptors);
 	daemon->ledger = ledger_new(n, max_leases(config));
-	if (!daemon->servers || !daemon->worker_mailboxes || !daemon->seats || !daemon->ledger ||
-	    posix_memalign(&workers, 64, n * sizeof(daemon->workers[0])) != 0)
+	if (!daemon->servers || !daemon->worker_mailboxes || !daemon->seats || !daemon->accounts ||
+	    !daemon->ledger || posix_memalign(&workers, 64, n * sizeof(daemon->workers[0])) != 0)
 		return -ENOMEM;
 	daemon->workers = memset(workers, 0, n * sizeof(daemon->workers[0]));
 	daemon->pool_threads = (struct pool_threads){
@@ -327,6 +340,7 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 		.n_pools = daemon->n_pools,
 		.ledger = daemon->ledger,
 		.seats = daemon->seats,
+		.accounts = daemon->accounts,
 		.janitor = &daemon->janitor.mailbox,
 		.closer = &daemon->closer.mailbox,
 		.idmap = idmap,
@@ -405,6 +419,7 @@ void daemon_fini(struct daemon *daemon)
 	}
 	ledger_free(daemon->ledger);
 	seats_free(daemon->seats);
+	accounts_free(daemon->accounts);
 	free(daemon->workers);
 	free(daemon->servers);
 	free(daemon->worker_mailboxes);

@@ -34,6 +34,7 @@ struct daemon {
 	unsigned n_pools;
 	struct ledger *ledger;
 	struct seats *seats;
+	struct accounts *accounts;
 	struct stocker stocker;
 	pthread_t stocker_thread;
 	bool stocker_running, stocker_stopping;

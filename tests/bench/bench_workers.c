@@ -193,7 +193,8 @@ static void open_office(struct office *office)
 	office->service = (struct service){.pools = office->house.pools,
 					   .n_pools = 1,
 					   .ledger = office->house.ledger,
-					   .seats = office->house.seats};
+					   .seats = office->house.seats,
+					   .accounts = office->house.accounts};
 	for (unsigned i = 0; i < HOUSE_WORKERS; i++) {
 		struct desk *desk = &office->desks[i];
 

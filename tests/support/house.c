@@ -20,6 +20,7 @@ void house_init(struct house *house, uint64_t max_pages, uint64_t arena_pages, u
 void house_init_sized(struct house *house, uint64_t page_bytes, uint64_t max_pages, uint64_t arena_pages,
 		      uint64_t reserve_pages, uint64_t quota_pages)
 {
+	struct account_limits limits;
 	char *error;
 
 	memset(house, 0, sizeof(*house));
@@ -54,6 +55,8 @@ void house_init_sized(struct house *house, uint64_t page_bytes, uint64_t max_pag
 	house->stocker.next_tick_ns = clock_now_ns() + 1000 * NS_PER_S; /* house_tick() makes the ticks */
 	house->ledger = ledger_new(HOUSE_WORKERS, max_pages);
 	house->seats = seats_new(1000, 0);
+	limits = account_limits_for(0);
+	house->accounts = accounts_new(&limits);
 	for (unsigned i = 0; i < HOUSE_WORKERS; i++)
 		house->shards[i] = (struct shard){
 			.index = i,
@@ -61,6 +64,7 @@ void house_init_sized(struct house *house, uint64_t page_bytes, uint64_t max_pag
 			.pools = house->pools,
 			.n_pools = 1,
 			.seats = house->seats,
+			.accounts = house->accounts,
 		};
 }
 
@@ -120,6 +124,7 @@ void house_fini(struct house *house)
 	stocker_fini(&house->stocker);
 	ledger_free(house->ledger);
 	seats_free(house->seats);
+	accounts_free(house->accounts);
 }
 
 struct session *house_session(struct house *house, unsigned worker, uid_t uid)
@@ -171,7 +176,7 @@ enum lease_result house_alloc_like(struct house *house, struct session *session,
 	waiting->alloc.request.session = session;
 	waiting->alloc.request.request_id = next_request();
 	waiting->alloc.n_items = 1;
-	waiting->alloc.n_pages[0] = n_pages;
+	waiting->alloc.items[0].n_pages = n_pages;
 	waiting->alloc.done = arrived;
 	session->shard->now_ns = clock_now_ns();
 	waiting->result = lease_alloc_start(&waiting->alloc);
@@ -182,7 +187,7 @@ enum lease_result house_alloc_like(struct house *house, struct session *session,
 	}
 	result = waiting->result;
 	if (result == LEASE_OK)
-		*ret_id = waiting->alloc.records[0]->id;
+		*ret_id = waiting->alloc.items[0].record->id;
 	free(waiting);
 	return result;
 }

@@ -18,6 +18,7 @@ struct house {
 	struct pool *pools[1];
 	struct ledger *ledger;
 	struct seats *seats;
+	struct accounts *accounts;
 	struct shard shards[HOUSE_WORKERS];
 };
 

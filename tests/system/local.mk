@@ -110,6 +110,11 @@ TESTS          += tests/system/system_restart
 tests_system_system_restart_SOURCES = tests/system/system_restart.c $(HOSTILE)
 tests_system_system_restart_LDADD   = $(HOSTILE_LIBS)
 
+check_PROGRAMS += tests/system/system_kept
+TESTS          += tests/system/system_kept
+tests_system_system_kept_SOURCES = tests/system/system_kept.c $(HOSTILE)
+tests_system_system_kept_LDADD   = $(HOSTILE_LIBS)
+
 check_PROGRAMS += tests/system/system_share
 TESTS          += tests/system/system_share
 tests_system_system_share_SOURCES = tests/system/system_share.c $(HOSTILE)

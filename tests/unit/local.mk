@@ -116,6 +116,11 @@ TESTS          += tests/unit/test_ledger
 tests_unit_test_ledger_SOURCES = tests/unit/test_ledger.c
 tests_unit_test_ledger_LDADD   = libledger.la libbase.la $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_account
+TESTS          += tests/unit/test_account
+tests_unit_test_account_SOURCES = tests/unit/test_account.c
+tests_unit_test_account_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_request_index
 TESTS          += tests/unit/test_request_index
 tests_unit_test_request_index_SOURCES = tests/unit/test_request_index.c tests/support/random.h

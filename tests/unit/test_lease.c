@@ -316,8 +316,8 @@ static void lease_batch_asked_again_is_whole_or_anew(void **state)
 	alloc->request.request_id = UINT64_C(1) << 40;
 	alloc->revocable = true;
 	alloc->n_items = 2;
-	alloc->n_pages[0] = 3;
-	alloc->n_pages[1] = 4;
+	alloc->items[0].n_pages = 3;
+	alloc->items[1].n_pages = 4;
 	/* What the stocker had to make is there afterwards, as these go to the kernel. */
 	assert_int_equal(house_alloc(&scene->house, scene->one, 1, &filler), LEASE_OK);
 	if (lease_alloc_start(alloc) == LEASE_WAIT) {
@@ -327,10 +327,10 @@ static void lease_batch_asked_again_is_whole_or_anew(void **state)
 		assert_int_equal(lease_alloc_start(alloc), LEASE_OK);
 	}
 	assert_true(lease_alloc_find_again(alloc));
-	arena = alloc->records[0]->arena;
-	other = alloc->records[1]->id;
-	if (alloc->records[1]->arena == arena)
-		lease_free(scene->one, alloc->records[0]->id, true);
+	arena = alloc->items[0].record->arena;
+	other = alloc->items[1].record->id;
+	if (alloc->items[1].record->arena == arena)
+		lease_free(scene->one, alloc->items[0].record->id, true);
 	else
 		assert_int_equal(evict(scene, arena), 1);
 	assert_false(lease_alloc_find_again(alloc));
@@ -457,7 +457,7 @@ static void start_waiting(struct scene *scene, struct waiter *waiter, struct ses
 	waiter->alloc.request.session = session;
 	waiter->alloc.request.request_id = ++last_id;
 	waiter->alloc.n_items = 1;
-	waiter->alloc.n_pages[0] = n_pages;
+	waiter->alloc.items[0].n_pages = n_pages;
 	waiter->alloc.wait_ms = 3600 * 1000;
 	waiter->alloc.done = served;
 	session->shard->now_ns = clock_now_ns();

@@ -50,7 +50,7 @@ static void start_batch(struct house *house, struct session *session, struct lea
 		.request = {.session = session, .request_id = UINT32_MAX},
 		.want = {.max_runs = 1, .node = -1},
 		.n_items = 2,
-		.n_pages = {8, ARENA_PAGES},
+		.items = {{.n_pages = 8}, {.n_pages = ARENA_PAGES}},
 		.done = arrived,
 	};
 	result = LEASE_WAIT;
@@ -132,13 +132,13 @@ static void lease_batch_keeps_nothing_of_an_evicted_arena(void **state)
 	uint64_t arena;
 
 	start_batch(house, session, &alloc);
-	arena = pool_arena(house->pools[0], run_slot(alloc.runs[0]))->id;
+	arena = pool_arena(house->pools[0], run_slot(lease_alloc_runs(&alloc)[0]))->id;
 	assert_int_equal(pool_condemn_arena(house->pools[0], arena, &zone), 0);
 	pool_zone_unref(zone);
 	house_settle(house);
 	assert_int_equal(result, LEASE_OK);
-	assert_int_not_equal(alloc.records[0]->arena, arena);
-	assert_int_not_equal(alloc.records[1]->arena, arena);
+	assert_int_not_equal(alloc.items[0].record->arena, arena);
+	assert_int_not_equal(alloc.items[1].record->arena, arena);
 	house_end_session(house, session);
 }
 
@@ -147,7 +147,8 @@ static void lease_batch_asked_again_visits_only_its_own(void **state)
 {
 	struct house *house = *state;
 	struct session *session = house_session(house, 0, 1000);
-	struct lease_alloc alloc = {.want = {.max_runs = 1, .node = -1}, .n_items = 2, .n_pages = {1, 2}};
+	struct lease_alloc alloc = {
+		.want = {.max_runs = 1, .node = -1}, .n_items = 2, .items = {{.n_pages = 1}, {.n_pages = 2}}};
 	uint64_t before, ids[2], other;
 
 	alloc.request = (struct lease_request){.session = session, .request_id = 77};
@@ -157,16 +158,47 @@ static void lease_batch_asked_again_visits_only_its_own(void **state)
 		assert_int_equal(house_alloc(house, session, 1, &other), LEASE_OK);
 	assert_int_equal(lease_alloc_start(&alloc), LEASE_OK);
 	for (unsigned i = 0; i < 2; i++)
-		ids[i] = alloc.records[i]->id;
+		ids[i] = alloc.items[i].record->id;
 	for (unsigned i = 0; i < 500; i++)
 		assert_int_equal(house_alloc(house, session, 1, &other), LEASE_OK);
 	before = session->shard->asked.n_visited;
 	assert_true(lease_alloc_find_again(&alloc));
-	assert_int_equal(alloc.records[0]->id, ids[0]);
-	assert_int_equal(alloc.records[1]->id, ids[1]);
+	assert_int_equal(alloc.items[0].record->id, ids[0]);
+	assert_int_equal(alloc.items[1].record->id, ids[1]);
 	alloc.request.request_id = 78;
 	assert_false(lease_alloc_find_again(&alloc));
 	assert_in_range(session->shard->asked.n_visited - before, 0, 64);
+	house_end_session(house, session);
+}
+
+/* One that waits takes room for its items and their runs, and is charged to its user. */
+static void lease_batch_that_waits_is_charged_for_what_it_is(void **state)
+{
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000);
+	struct lease_alloc alloc = {.want = {.max_runs = 4, .node = -1}}, *kept;
+	enum account_kind kind;
+	size_t small, large;
+
+	alloc.request.session = session;
+	alloc.n_items = 1;
+	alloc.items[0].n_pages = 1;
+	assert_int_equal(lease_alloc_keep(&alloc, 0, &kept, &kind), 0);
+	small = kept->request.kept_bytes;
+	assert_int_equal(account_used(session->account, ACCOUNT_WAITING), 1);
+	assert_int_equal(account_used(session->account, ACCOUNT_BYTES), small);
+	lease_alloc_release(kept);
+	alloc.n_items = LEASE_MAX_BATCH;
+	for (unsigned i = 0; i < LEASE_MAX_BATCH; i++)
+		alloc.items[i].n_pages = 8;
+	assert_int_equal(lease_alloc_keep(&alloc, 0, &kept, &kind), 0);
+	large = kept->request.kept_bytes;
+	lease_alloc_release(kept);
+	assert_int_equal(account_used(session->account, ACCOUNT_WAITING), 0);
+	assert_int_equal(account_used(session->account, ACCOUNT_BYTES), 0);
+	assert_in_range(small, 1, 2048);
+	assert_int_equal(large - small, (LEASE_MAX_BATCH - 1) * sizeof(alloc.items[0]) +
+						(LEASE_MAX_RUNS - 1) * sizeof(struct run));
 	house_end_session(house, session);
 }
 
@@ -179,6 +211,7 @@ int main(void)
 		LEASE_TEST(lease_batch_that_is_refused_leaves_nothing),
 		LEASE_TEST(lease_batch_keeps_nothing_of_an_evicted_arena),
 		LEASE_TEST(lease_batch_asked_again_visits_only_its_own),
+		LEASE_TEST(lease_batch_that_waits_is_charged_for_what_it_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

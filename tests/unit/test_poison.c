@@ -266,7 +266,7 @@ static void poison_of_others_lets_those_who_wait_rest(void **state)
 		.request = {.session = bob, .request_id = 1},
 		.n_items = 1,
 		.want = {.max_runs = 1, .node = -1},
-		.n_pages = {1},
+		.items = {{.n_pages = 1}},
 		.wait_ms = 60 * 1000,
 		.done = ignore,
 	};

@@ -1,0 +1,160 @@
+/* system_kept.c - what clients make the daemon keep is bounded by user, however many sessions they have; it
+ * is gone with them, and others have theirs. */
+#include <config.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/support/raw.h"
+
+#define POOL_PAGES   16
+#define N_SESSIONS   20
+#define N_REQUESTS   64   /* of each: more are not read while these wait */
+#define USER_WAITING 1024 /* that one user may have */
+#define N_REFUSED    (N_SESSIONS * N_REQUESTS - USER_WAITING)
+#define WAIT_MS      (60 * 60 * 1000)
+#define GROWTH_MAX   (UINT64_C(8) << 20)
+#define OTHER_UID    12345
+
+static struct dut dut;
+static int told[2]; /* the child has done its part */
+
+static int setup(void **state)
+{
+	dut_start(&dut, DUT_WORDS("--workers", "2", "--pool", "p=4K:64K,users=*"));
+	assert_int_equal(pipe(told), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	close(told[0]);
+	close(told[1]);
+	return dut_kill_all(NULL);
+}
+
+static void ask_and_wait(struct raw *raw)
+{
+	struct raw_request ask;
+
+	for (unsigned i = 0; i < N_REQUESTS; i++) {
+		raw_ask_alloc(&ask, 1);
+		ask.alloc.wait_ms = WAIT_MS;
+		raw_send(raw, &ask.request);
+	}
+}
+
+/* Ask for more than there is, in all sessions; say so when as many as that were refused; stay. */
+static void hoard(void *arg)
+{
+	struct raw sessions[N_SESSIONS];
+	unsigned n_refused = 0;
+	uint64_t deadline_ms = dut_now_ms() + 60000;
+
+	for (unsigned i = 0; i < N_SESSIONS; i++) {
+		raw_open(&sessions[i], &dut);
+		ask_and_wait(&sessions[i]);
+	}
+	while (n_refused < N_REFUSED) {
+		for (unsigned i = 0; i < N_SESSIONS; i++)
+			for (; !raw_is_silent(&sessions[i], 0); n_refused++)
+				raw_receive_error(&sessions[i], HUGEPOOL__CODE__TOO_MANY,
+						  "one user may have 1024 waiting requests");
+		raw_check(dut_now_ms() < deadline_ms, "only %u of %u refused", n_refused, N_REFUSED);
+		dut_pause();
+	}
+	for (unsigned i = 0; i < N_SESSIONS; i++)
+		raw_check(raw_is_silent(&sessions[i], 0), "more were refused than must be");
+	raw_check(write(told[1], "", 1) == 1, "write");
+	for (;;)
+		pause();
+}
+
+static void wait_until_told(void)
+{
+	char byte;
+
+	assert_int_equal(read(told[0], &byte, 1), 1);
+}
+
+/* But for the holder. */
+static void wait_until_gone(void)
+{
+	uint64_t deadline_ms = dut_now_ms() + 60000;
+	json_int_t n_sessions;
+
+	do {
+		json_t *status = dut_json(&dut, "status");
+
+		n_sessions = json_integer_value(json_object_get(status, "sessions"));
+		json_decref(status);
+		assert_true(dut_now_ms() < deadline_ms);
+	} while (n_sessions > 2); /* and who asks */
+}
+
+/* What somebody else asks for waits as it should, and is told that there was nothing. */
+static void wait_in_vain(void *arg)
+{
+	struct raw raw;
+	struct raw_request ask;
+
+	raw_open(&raw, &dut);
+	raw_ask_alloc(&ask, 1);
+	ask.alloc.wait_ms = 10;
+	raw_expect_error(&raw, &ask.request, HUGEPOOL__CODE__TIMED_OUT, "");
+	raw_close(&raw);
+}
+
+static void kept_waiting_requests_are_bounded_by_user(void **state)
+{
+	struct raw holder;
+	uint64_t before_bytes;
+	pid_t child;
+
+	raw_open(&holder, &dut);
+	raw_alloc(&holder, POOL_PAGES);
+	before_bytes = dut_rss_bytes(&dut);
+	/* Twice: what the first one had is another's when that has died. */
+	for (unsigned i = 0; i < 2; i++) {
+		child = raw_fork(0, hoard, NULL);
+		wait_until_told();
+		assert_in_range(dut_rss_bytes(&dut), 0, before_bytes + GROWTH_MAX);
+		raw_kill(child);
+		wait_until_gone();
+	}
+	raw_close(&holder);
+	dut_stop(&dut);
+}
+
+static void kept_of_one_user_is_not_missing_to_another(void **state)
+{
+	struct raw holder;
+	pid_t child;
+
+	dut_need_root();
+	raw_open(&holder, &dut);
+	raw_alloc(&holder, POOL_PAGES);
+	child = raw_fork(OTHER_UID, hoard, NULL);
+	wait_until_told();
+	raw_join(raw_fork(OTHER_UID + 1, wait_in_vain, NULL));
+	raw_kill(child);
+	raw_close(&holder);
+	dut_stop(&dut);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(kept_waiting_requests_are_bounded_by_user),
+		TEST(kept_of_one_user_is_not_missing_to_another),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

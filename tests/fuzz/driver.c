@@ -24,6 +24,9 @@
 #define INPUT_MAX_BYTES (128u << 10)
 #define INPUTS_MAX      1000
 #define SMOKE_SEED      1
+#ifndef SMOKE_MUTATIONS
+#define SMOKE_MUTATIONS 10000
+#endif
 
 struct input {
 	uint8_t *bytes;
@@ -151,7 +154,7 @@ static void run(const struct input *input)
 int main(int argc, char **argv)
 {
 	static uint8_t bytes[INPUT_MAX_BYTES];
-	uint64_t seed = SMOKE_SEED, n_mutations = 10000;
+	uint64_t seed = SMOKE_SEED, n_mutations = SMOKE_MUTATIONS;
 	bool seeded = false;
 	int option;
 

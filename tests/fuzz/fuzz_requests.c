@@ -137,6 +137,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fuzz_input input = fuzz_input_of(data, size);
 
 	begin();
+	for (unsigned i = 0; i < FUZZ_CLIENTS; i++)
+		fuzz_client_poll(i); /* who was killed comes back */
 	while (!fuzz_input_is_over(&input))
 		step(&input);
 	fuzz_clients_rest();

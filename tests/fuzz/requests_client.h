@@ -39,7 +39,8 @@ void fuzz_client_settle(unsigned client);
 void fuzz_clients_rest(void);
 
 struct fuzz_counts {
-	uint64_t requests, replies, errors, grants, events, connections, deaths;
+	uint64_t requests; /* sent whole */
+	uint64_t replies, errors, grants, events, connections, deaths;
 	uint64_t codes[32]; /* of errors */
 };
 const struct fuzz_counts *fuzz_counts(void);

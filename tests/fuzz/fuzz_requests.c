@@ -18,6 +18,7 @@
 #include "daemon/base/log.h"
 #include "tests/fuzz/requests_client.h"
 #include "tests/fuzz/requests_daemon.h"
+#include "tests/fuzz/requests_peer.h"
 
 #define RESTART_EVERY 32      /* inputs */
 #define REPORT_EVERY  1000000 /* requests */
@@ -69,7 +70,7 @@ static void begin(void)
 {
 	if (n_inputs == 0) {
 		log_init(LOG_LEVEL_ERROR);
-		fuzz_clients_prepare();
+		fuzz_peers_prepare();
 	} else if (n_inputs % RESTART_EVERY == 0) {
 		stop();
 	}

@@ -22,6 +22,7 @@ check_PROGRAMS += tests/fuzz/fuzz_requests
 TESTS          += tests/fuzz/fuzz_requests
 tests_fuzz_fuzz_requests_SOURCES = tests/fuzz/fuzz_requests.c tests/fuzz/requests_input.h \
 	tests/fuzz/requests_client.h tests/fuzz/requests_client.c tests/fuzz/requests_daemon.h \
-	tests/fuzz/requests_daemon.c tests/fuzz/requests_message.h tests/fuzz/requests_message.c $(FUZZ_DRIVER)
+	tests/fuzz/requests_daemon.c tests/fuzz/requests_message.h tests/fuzz/requests_message.c \
+	tests/fuzz/requests_peer.h tests/fuzz/requests_peer.c $(FUZZ_DRIVER)
 tests_fuzz_fuzz_requests_CPPFLAGS = $(AM_CPPFLAGS) -DSMOKE_MUTATIONS=60
 tests_fuzz_fuzz_requests_LDADD = libdaemon.la

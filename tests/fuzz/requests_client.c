@@ -5,20 +5,17 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "daemon/base/assert.h"
 #include "daemon/base/clock.h"
-#include "daemon/rpc/connection.h"
 #include "tests/fuzz/requests_client.h"
 #include "tests/fuzz/requests_daemon.h"
+#include "tests/fuzz/requests_peer.h"
 
 #define ANSWER_MS    60000
 #define DUE_MAX      4096 /* requests under way */
@@ -26,28 +23,10 @@
 #define OUT_BYTES    (1u << 17)
 #define OUT_FULL     (1u << 15) /* the next request is left out */
 #define OUT_SOFT     (4u << 10) /* is sent */
-#define N_PROCESSES  2          /* of each peer */
 #define DAMAGE_EVERY 64         /* a descriptor's file loses a page */
 
-static const struct {
-	uint32_t socket;
-	uid_t uid;
-	gid_t gid, groups[2];
-	unsigned n_groups;
-} peers[] = {
-	{0, 1001, 100, {0}, 0},   {1, 1001, 101, {7, 8}, 2}, {0, 1002, 100, {0}, 0},
-	{2, 1003, 103, {100}, 1}, {0, 0, 0, {0}, 0},
-};
-#define N_PEERS (sizeof(peers) / sizeof(peers[0]))
-
-/* A child that does nothing but live. */
-struct process {
-	pid_t pid;
-	int pid_fd;
-};
-
 struct client {
-	unsigned peer, process;
+	unsigned peer;
 	int fd;
 	struct frame_reader *reader;
 	uint8_t *out;
@@ -70,11 +49,8 @@ struct client {
 };
 
 static struct client clients[FUZZ_CLIENTS];
-static struct process processes[N_PEERS][N_PROCESSES];
 static struct fuzz_known known;
 static struct fuzz_counts counts;
-static int maker_fd = -1; /* of the process that makes processes */
-static unsigned n_accepted;
 
 struct fuzz_known *fuzz_known(void)
 {
@@ -86,66 +62,7 @@ const struct fuzz_counts *fuzz_counts(void)
 	return &counts;
 }
 
-/* ---- processes ---- */
-
-/* In a process of its own, before there were threads: a byte asks for a child, its pid is the answer. */
-static void make_processes(int fd)
-{
-	char byte;
-
-	signal(SIGCHLD, SIG_IGN);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	while (read(fd, &byte, 1) == 1) {
-		pid_t pid = fork();
-
-		if (pid == 0) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			for (;;)
-				pause();
-		}
-		if (write(fd, &pid, sizeof(pid)) != sizeof(pid))
-			break;
-	}
-	_exit(0);
-}
-
-void fuzz_clients_prepare(void)
-{
-	int fds[2];
-	pid_t pid;
-
-	hp_assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
-	pid = fork();
-	hp_assert(pid >= 0);
-	if (pid == 0) {
-		close(fds[0]);
-		make_processes(fds[1]);
-	}
-	close(fds[1]);
-	maker_fd = fds[0];
-}
-
-static void process_start(struct process *process)
-{
-	hp_assert(write(maker_fd, "", 1) == 1 &&
-		  read(maker_fd, &process->pid, sizeof(process->pid)) == sizeof(process->pid));
-	hp_assert(process->pid > 0);
-	process->pid_fd = (int)syscall(SYS_pidfd_open, process->pid, 0);
-	hp_assert(process->pid_fd >= 0);
-}
-
-static void process_end(struct process *process)
-{
-	kill(process->pid, SIGKILL);
-	close(process->pid_fd);
-}
-
 /* ---- connections ---- */
-
-static struct process *process_of(const struct client *client)
-{
-	return &processes[client->peer][client->process];
-}
 
 static void forget_due(struct client *client)
 {
@@ -163,35 +80,6 @@ static void disconnect(struct client *client)
 	client->session = 0;
 	client->is_leaving = client->was_refused = false;
 	forget_due(client);
-}
-
-/* As the listener does it. False: no seat. */
-static bool connect_to(struct client *client, struct daemon *daemon)
-{
-	struct peer peer = {.socket = peers[client->peer].socket,
-			    .pid = process_of(client)->pid,
-			    .uid = peers[client->peer].uid,
-			    .gid = peers[client->peer].gid,
-			    .n_groups = peers[client->peer].n_groups};
-	int fds[2], pid_fd;
-
-	if (seats_take(daemon->seats, peer.uid, SEAT_CONNECTION) != 0)
-		return false;
-	hp_assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
-	pid_fd = fcntl(process_of(client)->pid_fd, F_DUPFD_CLOEXEC, 0);
-	hp_assert(pid_fd >= 0);
-	if (peer.n_groups > 0) {
-		gid_t *groups = malloc(sizeof(peers[0].groups));
-
-		hp_assert(groups);
-		peer.groups = memcpy(groups, peers[client->peer].groups, sizeof(peers[0].groups));
-	}
-	hp_assert(connection_accept(fds[1], &peer, pid_fd,
-				    daemon->servers[n_accepted++ % daemon->n_workers]) == 0);
-	hp_assert(frame_reader_new(true, &client->reader) == 0);
-	client->fd = fds[0];
-	counts.connections++;
-	return true;
 }
 
 /* ---- what the daemon says ---- */
@@ -414,12 +302,14 @@ static void greet(struct client *client, uint64_t session, const uint8_t *token)
 {
 	static struct fuzz_message message;
 
-	if (!connect_to(client, fuzz_daemon())) {
-		process_end(process_of(client));
-		process_start(process_of(client));
+	client->fd = fuzz_peer_connect(client->peer);
+	if (client->fd < 0) {
+		fuzz_peer_kill(client->peer);
 		counts.deaths++;
 		return; /* at the next request */
 	}
+	hp_assert(frame_reader_new(true, &client->reader) == 0);
+	counts.connections++;
 	if (session == 0)
 		client->n_waiting = 0;
 	client->hello_id = ++client->last_id;
@@ -490,10 +380,7 @@ void fuzz_client_break(unsigned index, enum fuzz_return how, struct fuzz_input *
 
 void fuzz_client_kill(unsigned index)
 {
-	struct process *process = process_of(&clients[index]);
-
-	process_end(process);
-	process_start(process);
+	fuzz_peer_kill(clients[index].peer);
 	counts.deaths++;
 }
 
@@ -551,15 +438,12 @@ void fuzz_clients_rest(void)
 
 void fuzz_clients_start(void)
 {
-	for (unsigned i = 0; i < N_PEERS; i++)
-		for (unsigned k = 0; k < N_PROCESSES; k++)
-			process_start(&processes[i][k]);
+	fuzz_peers_start();
 	for (unsigned i = 0; i < FUZZ_CLIENTS; i++) {
 		struct client *client = &clients[i];
 
 		client->fd = -1;
-		client->peer = i % N_PEERS;
-		client->process = i / N_PEERS % N_PROCESSES;
+		client->peer = i % FUZZ_PEERS;
 		client->session = 0;
 		client->kept.n_bytes = 0;
 		client->n_waiting = 0;
@@ -574,7 +458,5 @@ void fuzz_clients_stop(void)
 {
 	for (unsigned i = 0; i < FUZZ_CLIENTS; i++)
 		disconnect(&clients[i]);
-	for (unsigned i = 0; i < N_PEERS; i++)
-		for (unsigned k = 0; k < N_PROCESSES; k++)
-			process_end(&processes[i][k]);
+	fuzz_peers_stop();
 }

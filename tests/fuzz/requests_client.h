@@ -1,9 +1,8 @@
 /* requests_client.h - clients of the daemon in this process, for fuzz_requests.c: two tenants and more, and
  * an admin, several connections each, all played by one thread.
  *
- * A connection is a socketpair that is handed to the daemon with a peer of our making; whose death its pidfd
- * tells is a child that does nothing. Every request that must have a reply gets one in a minute, or the run
- * fails.
+ * A connection is a socketpair that is handed to the daemon with a peer of our making (requests_peer.h).
+ * Every request that must have a reply gets one in a minute, or the run fails.
  */
 #pragma once
 
@@ -11,8 +10,6 @@
 
 #define FUZZ_CLIENTS 12
 
-/* Before there are threads: a process that makes the children. */
-void fuzz_clients_prepare(void);
 /* All of them, with sessions; and their end. */
 void fuzz_clients_start(void);
 void fuzz_clients_stop(void);

@@ -16,7 +16,6 @@
 #define MAX_WAIT_MS     5
 #define MAX_LIFETIME_MS 300
 #define MAX_RUNS        8
-#define N_NODES         2
 
 /* ---- allocs ---- */
 
@@ -91,7 +90,7 @@ static void choose_options(struct held *held, struct hp_alloc_options *options)
 	if (one_in(16))
 		options->wait_ms = 1 + below(MAX_WAIT_MS);
 	if (one_in(16))
-		options->node = 1 + below(N_NODES);
+		options->node = 1; /* node 0: every host has it */
 	if (one_in(60))
 		held->flags |= HP_REVOCABLE;
 	if (one_in(80))

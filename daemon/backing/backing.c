@@ -222,8 +222,6 @@ static void file_discard(struct backing_file *file)
 	}
 	if (file->reader_fd >= 0)
 		close(file->reader_fd);
-	if (file->lock_fd >= 0)
-		close(file->lock_fd);
 	atomic_fetch_sub(&file->backing->n_files, 1);
 	file->magic = 0;
 	free(file);
@@ -266,7 +264,7 @@ int backing_file_begin(struct backing *backing, struct backing_file **ret)
 		return -ENOMEM;
 	file->magic = BACKING_FILE_MAGIC;
 	file->backing = backing;
-	file->fd = file->reader_fd = file->lock_fd = -1;
+	file->fd = file->reader_fd = -1;
 	atomic_fetch_add(&backing->n_files, 1);
 	r = backing->ops->file_open(file);
 	if (r < 0) {
@@ -482,4 +480,10 @@ int backing_kernel_counts(uint64_t page_bytes, struct backing_kernel_counts *ret
 uint64_t backing_give_back_raised(void)
 {
 	return kernelpool_lower_all();
+}
+
+void backing_take_over(const struct backing_host *host)
+{
+	ownmount_take_over(host);
+	sharedplace_take_over(host);
 }

@@ -16,6 +16,7 @@
 
 #include "daemon/backing/shortage.h"
 
+struct journal;
 struct mailbox;
 
 struct backing;
@@ -31,6 +32,13 @@ enum {
 	BACKING_DAMAGED = 2, /* somebody truncated or punched the file under us */
 };
 
+/* Where this daemon may change something on the host, and where it writes that down first. */
+struct backing_host {
+	int directory_fd;        /* the state directory: only we have it */
+	const char *path;        /* the same, for sentences */
+	struct journal *journal; /* of that directory; used by any thread */
+};
+
 struct backing_config {
 	enum backing_kind kind;
 	const char *name; /* of the pool, one path component; copied */
@@ -39,17 +47,20 @@ struct backing_config {
 	int node;  /* NUMA node that all pages shall come from; -1: any */
 
 	/* hugetlbfs only. */
-	uid_t owner_uid;          /* who may open the files by name (mode 0600) besides us */
-	const char *directory;    /* an existing one on a hugetlbfs mount; NULL: mount one of our own */
-	const char *mount_parent; /* of our own: a private directory of this daemon's, to mount NAME in it */
-	uint64_t max_pages;       /* of our own: its size= */
-	uint64_t reserve_pages;   /* of our own: its min_size= */
+	uid_t owner_uid;       /* who may open the files by name (mode 0600) besides us */
+	const char *directory; /* an existing one on a hugetlbfs mount; NULL: mount one of our own */
+	const struct backing_host *host; /* our own is mounted there as NAME; must outlive the backing */
+	uint64_t max_pages;              /* of our own: its size= */
+	uint64_t reserve_pages;          /* of our own: its min_size= */
 };
 
-/* Check and set up: the page size is one the kernel has, the mount stands with its reserve. What a daemon
- * that was killed has left there is cleared away first: its mount at mount_parent/NAME is detached, its files
- * in `directory` are truncated. Returns 0, or negative errno with a sentence that says what to do in
- * *ret_error (malloc'ed, the caller frees it; NULL on success, or if there was no memory for it). */
+/* Before the first backing: undo what a daemon that was killed has written down in the journal. Its mounts
+ * are detached, the files that it had in directories of others are truncated. */
+void backing_take_over(const struct backing_host *host);
+
+/* Check and set up: the page size is one the kernel has, the mount stands with its reserve. What is there
+ * already, and so is somebody else's, is refused. Returns 0, or negative errno with a sentence that says what
+ * to do in *ret_error (malloc'ed, the caller frees it; NULL on success, or if there was no memory for it). */
 int backing_new(const struct backing_config *config, struct backing **ret, char **ret_error);
 /* All files must be gone. Unmounts what it mounted; pages still in limbo are forgotten, so whoever charges
  * somebody for them asks backing_limbo_returned() until all are back. Returns NULL. */

@@ -1,7 +1,6 @@
 /* hugemount.c - the new mount API, so that the mount is complete before anybody can see it. */
 #include <config.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -23,8 +22,7 @@ static int set_number(int filesystem_fd, const char *key, uint64_t value)
 	return fsconfig(filesystem_fd, FSCONFIG_SET_STRING, key, digits, 0) < 0 ? -errno : 0;
 }
 
-/* A mount that is nowhere yet: closing its descriptor ends it. */
-static int mount_detached(const struct hugemount_config *config, int *ret_mount_fd)
+int hugemount_new(const struct hugemount_config *config, int *ret_mount_fd)
 {
 	_cleanup_close_ int filesystem_fd = fsopen("hugetlbfs", FSOPEN_CLOEXEC);
 	int r;
@@ -45,57 +43,25 @@ static int mount_detached(const struct hugemount_config *config, int *ret_mount_
 	return *ret_mount_fd < 0 ? -errno : 0;
 }
 
-int hugemount_new(const struct hugemount_config *config, int *ret_directory_fd)
+int hugemount_attach(int mount_fd, int parent_fd, const char *name)
 {
-	_cleanup_close_ int mount_fd = -1;
-	bool is_made;
-	int r;
-
-	is_made = mkdir(config->path, 0711) == 0;
-	if (!is_made && errno != EEXIST)
-		return -errno;
-	r = mount_detached(config, &mount_fd);
-	if (r == 0 && move_mount(mount_fd, "", AT_FDCWD, config->path, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-		r = -errno;
-	if (r < 0) {
-		if (is_made)
-			(void)rmdir(config->path);
-		return r;
-	}
-	*ret_directory_fd = take_fd(&mount_fd);
-	return 0;
+	return move_mount(mount_fd, "", parent_fd, name, MOVE_MOUNT_F_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
-void hugemount_free(const char *path)
+int hugemount_detach(int mount_fd)
 {
-	/* Either may fail: an operator was faster. */
-	(void)umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
-	(void)rmdir(path);
+	char path[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", mount_fd);
+	return umount2(path, MNT_DETACH) < 0 ? -errno : 0;
 }
 
-static void unlink_all(const char *path)
+bool hugemount_is_root(int fd)
 {
-	struct dirent *entry;
-	DIR *directory;
+	struct statx st;
 
-	directory = opendir(path);
-	if (!directory)
-		return;
-	while ((entry = readdir(directory)))
-		if (entry->d_type == DT_REG)
-			(void)unlinkat(dirfd(directory), entry->d_name, 0);
-	closedir(directory);
-}
-
-void hugemount_clear_stale(const char *path)
-{
-	struct statfs status;
-
-	while (statfs(path, &status) == 0 && status.f_type == HUGETLBFS_MAGIC) {
-		unlink_all(path);
-		if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
-			return; /* no mount, or no privilege: hugemount_new() will say so */
-	}
+	return statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &st) == 0 &&
+	       (st.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
 }
 
 int hugemount_page_bytes(int directory_fd, bool *ret_is_hugetlbfs, uint64_t *ret_page_bytes)

@@ -1,6 +1,6 @@
-/* hugemount.h - hugetlbfs mounts: making one of our own, taking it down, looking at somebody else's.
+/* hugemount.h - hugetlbfs mounts: making one, taking it down by its descriptor, looking at somebody else's.
  *
- * Knows nothing of files and pools. Whoever calls makes sure that no two daemons use one path.
+ * Knows nothing of files, pools and who may be where: see ownmount.h.
  */
 #pragma once
 
@@ -8,25 +8,25 @@
 #include <stdint.h>
 
 struct hugemount_config {
-	const char *path; /* made, mode 0711, if need be */
 	uint64_t page_bytes;
 	uint64_t size_bytes;     /* the kernel lets no more be taken */
 	uint64_t min_size_bytes; /* the kernel reserves at once */
 };
 
-/* Mount over whatever is at the path; the mount's root belongs to us, mode 0711. Returns 0 and sets
- * *ret_directory_fd; -ENOMEM: the kernel has not enough free pages for min_size; or another negative errno,
- * with nothing left behind but the directory. */
-int hugemount_new(const struct hugemount_config *config, int *ret_directory_fd);
+/* Make a mount that is nowhere yet: closing its descriptor, that of its root, ends it. The root belongs to
+ * us, mode 0711. Returns 0; -ENOMEM: the kernel has not enough free pages for min_size; or another negative
+ * errno. */
+int hugemount_new(const struct hugemount_config *config, int *ret_mount_fd);
 
-/* Detach the mount and remove the directory, as far as they are there. Files on it that somebody still holds
- * live until they are let go. */
-void hugemount_free(const char *path);
+/* Mount it over the directory `name` in that one, a symlink there not followed. Negative errno. */
+int hugemount_attach(int mount_fd, int parent_fd, const char *name);
 
-/* Detach what a daemon that was killed has left mounted at the path, however often. Its files are unlinked
- * first but not truncated: clients that outlived it keep what they hold, and each file's pages return with
- * its last holder. Otherwise one such client would keep the mount, and with it all the pages. */
-void hugemount_clear_stale(const char *path);
+/* Detach the mount whose root this is, wherever it is. Files on it that somebody still holds live until they
+ * are let go. Negative errno. */
+int hugemount_detach(int mount_fd);
+
+/* Is the descriptor the root of some mount? */
+bool hugemount_is_root(int fd);
 
 /* Is the directory on a hugetlbfs? If so *ret_page_bytes says of which pages. Negative errno if it cannot be
  * seen. */

@@ -12,12 +12,15 @@
 #include "daemon/backing/backing.h"
 #include "daemon/backing/balance.h"
 #include "daemon/backing/kernelpool.h"
+#include "daemon/backing/ownmount.h"
+#include "daemon/backing/sharedplace.h"
 
 /* Where a hugetlbfs backing has its files. */
 struct hugetlbfs_place {
-	int directory_fd;       /* -1: none */
-	char *mounted_at;       /* our own mount; NULL: a given directory */
-	struct balance balance; /* of our own mount; guarded by kernelpool->lock */
+	int directory_fd;          /* -1: none */
+	struct ownmount own;       /* zero: a given directory */
+	struct sharedplace shared; /* zero: our own mount */
+	struct balance balance;    /* of our own mount; guarded by kernelpool->lock */
 };
 
 struct backing {
@@ -46,7 +49,6 @@ struct backing_file {
 	/* Constant after backing_file_finish(). */
 	struct backing *backing;
 	int fd;
-	int lock_fd;             /* -1: none; see hugetlbfs.c */
 	char name[NAME_MAX + 1]; /* "": none */
 	void *memory;            /* NULL: not finished */
 

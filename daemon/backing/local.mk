@@ -15,6 +15,8 @@ libbacking_la_SOURCES = \
 	daemon/backing/kinds.h \
 	daemon/backing/mapping.h daemon/backing/mapping.c \
 	daemon/backing/memfd.c \
+	daemon/backing/ownmount.h daemon/backing/ownmount.c \
+	daemon/backing/sharedplace.h daemon/backing/sharedplace.c \
 	daemon/backing/nodes.h daemon/backing/nodes.c \
 	daemon/backing/numa.h daemon/backing/numa.c \
 	daemon/backing/readfile.h daemon/backing/readfile.c \

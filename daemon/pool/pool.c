@@ -31,7 +31,7 @@ static struct pcache_limits cache_limits(const struct pool_config *config, unsig
 }
 
 int pool_new(const struct pool_config *config, unsigned index, const struct pool_threads *threads,
-	     const char *mount_parent, struct pool **ret, char **ret_error)
+	     const struct backing_host *host, struct pool **ret, char **ret_error)
 {
 	struct backing_config backing_config = {
 		.kind = config->backing == POOL_BACKING_MEMFD ? BACKING_MEMFD : BACKING_HUGETLBFS,
@@ -43,7 +43,7 @@ int pool_new(const struct pool_config *config, unsigned index, const struct pool
 		.node = config->node,
 		.owner_uid = config->n_uids == 1 ? config->uids[0] : geteuid(),
 		.directory = config->directory,
-		.mount_parent = mount_parent,
+		.host = host,
 	};
 	struct pool *pool = calloc(1, sizeof(*pool));
 	int r;

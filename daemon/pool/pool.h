@@ -40,7 +40,8 @@ struct pool_threads {
 	struct mailbox *assistant; /* of the scrubber, or NULL */
 	struct mailbox **workers;
 	unsigned n_workers;
-	const _Atomic bool *cancelled; /* the start shall end: reserves need not be filled any more; or NULL */
+	const _Atomic bool
+		*cancelled;    /* the start shall end: reserves need not be filled any more; or NULL */
 	_Atomic bool stopping; /* no request will come any more: what is dirty is truncated, not scrubbed */
 	_Atomic unsigned
 		*arenas_left; /* that all pools may still make, for want of descriptors; NULL: any number */
@@ -115,10 +116,10 @@ struct pool {
 	struct log_limit poison_limit;      /* there */
 };
 
-/* Set up a pool without pages. `config` must outlive it. `mount_parent`: see backing.h. Returns 0 or negative
+/* Set up a pool without pages. `config` must outlive it. `host`: see backing.h. Returns 0 or negative
  * errno with a sentence in *ret_error, the caller's to free. */
 int pool_new(const struct pool_config *config, unsigned index, const struct pool_threads *threads,
-	     const char *mount_parent, struct pool **ret, char **ret_error);
+	     const struct backing_host *host, struct pool **ret, char **ret_error);
 /* With all other threads gone: release every arena, whatever its state, and the backing. NULL is fine. */
 struct pool *pool_free(struct pool *pool);
 

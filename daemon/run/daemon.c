@@ -220,7 +220,7 @@ static int fill_reserve(struct pool *pool, char **ret_error)
 	return -ENOMEM;
 }
 
-static int make_pools(struct daemon *daemon, const char *mount_parent, char **ret_error)
+static int make_pools(struct daemon *daemon, const struct backing_host *host, char **ret_error)
 {
 	const struct config *config = daemon->config;
 
@@ -229,7 +229,7 @@ static int make_pools(struct daemon *daemon, const char *mount_parent, char **re
 		return -ENOMEM;
 	daemon->stocker.pools = daemon->pools;
 	for (unsigned i = 0; i < config->n_pools; i++) {
-		int r = pool_new(&config->pools[i], i, &daemon->pool_threads, mount_parent, &daemon->pools[i],
+		int r = pool_new(&config->pools[i], i, &daemon->pool_threads, host, &daemon->pools[i],
 				 ret_error);
 
 		if (r < 0)
@@ -285,7 +285,7 @@ static void check_lingering(void)
 	linger_check(false);
 }
 
-int daemon_init(struct daemon *daemon, const struct config *config, const char *mount_parent,
+int daemon_init(struct daemon *daemon, const struct config *config, const struct backing_host *host,
 		char **ret_error)
 {
 	unsigned n = config->workers;
@@ -330,7 +330,8 @@ int daemon_init(struct daemon *daemon, const struct config *config, const char *
 		.signal = event_broadcast,
 		.signal_arg = &daemon->service,
 	};
-	r = make_pools(daemon, mount_parent, ret_error);
+	backing_take_over(host);
+	r = make_pools(daemon, host, ret_error);
 	if (r < 0)
 		return r;
 	daemon->service = (struct service){

@@ -46,9 +46,9 @@ struct daemon {
 };
 
 /* Make everything, threads running, reserves filled. Returns 0, or negative errno with a sentence in
- * *ret_error. What was made until a failure is undone by daemon_fini(). `mount_parent`: where pools may
- * mount. */
-int daemon_init(struct daemon *daemon, const struct config *config, const char *mount_parent,
+ * *ret_error. What was made until a failure is undone by daemon_fini(). `host`: see backing.h; must outlive
+ * the daemon. */
+int daemon_init(struct daemon *daemon, const struct config *config, const struct backing_host *host,
 		char **ret_error);
 /* End all sessions and leases, stop the threads, give everything back to the kernel. */
 void daemon_fini(struct daemon *daemon);

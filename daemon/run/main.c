@@ -267,6 +267,8 @@ static int serve(struct daemon *daemon, struct sockets *sockets, struct event_ba
 static int run_in_state(struct state *state, struct event_base *base, const struct config *config,
 			const char *path, char **ret_error)
 {
+	const struct backing_host host = {
+		.directory_fd = state->directory_fd, .path = state->path, .journal = state->journal};
 	struct sockets sockets;
 	struct daemon daemon;
 	int r;
@@ -275,7 +277,7 @@ static int run_in_state(struct state *state, struct event_base *base, const stru
 	r = sockets_init(&sockets, path, config, state->journal, ret_error);
 	if (r < 0)
 		return r;
-	r = daemon_init(&daemon, config, state->path, ret_error);
+	r = daemon_init(&daemon, config, &host, ret_error);
 	if (r == 0)
 		r = serve(&daemon, &sockets, base);
 	if (stop_wanted()) {

@@ -67,7 +67,7 @@ static void ours_init(struct ours *ours, uint64_t n_pages)
 					      .janitor = &ours->janitor,
 					      .workers = &ours->worker_ptr,
 					      .n_workers = 1};
-	assert_int_equal(pool_new(&ours->config, 0, &ours->threads, "/nonexistent", &ours->pool, &error), 0);
+	assert_int_equal(pool_new(&ours->config, 0, &ours->threads, NULL, &ours->pool, &error), 0);
 	ours->zone = pool_zone_get(ours->pool, &peer);
 	assert_non_null(ours->zone);
 	assert_int_equal(pool_make_arena(ours->pool, n_pages, -1), 0);

@@ -48,7 +48,7 @@ void house_init_sized(struct house *house, uint64_t page_bytes, uint64_t max_pag
 		.workers = house->worker_ptrs,
 		.n_workers = HOUSE_WORKERS,
 	};
-	hp_assert(pool_new(&house->config, 0, &house->threads, "/nonexistent", &house->pools[0], &error) ==
+	hp_assert(pool_new(&house->config, 0, &house->threads, NULL, &house->pools[0], &error) ==
 		  0);
 	hp_assert(pool_fill_reserve(house->pools[0]) == 0);
 	house->stocker.n_pools = 1;

@@ -178,3 +178,8 @@ check_PROGRAMS += tests/system/system_state
 TESTS          += tests/system/system_state
 tests_system_system_state_SOURCES = tests/system/system_state.c tests/support/dut.h tests/support/dut.c
 tests_system_system_state_LDADD   = $(JANSSON_LIBS) $(TEST_LIBS)
+
+check_PROGRAMS += tests/system/system_host
+TESTS          += tests/system/system_host
+tests_system_system_host_SOURCES = tests/system/system_host.c $(HUGETLB)
+tests_system_system_host_LDADD   = $(SYSTEM_LIBS)

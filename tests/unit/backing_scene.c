@@ -1,6 +1,7 @@
 /* backing_scene.c - see the header. */
 #include <config.h>
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/base/journal.h"
 #include "tests/unit/backing_scene.h"
 
 char scene_scratch[] = "/tmp/hugepool-test-XXXXXX";
@@ -28,6 +30,10 @@ int scene_make_scratch(void **state)
 
 int scene_remove_scratch(void **state)
 {
+	char path[sizeof(scene_scratch) + 16];
+
+	snprintf(path, sizeof(path), "%s/journal", scene_scratch);
+	unlink(path); /* there is one if a test has failed */
 	rmdir(scene_scratch);
 	return 0;
 }
@@ -69,7 +75,31 @@ struct backing_config scene_mount_config(uint64_t max_pages)
 				       .name = "test",
 				       .page_bytes = MIB2,
 				       .max_pages = max_pages,
-				       .mount_parent = scene_scratch};
+				       .host = scene_host()};
+}
+
+/* ---- the state directory ---- */
+
+static struct backing_host host = {.directory_fd = -1, .path = scene_scratch};
+
+const struct backing_host *scene_host(void)
+{
+	if (host.directory_fd >= 0)
+		return &host;
+	return scene_next_host();
+}
+
+const struct backing_host *scene_next_host(void)
+{
+	char *error;
+
+	if (host.directory_fd < 0)
+		host.directory_fd = open(scene_scratch, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	assert_true(host.directory_fd >= 0);
+	journal_free(host.journal);
+	if (journal_open(host.directory_fd, "journal", &host.journal, &error) < 0)
+		fail_msg("%s", error);
+	return &host;
 }
 
 struct backing *scene_new_backing(struct backing_config config)

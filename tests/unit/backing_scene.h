@@ -40,6 +40,11 @@ struct backing_config scene_memfd_config(uint64_t page_bytes);
 /* A mount of its own, of 2 MiB pages, at SCRATCH/test. */
 struct backing_config scene_mount_config(uint64_t max_pages);
 
+/* A daemon's state: in SCRATCH, with the journal. The next daemon's is the same, read anew from the file, as
+ * after a kill; the former one is of no use then. */
+const struct backing_host *scene_host(void);
+const struct backing_host *scene_next_host(void);
+
 struct backing *scene_new_backing(struct backing_config config);
 /* The sentence in which the configuration is refused, with this error. To be freed. */
 char *scene_refusal(struct backing_config config, int expected);

@@ -5,6 +5,7 @@
  */
 #include <config.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -98,6 +99,7 @@ static void backing_stale_mount_is_detached_and_its_pages_return(void **state)
 	before = scene_free_pages();
 	scene_assert_played(leave_file_behind, &config);
 	assert_int_equal(scene_free_pages(), before - 2);
+	backing_take_over(scene_next_host());
 	backing = scene_new_backing(config);
 	assert_int_equal(scene_free_pages(), before);
 	assert_int_equal(scene_release(scene_new_file(backing, 4)), 0);
@@ -129,6 +131,7 @@ static void backing_stale_mount_client_keeps_its_file_only(void **state)
 	close(fd);
 	assert_int_equal(scene_free_pages(), before - 4);
 
+	backing_take_over(scene_next_host());
 	backing = scene_new_backing(config);
 	assert_int_equal(scene_free_pages(), before - 2);
 	client[0] = 'x';
@@ -153,45 +156,96 @@ static void unmount_given(const char *path)
 
 static struct backing_config given_config(const char *path)
 {
-	return (struct backing_config){
-		.kind = BACKING_HUGETLBFS, .node = -1, .name = "test", .page_bytes = MIB2, .directory = path};
+	return (struct backing_config){.kind = BACKING_HUGETLBFS,
+				       .node = -1,
+				       .name = "test",
+				       .page_bytes = MIB2,
+				       .directory = path,
+				       .host = scene_host()};
 }
 
+static void make_file(const char *path, uint64_t n_pages, uid_t uid)
+{
+	int fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	if (n_pages > 0)
+		assert_int_equal(fallocate(fd, 0, 0, (off_t)(n_pages * MIB2)), 0);
+	assert_int_equal(fchown(fd, uid, uid), 0);
+	close(fd);
+}
+
+/* The prefix of the dead daemon's files, as anybody sees it in the directory. */
+static void read_prefix(const char *path, char *ret_prefix, size_t size)
+{
+	DIR *directory = opendir(path);
+	struct dirent *entry;
+
+	assert_non_null(directory);
+	ret_prefix[0] = 0;
+	while ((entry = readdir(directory)))
+		if (strncmp(entry->d_name, "hugepool-x", 10) == 0)
+			snprintf(ret_prefix, size, "%s/%.27s", path, entry->d_name);
+	closedir(directory);
+	assert_string_not_equal(ret_prefix, "");
+}
+
+static unsigned n_entries(const char *path)
+{
+	DIR *directory = opendir(path);
+	unsigned n = 0;
+
+	assert_non_null(directory);
+	for (struct dirent *entry; (entry = readdir(directory));)
+		n += entry->d_name[0] != '.';
+	closedir(directory);
+	return n;
+}
+
+/* Files of others stay what they are, however they are called: like an older daemon's, like the dead one's,
+ * with its prefix by another user, and with a second name. */
 static void backing_given_directory_clears_dead_daemons_files_only(void **state)
 {
-	struct backing *living, *backing;
+	char path[128], prefix[200], name[240], victim[160];
 	struct backing_config config;
-	struct backing_file *file;
+	struct backing *backing;
+	struct stat status;
 	uint64_t before;
-	char path[128], foreign[160];
-	int fd;
 
 	scene_need_root();
-	hugetlb_need(MIB2, 8);
+	hugetlb_need(MIB2, 10);
 	snprintf(path, sizeof(path), "%s/given", scene_scratch);
-	snprintf(foreign, sizeof(foreign), "%s/hugepool-1-1.not", path);
 	mount_given(path);
 	config = given_config(path);
-	fd = open(foreign, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-	assert_true(fd >= 0);
-	close(fd);
-
 	before = scene_free_pages();
-	living = scene_new_backing(config);
-	file = scene_new_file(living, 2);
-	assert_int_equal(scene_free_pages(), before - 2);
 	scene_assert_played(leave_file_behind, &config);
+	assert_int_equal(scene_free_pages(), before - 2);
+
+	read_prefix(path, prefix, sizeof(prefix));
+	snprintf(name, sizeof(name), "%s77", prefix);
+	make_file(name, 2, NOBODY);
+	snprintf(victim, sizeof(victim), "%s/victim", path);
+	make_file(victim, 2, 0);
+	snprintf(name, sizeof(name), "%s78", prefix);
+	assert_int_equal(linkat(AT_FDCWD, victim, AT_FDCWD, name, 0), 0);
+	snprintf(name, sizeof(name), "%s/hugepool-1-1", path);
+	make_file(name, 0, 0);
+	snprintf(name, sizeof(name), "%s80x", prefix);
+	make_file(name, 0, 0);
+	assert_int_equal(scene_free_pages(), before - 6);
+
+	backing_take_over(scene_next_host());
 	assert_int_equal(scene_free_pages(), before - 4);
+	assert_int_equal(n_entries(path), 5);
+	assert_int_equal(stat(victim, &status), 0);
+	assert_int_equal(status.st_size, 2 * MIB2);
 
 	backing = scene_new_backing(config);
-	assert_int_equal(scene_free_pages(), before - 2);
-	assert_int_equal(backing_file_verify(file), 0);
-	assert_int_equal(unlink(foreign), 0);
+	assert_int_equal(scene_release(scene_new_file(backing, 2)), 0);
 	backing_free(backing);
-	assert_int_equal(scene_release(file), 0);
-	backing_free(living);
-	assert_int_equal(scene_free_pages(), before);
-	unmount_given(path);
+	assert_int_equal(n_entries(path), 5);
+	assert_int_equal(umount2(path, MNT_DETACH), 0);
+	assert_int_equal(rmdir(path), 0);
 }
 
 static void backing_given_directory_of_wrong_kind_is_refused_by_name(void **state)

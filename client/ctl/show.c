@@ -89,6 +89,8 @@ static const struct ctl_column sessions_columns[] = {
 	{"LEASES",   "leases",   CTL_NUMBER},
 	{"PAGES",    "pages",    CTL_NUMBER},
 	{"REQUESTS", "requests", CTL_NUMBER},
+	{"TURNS", "turns", CTL_NUMBER},
+	{"WAITED", "turns_waited", CTL_NUMBER},
 	{"AGE(s)",   "age_s",    CTL_NUMBER},
 	{"CLIENT",   "client",   CTL_TEXT},
 	{0},

@@ -85,6 +85,8 @@ struct session {
 	uint64_t ending_number;      /* rpc's: in the order in which they began to */
 	uint32_t first_lease;        /* slot of the newest; LEDGER_NIL */
 	uint64_t n_leases, n_pages, n_requests;
+	uint64_t
+		n_turns; /* rpc's: so often its connections were served, each time several requests at most */
 	struct lease_request *requests; /* waiting */
 	uint32_t n_waiting;             /* of them */
 	struct session_recall {

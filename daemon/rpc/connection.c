@@ -17,13 +17,13 @@
 #include "daemon/rpc/deaths.h"
 #include "daemon/rpc/dispatch.h"
 #include "daemon/rpc/linger.h"
-#include "daemon/rpc/load.h"
 #include "daemon/rpc/peer.h"
 #include "proto/frame.h"
 #include "proto/hot.h"
 
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
+static void work(struct run_item *item);
 
 static struct connection *connection_of(struct letter *letter)
 {
@@ -59,7 +59,8 @@ static void drop_events(struct connection *connection)
 	if (connection->write_event)
 		event_free(connection->write_event);
 	connection->read_event = connection->write_event = NULL;
-	connection->load = load_put(&connection->server->loads, connection->load);
+	run_queue_remove(&connection->run);
+	connection->user = run_queue_put_user(&connection->server->run_queue, connection->user);
 	deaths_forget_connection(connection);
 }
 
@@ -84,13 +85,6 @@ static void set_reading(struct connection *connection, bool reading)
 		event_del(connection->read_event);
 }
 
-static void set_level(struct connection *connection, unsigned level)
-{
-	connection->level = level;
-	event_priority_set(connection->read_event, (int)level);
-	event_priority_set(connection->write_event, (int)level);
-}
-
 /* On the server's thread: a new connection, or one that continues a session of this server. */
 static void arrive(struct letter *letter)
 {
@@ -101,7 +95,8 @@ static void arrive(struct letter *letter)
 	connection->read_event =
 		event_new(server->base, connection->fd, EV_READ | EV_PERSIST, on_readable, connection);
 	connection->write_event = event_new(server->base, connection->fd, EV_WRITE, on_writable, connection);
-	connection->load = load_get(&server->loads, connection->peer.uid);
+	connection->user = run_queue_get_user(&server->run_queue, connection->peer.uid);
+	connection->run.run = work;
 	if (!connection->account)
 		connection->account = account_get(server->service->accounts, connection->peer.uid);
 	/* Without a pidfd it had its session already. */
@@ -109,12 +104,11 @@ static void arrive(struct letter *letter)
 		connection_close(connection);
 		return;
 	}
-	if (server->stopping || !connection->read_event || !connection->write_event || !connection->load ||
+	if (server->stopping || !connection->read_event || !connection->write_event || !connection->user ||
 	    !connection->account) {
 		connection_close(connection);
 		return;
 	}
-	set_level(connection, load_level(connection->load, clock_now_ns()));
 	set_reading(connection, true);
 	if (connection->hello.is_set) {
 		dispatch_pending_hello(connection);
@@ -379,64 +373,46 @@ static void take_turn(struct connection *connection)
 		connection_wake(connection);
 }
 
-/* The turn is charged to the user; the connection may be gone afterwards. */
-static void work(struct connection *connection)
+/* A turn of the connection, which may be gone afterwards. */
+static void work(struct run_item *item)
 {
+	struct connection *connection =
+		(struct connection *)((char *)item - offsetof(struct connection, run));
 	struct server *server = connection->server;
-	struct load *load = load_ref(connection->load);
-
-	take_turn(connection);
-	load_add(load, server->shard.now_ns, clock_now_ns());
-	load_put(&server->loads, load);
-	server_end_turn(server);
-}
-
-/* Is it this connection's turn, at the level where its user is now? Else others of that level, and those
- * before it, come first. */
-static bool has_turn(struct connection *connection)
-{
-	struct server *server = connection->server;
-	const unsigned old = connection->level;
-	unsigned level;
+	int r = 0;
 
 	hp_assert_alive(connection, CONNECTION_MAGIC);
 	server->shard.now_ns = clock_now_ns();
-	level = load_level(connection->load, server->shard.now_ns);
-	if (level != old)
-		set_level(connection, level);
-	return level <= old;
+	run_queue_count_turn(&server->run_queue);
+	if (connection->session)
+		connection->session->n_turns++;
+	if (connection->is_readable)
+		r = frame_reader_fill(connection->reader, connection->fd);
+	connection->is_readable = false;
+	if (r != 0 && r != FRAME_AGAIN && r != -ENOBUFS)
+		connection_close(connection);
+	else
+		take_turn(connection);
+	server_end_turn(server);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct connection *connection = arg;
-	int r;
 
-	if (!has_turn(connection))
-		return; /* it is still readable */
-	r = frame_reader_fill(connection->reader, connection->fd);
-	if (r == FRAME_AGAIN)
-		return;
-	if (r != 0 && r != -ENOBUFS) {
-		connection_close(connection);
-		return;
-	}
-	work(connection);
+	connection->is_readable = true;
+	connection_wake(connection);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)
 {
-	struct connection *connection = arg;
-
-	if (has_turn(connection))
-		work(connection);
-	else
-		connection_wake(connection);
+	connection_wake(arg);
 }
 
 void connection_wake(struct connection *connection)
 {
-	event_active(connection->write_event, EV_WRITE, 0);
+	hp_assert_alive(connection, CONNECTION_MAGIC);
+	server_queue(connection->server, connection->user, &connection->run);
 }
 
 void connections_check_time(struct server *server)

@@ -4,9 +4,9 @@
  * user have as many as one user may, account.h), or CONNECTION_MAX_WAITING of the session's requests, or one
  * that is on an errand (errand.h), nothing more is read; a client that takes nothing for CONNECTION_STALL_S,
  * or says no Hello in CONNECTION_HELLO_S, is closed. After CONNECTION_TURN frames, or CONNECTION_TURN_NS, it
- * is others' turn; who that is, load.h says. Closing is the work of others (linger.h): it can block on what
- * the client sent. A socket with descriptors in flight that the client has not read is kept, and its seat,
- * until they are read or dropped: that bounds them over all.
+ * is others' turn; who that is, run_queue.h says. Closing is the work of others (linger.h): it can block on
+ * what the client sent. A socket with descriptors in flight that the client has not read is kept, and its
+ * seat, until they are read or dropped: that bounds them over all.
  */
 #pragma once
 
@@ -44,10 +44,11 @@ struct connection {
 	bool is_watched;         /* it is in the server's deaths */
 	struct session *session; /* NULL before Hello and after Bye */
 	struct event *read_event, *write_event;
-	struct load *load;       /* its user's, on this server */
+	struct run_user *user;   /* on this server */
+	struct run_item run;     /* its turn */
+	bool is_readable;        /* the socket, when we last looked: to be read in its turn */
 	struct account *account; /* its user's */
 	size_t charged_output;   /* to that */
-	unsigned level;          /* at which its events are */
 	struct frame_reader *reader;
 	struct frame_writer *writer;
 	struct connection *prev, *next;

@@ -59,8 +59,10 @@ static void travel(struct errand *errand, int to);
 
 static void visit(struct errand *errand, struct server *here)
 {
-	int to = errand->visit(errand, here);
+	int to;
 
+	run_queue_count_turn(&here->run_queue);
+	to = errand->visit(errand, here);
 	if (to != ERRAND_AWAY)
 		travel(errand, to);
 }
@@ -79,7 +81,7 @@ static void arrive(struct letter *letter)
 	letter->next = NULL;
 	*queue->tail = letter;
 	queue->tail = &letter->next;
-	event_active(here->errand_event, EV_TIMEOUT, 0);
+	server_queue(here, here->errands_user, &here->errands_run);
 }
 
 static void travel(struct errand *errand, int to)

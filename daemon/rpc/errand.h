@@ -1,9 +1,10 @@
 /* errand.h - a request that has to visit other workers: it travels from one to the next by their mailboxes,
  * does there what only that worker may do, and comes home to be answered. No locks, no waiting.
  *
- * A visit is a slice of work, a tenth of a millisecond at most. A worker makes one visit between two looks at
- * its clients, those of admins first: however many errands there are, who asks for memory waits for one. A
- * session has one at a time, and what its errand carries is charged to its user.
+ * A visit is a slice of work, a tenth of a millisecond at most. All errands together have the turns of one
+ * user (run_queue.h), one visit a turn, those of admins first: however many there are, who asks for memory
+ * waits for one. A session has one at a time, and what its errand carries is charged
+ * to its user.
  */
 #pragma once
 

@@ -161,6 +161,9 @@ static void add_session(struct sessions_errand *job, const struct session *sessi
 	row->pages = session->n_pages;
 	row->requests = session->n_requests;
 	row->age_s = (clock_now_ns() - session->born_ns) / NS_PER_S;
+	row->turns = session->n_turns;
+	if (session->connection)
+		row->turns_waited = run_user_most_waited(((struct connection *)session->connection)->user);
 	job->ptrs[job->n++] = row;
 }
 

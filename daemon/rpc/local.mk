@@ -13,10 +13,10 @@ librpc_la_SOURCES = \
 	daemon/rpc/idmap.h daemon/rpc/idmap.c \
 	daemon/rpc/linger.h daemon/rpc/linger.c \
 	daemon/rpc/list.c \
-	daemon/rpc/load.h daemon/rpc/load.c \
 	daemon/rpc/operate.c \
 	daemon/rpc/outcome.h daemon/rpc/outcome.c \
 	daemon/rpc/peer.h daemon/rpc/peer.c \
 	daemon/rpc/reap.h daemon/rpc/reap.c \
+	daemon/rpc/run_queue.h daemon/rpc/run_queue.c \
 	daemon/rpc/server.h daemon/rpc/server.c \
 	daemon/rpc/status.c

@@ -13,7 +13,6 @@
 #include "daemon/rpc/errand.h"
 #include "daemon/rpc/event.h"
 #include "daemon/rpc/eviction.h"
-#include "daemon/rpc/load.h"
 #include "daemon/rpc/reap.h"
 #include "daemon/rpc/server.h"
 
@@ -22,12 +21,46 @@
 #define FLUSH_MS   5    /* freed pages reach the scrubber after this at the latest */
 #define UNPACK_MAX (256u << 10)
 
-/* Events that are handled between two looks for new ones. Without a bound those that make themselves active
- * again are all that is ever handled. */
-#define DISPATCH_MAX 8
-/* The worker's own: what does not take long, and what clients can make go on and on (load.h). */
-#define PRIORITY_FIRST 0
-#define PRIORITY_LAST  (LOAD_LEVELS - 1)
+#define ERRANDS_UID ((uid_t)-1) /* no client can have it */
+
+/* Turns between two looks for what is new: as many short ones, or as many as begin within one long one. */
+#define RUN_SLICE 8
+
+/* Call the event again, after the next look for what is new. One that made itself active would be all that is
+ * ever handled. */
+static void go_on_later(struct event *event)
+{
+	const struct timeval at_once = {0};
+
+	event_add(event, &at_once);
+}
+
+/* ---- turns ---- */
+
+static void on_run(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *server = arg;
+	const uint64_t end_ns = clock_now_ns() + CONNECTION_TURN_NS;
+	struct run_item *item;
+	unsigned n_left = RUN_SLICE;
+
+	server->is_running = true;
+	while ((item = run_queue_take(&server->run_queue))) {
+		item->run(item);
+		if (--n_left == 0 || clock_now_ns() >= end_ns) {
+			go_on_later(server->run_event);
+			break;
+		}
+	}
+	server->is_running = false;
+}
+
+void server_queue(struct server *server, struct run_user *user, struct run_item *item)
+{
+	run_queue_add(&server->run_queue, user, item);
+	if (!server->is_running && !event_pending(server->run_event, EV_TIMEOUT, NULL))
+		event_active(server->run_event, EV_TIMEOUT, 0);
+}
 
 /* The letters of other threads. */
 static void on_mail(evutil_socket_t fd, short what, void *arg)
@@ -40,13 +73,13 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
 	server_end_turn(server);
 }
 
-static void on_errand(evutil_socket_t fd, short what, void *arg)
+static void run_errand(struct run_item *item)
 {
-	struct server *server = arg;
+	struct server *server = (struct server *)((char *)item - offsetof(struct server, errands_run));
 
 	server->shard.now_ns = clock_now_ns();
 	if (errand_visit_next(server))
-		event_active(server->errand_event, EV_TIMEOUT, 0);
+		server_queue(server, server->errands_user, item);
 	server_end_turn(server);
 }
 
@@ -141,7 +174,7 @@ static void on_ending(evutil_socket_t fd, short what, void *arg)
 	}
 	server_end_turn(server);
 	if (n_left == 0)
-		event_active(server->ending_event, EV_TIMEOUT, 0);
+		go_on_later(server->ending_event);
 	errand_unpark_all(server);
 	maybe_stop(server);
 }
@@ -226,32 +259,6 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	on_ending(-1, 0, server);
 }
 
-static struct event_base *new_base(void)
-{
-	struct event_config *config = event_config_new();
-	struct event_base *base = NULL;
-
-	if (config && event_config_set_max_dispatch_interval(config, NULL, DISPATCH_MAX, 0) == 0)
-		base = event_base_new_with_config(config);
-	if (config)
-		event_config_free(config);
-	if (base && event_base_priority_init(base, LOAD_LEVELS) != 0) {
-		event_base_free(base);
-		base = NULL;
-	}
-	return base;
-}
-
-static struct event *new_event(struct server *server, evutil_socket_t fd, short what, event_callback_fn call,
-			       int priority)
-{
-	struct event *event = event_new(server->base, fd, what, call, server);
-
-	if (event)
-		event_priority_set(event, priority);
-	return event;
-}
-
 int server_init(struct server *server, const struct service *service, unsigned index)
 {
 	const struct timeval second = {.tv_sec = 1};
@@ -278,22 +285,25 @@ int server_init(struct server *server, const struct service *service, unsigned i
 		return r;
 	for (unsigned i = 0; i < 2; i++)
 		server->errands[i].tail = &server->errands[i].head;
-	server->base = new_base();
-	if (!server->base)
+	run_queue_init(&server->run_queue);
+	server->errands_run.run = run_errand;
+	server->errands_user = run_queue_get_user(&server->run_queue, ERRANDS_UID);
+	server->base = event_base_new();
+	if (!server->base || !server->errands_user)
 		return -ENOMEM;
 	server->mail_event =
-		new_event(server, server->mailbox.event_fd, EV_READ | EV_PERSIST, on_mail, PRIORITY_FIRST);
-	server->flush_event = new_event(server, -1, 0, on_flush, PRIORITY_FIRST);
-	server->second_event = new_event(server, -1, EV_PERSIST, on_second, PRIORITY_FIRST);
-	server->due_event = new_event(server, -1, 0, on_due, PRIORITY_LAST);
-	server->ending_event = new_event(server, -1, 0, on_ending, PRIORITY_LAST);
-	server->errand_event = new_event(server, -1, 0, on_errand, PRIORITY_LAST);
+		event_new(server->base, server->mailbox.event_fd, EV_READ | EV_PERSIST, on_mail, server);
+	server->flush_event = event_new(server->base, -1, 0, on_flush, server);
+	server->second_event = event_new(server->base, -1, EV_PERSIST, on_second, server);
+	server->due_event = event_new(server->base, -1, 0, on_due, server);
+	server->ending_event = event_new(server->base, -1, 0, on_ending, server);
+	server->run_event = event_new(server->base, -1, 0, on_run, server);
 	server->deaths_event =
-		new_event(server, server->deaths_fd, EV_READ | EV_PERSIST, on_deaths, PRIORITY_FIRST);
+		event_new(server->base, server->deaths_fd, EV_READ | EV_PERSIST, on_deaths, server);
 	if (!server->deaths_event || event_add(server->deaths_event, NULL) != 0)
 		return -ENOMEM;
 	if (!server->mail_event || !server->flush_event || !server->ending_event || !server->second_event ||
-	    !server->due_event || !server->errand_event || event_add(server->mail_event, NULL) != 0 ||
+	    !server->due_event || !server->run_event || event_add(server->mail_event, NULL) != 0 ||
 	    event_add(server->second_event, &second) != 0)
 		return -ENOMEM;
 	return 0;
@@ -301,14 +311,17 @@ int server_init(struct server *server, const struct service *service, unsigned i
 
 void server_fini(struct server *server)
 {
-	hp_assert(!server->connections && !server->shard.first && !server->loads);
+	hp_assert(!server->connections && !server->shard.first);
 	hp_assert(!server->errands[0].head && !server->errands[1].head && !server->parked);
 	event_free(server->mail_event);
 	event_free(server->flush_event);
 	event_free(server->ending_event);
 	event_free(server->second_event);
 	event_free(server->due_event);
-	event_free(server->errand_event);
+	event_free(server->run_event);
+	run_queue_remove(&server->errands_run);
+	server->errands_user = run_queue_put_user(&server->run_queue, server->errands_user);
+	run_queue_fini(&server->run_queue);
 	event_free(server->deaths_event);
 	deaths_fini(server);
 	shard_fini(&server->shard);

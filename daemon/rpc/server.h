@@ -14,6 +14,7 @@
 #include "daemon/base/mailbox.h"
 #include "daemon/lease/session.h"
 #include "daemon/rpc/idmap.h"
+#include "daemon/rpc/run_queue.h"
 #include "proto/bump.h"
 
 struct connection;
@@ -45,7 +46,7 @@ struct server {
 	/* constant */
 	const struct service *service;
 	struct event_base *base;
-	struct event *mail_event, *flush_event, *ending_event, *second_event, *due_event, *errand_event,
+	struct event *mail_event, *flush_event, *ending_event, *second_event, *due_event, *run_event,
 		*deaths_event;
 	int deaths_fd; /* deaths.h; any thread may poll it */
 
@@ -57,8 +58,11 @@ struct server {
 	/* this worker only */
 	struct shard shard;
 	struct connection *connections;
-	void *loads;                           /* load.h: a tree, by user */
-	struct errand_queue errands[2];        /* of admins, and of others */
+	struct run_queue run_queue;
+	bool is_running;                /* on_run() is: it looks for more by itself */
+	struct errand_queue errands[2]; /* of admins, and of others */
+	struct run_user *errands_user; /* nobody's: in the run queue all errands have the turns of one user */
+	struct run_item errands_run;
 	struct letter *parked;                 /* errand_park() */
 	struct session *ending, **ending_tail; /* the sessions that are, by their ending_number */
 	uint64_t last_ending;                  /* the number of the newest */
@@ -91,6 +95,8 @@ void server_end_session(struct server *server, struct session *session);
 /* Has every session that began to end up to this number lost its leases? With `gone`: is none of them left?
  */
 bool server_has_ended(const struct server *server, uint64_t number, bool gone);
+/* The user's item is ready for a turn. */
+void server_queue(struct server *server, struct run_user *user, struct run_item *item);
 /* A turn is over: what was freed gets to the scrubber soon, and new deadlines are watched. */
 void server_end_turn(struct server *server);
 /* NULL: there is none of that name. */

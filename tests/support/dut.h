@@ -10,6 +10,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* For whatever a test waits: only failures wait this long, however busy the machine is. */
+#define DUT_WAIT_MS (2 * 60 * 1000)
+
 struct dut {
 	pid_t pid;          /* of hugepoold */
 	char directory[64]; /* mkdtemp, mode 0755 so that other uids can reach the socket */
@@ -83,13 +86,13 @@ int dut_ctl(const struct dut *dut, uid_t uid, const char *const *arguments, char
 json_t *dut_json(const struct dut *dut, const char *command);
 /* A number of one pool in `status --json`. Also asserts that the pool's sums add up. */
 int64_t dut_pool(const struct dut *dut, const char *pool, const char *key);
-/* Wait (10 s at most, asserted) until it has that value. */
+/* Wait (asserted) until it has that value. */
 void dut_wait_pool(const struct dut *dut, const char *pool, const char *key, int64_t value);
 
 /* Start `hugepoolctl --json alloc ARGUMENTS` that holds; waits until it has printed its lease. Returns its
  * pid and the lease id. */
 pid_t dut_hold(const struct dut *dut, uid_t uid, const char *const *arguments, uint64_t *ret_lease);
-/* Wait for a child (20 s at most, asserted): its status as waitpid() gives it. */
+/* Wait for a child (asserted): its status as waitpid() gives it. */
 int dut_wait_child(pid_t pid);
 /* A child that a test has forked: dut_kill_all() ends it, if it still is one. */
 void dut_adopt(pid_t pid);

@@ -120,6 +120,11 @@ TESTS          += tests/system/system_share
 tests_system_system_share_SOURCES = tests/system/system_share.c $(HOSTILE)
 tests_system_system_share_LDADD   = $(HOSTILE_LIBS)
 
+check_PROGRAMS += tests/system/system_turns
+TESTS          += tests/system/system_turns
+tests_system_system_turns_SOURCES = tests/system/system_turns.c $(HOSTILE)
+tests_system_system_turns_LDADD   = $(HOSTILE_LIBS)
+
 check_PROGRAMS += tests/system/system_flood_fds
 TESTS          += tests/system/system_flood_fds
 tests_system_system_flood_fds_SOURCES = tests/system/system_flood_fds.c $(HOSTILE)

@@ -22,7 +22,7 @@ struct scene_shared {
 
 	/* the bystander's */
 	_Atomic bool stop, newcomers;
-	_Atomic uint64_t n_rounds, slowest_ms;
+	_Atomic uint64_t n_rounds;
 };
 
 struct scene {
@@ -47,6 +47,8 @@ void scene_set_step(struct scene *scene, int step);
 /* The bystander has done something since this was called. With `newcomers`, also as a client who comes anew.
  */
 void scene_expect_service(struct scene *scene, bool newcomers);
+/* No session's user has waited for more turns of a worker than there can be others, counted by the daemon. */
+void scene_expect_turns(struct scene *scene);
 /* Sessions beside that of hugepoolctl, which asks. */
 void scene_wait_sessions(struct scene *scene, int64_t n);
 /* Anonymous memory that the daemon has taken since the beginning, without what a sanitizer adds. */

@@ -1,5 +1,6 @@
-/* system_share.c - everybody's share of the daemon: seats, and turns of its workers. One user has no more of
- * either for opening many connections, asking for what costs much, or mapping a lease very often.
+/* system_share.c - everybody's share of the daemon: seats, and workers that nobody blocks. One user has no
+ * more of either for opening many connections or mapping a lease very often. Turns of workers:
+ * system_turns.c.
  */
 #include <config.h>
 
@@ -25,133 +26,12 @@
 
 #define PAGE 4096
 
-/* ---- requests that cost much: others get their turn between two of them ---- */
-
-#define N_FLOODING_MAX 200   /* connections */
-#define N_FLOOD_LEASES 12000 /* that each list looks through */
-#define N_BURST        64    /* requests sent at once */
-#define ALLOC_BATCH    250
-#define FLOOD_MS       2000
-#define FEWER          10 /* rounds of the bystander, at most: half as many are seen */
-
-struct flood {
-	struct scene *scene;
-	unsigned n_connections;
-	void (*ask)(struct raw_request *ask);
-};
-
-static void lease_many(struct raw *raw)
-{
-	uint64_t n_pages[ALLOC_BATCH];
-	struct raw_request ask;
-
-	for (unsigned i = 0; i < ALLOC_BATCH; i++)
-		n_pages[i] = 1;
-	raw_ask_alloc(&ask, 1);
-	ask.alloc.n_n_pages = ALLOC_BATCH;
-	ask.alloc.n_pages = n_pages;
-	for (unsigned i = 0; i < dut_ops(N_FLOOD_LEASES / ALLOC_BATCH); i++) {
-		Hugepool__Reply *reply = raw_call(raw, &ask.request);
-
-		raw_check(reply->alloc, "no leases: %s", reply->error ? reply->error->message : "");
-		raw_drop(reply);
-		raw_say_received(raw);
-	}
-}
-
-static void ask_for_list(struct raw_request *ask)
-{
-	raw_ask_leases(ask);
-}
-
-/* Of what never was. */
-static void ask_for_many_frees(struct raw_request *ask)
-{
-	static uint64_t ids[ALLOC_BATCH];
-
-	for (unsigned i = 0; i < ALLOC_BATCH; i++)
-		ids[i] = UINT64_MAX - i;
-	raw_ask_free(ask, 1);
-	ask->free.n_leases = ALLOC_BATCH;
-	ask->free.leases = ids;
-}
-
-/* Say the burst again and again on all connections, as fast as they take it, and throw away what comes back,
- * until step 2. */
-static void flood(void *arg)
-{
-	const struct flood *flood = arg;
-	struct scene *scene = flood->scene;
-	static struct raw in[N_FLOODING_MAX];
-	static size_t n_said[N_FLOODING_MAX];
-	static uint8_t burst[N_BURST * 4096], replies[1u << 18];
-	struct raw_request ask;
-	size_t n_bytes = 0;
-
-	for (unsigned i = 0; i < N_BURST; i++) {
-		flood->ask(&ask);
-		ask.request.id = 1 + i;
-		n_bytes = raw_pack(&ask.request, burst, n_bytes, sizeof(burst));
-	}
-	for (unsigned i = 0; i < flood->n_connections; i++)
-		raw_open(&in[i], &scene->dut);
-	lease_many(&in[0]);
-	scene_set_step(scene, 1);
-	while (scene->shared->step < 2)
-		for (unsigned i = 0; i < flood->n_connections; i++) {
-			ssize_t n = send(in[i].fd, burst + n_said[i], n_bytes - n_said[i], MSG_DONTWAIT);
-
-			if (n > 0)
-				n_said[i] = (n_said[i] + (size_t)n) % n_bytes;
-			raw_check(recv(in[i].fd, replies, sizeof(replies), MSG_DONTWAIT) != 0,
-				  "the daemon has closed a connection");
-		}
-	raise(SIGKILL);
-}
-
-static uint64_t count_rounds(const struct scene *scene)
-{
-	uint64_t before = scene->shared->n_rounds;
-
-	usleep(FLOOD_MS * 1000);
-	return scene->shared->n_rounds - before;
-}
-
-static void delay_nobody(struct flood flooding)
-{
-	struct scene *scene = flooding.scene;
-	uint64_t n_alone = count_rounds(scene), n;
-	pid_t child = raw_fork(scene_uid(UID_HOSTILE), flood, &flooding);
-
-	scene_wait_step(scene, 1);
-	n = count_rounds(scene);
-	scene_set_step(scene, 2);
-	dut_wait_child(child);
-	raw_check(n > n_alone / FEWER,
-		  "the bystander has done %" PRIu64 " rounds instead of %" PRIu64 " in %d ms", n, n_alone,
-		  FLOOD_MS);
-}
-
-/* Fails if may_take_more() of rpc/connection.c does not ask for n_errands, and arrive() of rpc/errand.c
- * visits at once. */
-static void lists_asked_for_without_pause_delay_nobody(struct scene *scene)
-{
-	delay_nobody((struct flood){.scene = scene, .n_connections = 32, .ask = ask_for_list});
-}
-
-/* Fails if load_level() of rpc/load.c is always 0. */
-static void many_connections_have_no_more_turns_than_one(struct scene *scene)
-{
-	delay_nobody(
-		(struct flood){.scene = scene, .n_connections = N_FLOODING_MAX, .ask = ask_for_many_frees});
-}
-
 /* ---- seats ---- */
 
 #define MAX_SESSIONS 16
 #define N_SEATS      (2 * MAX_SESSIONS)
 #define USER_SEATS   (N_SEATS / 2)
-#define UID_OTHER    12347
+#define UID_OTHER    12348
 #define USER_FULL    "as it may: close some"
 #define ALL_FULL     "as many connections as its descriptors allow"
 
@@ -434,8 +314,6 @@ static void workers_are_not_blocked_by_many_mappings(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		SCENE_TEST(lists_asked_for_without_pause_delay_nobody),
-		SCENE_TEST(many_connections_have_no_more_turns_than_one),
 		cmocka_unit_test_teardown(seats_are_at_most_half_one_users, dut_kill_all),
 		cmocka_unit_test_teardown(workers_are_not_blocked_by_many_mappings, dut_kill_all),
 	};

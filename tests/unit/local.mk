@@ -146,10 +146,10 @@ TESTS          += tests/unit/test_poison
 tests_unit_test_poison_SOURCES = tests/unit/test_poison.c $(HOUSE)
 tests_unit_test_poison_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
 
-check_PROGRAMS += tests/unit/test_load
-TESTS          += tests/unit/test_load
-tests_unit_test_load_SOURCES = tests/unit/test_load.c
-tests_unit_test_load_LDADD   = librpc.la libbase.la $(TEST_LIBS)
+check_PROGRAMS += tests/unit/test_run_queue
+TESTS          += tests/unit/test_run_queue
+tests_unit_test_run_queue_SOURCES = tests/unit/test_run_queue.c $(MODEL_RANDOM)
+tests_unit_test_run_queue_LDADD   = librpc.la libbase.la $(TEST_LIBS)
 
 check_PROGRAMS += tests/unit/test_text
 TESTS          += tests/unit/test_text

@@ -64,7 +64,7 @@ static void look(struct zone *zone, const struct want *want, struct outlook *ret
 	struct pool *pool = zone->pool;
 	uint64_t empty;
 
-	*ret = (struct outlook){.longest = pool_refill_pages(pool)};
+	*ret = (struct outlook){.longest = construction_stock_pages(pool)};
 	lock_take(&pool->lock);
 	lock_take(&zone->lock);
 	ret->own = want->sole ? 0 : zone->clean_pages;

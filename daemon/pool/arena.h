@@ -58,7 +58,6 @@ struct arena {
 	uint64_t scrub_first, scrub_pages;
 	uint64_t used_pages;     /* no page from this one on was ever granted; a worker's takes only */
 	uint64_t empty_since_ns; /* 0: something is out */
-	uint64_t trimmed_pages;  /* cut off a sole arena and not truncated yet */
 	struct letter trim_letter;
 
 	struct arena *stock_next; /* guarded by the pool's lock, while blank */

@@ -2,6 +2,7 @@ noinst_LTLIBRARIES += libpool.la
 libpool_la_SOURCES = \
 	daemon/pool/admission.h daemon/pool/admission.c \
 	daemon/pool/arena.h daemon/pool/arena.c \
+	daemon/pool/construction.h daemon/pool/construction.c \
 	daemon/pool/drain.h daemon/pool/drain.c \
 	daemon/pool/poison.h daemon/pool/poison.c \
 	daemon/pool/pool.h daemon/pool/pool.c \

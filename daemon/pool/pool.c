@@ -108,8 +108,8 @@ struct pool *pool_free(struct pool *pool)
 		next = arena->stock_next;
 		release_at_end(arena);
 	}
-	if (pool->refill.file)
-		backing_file_release(take_ptr(pool->refill.file), false, &(uint64_t){0});
+	if (pool->making.file)
+		backing_file_release(take_ptr(pool->making.file), false, &(uint64_t){0});
 	if (pool->backing)
 		backing_free(pool->backing);
 	lock_fini(&pool->lock);

@@ -21,6 +21,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/mailbox.h"
 #include "daemon/core/pcache.h"
+#include "daemon/pool/construction.h"
 #include "daemon/pool/pool_config.h"
 #include "daemon/pool/pool_set.h"
 #include "daemon/pool/zone.h"
@@ -54,8 +55,9 @@ struct pool_threads {
 /* What requests have made the stocker do, so far: what has a bound is counted, for tests. */
 struct pool_work {
 	uint64_t n_tries;     /* of supplies */
-	uint64_t n_makes;     /* arenas that the kernel was asked for */
-	uint64_t n_failures;  /* of those, in vain */
+	uint64_t n_makes;     /* arenas that were begun */
+	uint64_t n_slices;    /* of arenas in the making */
+	uint64_t n_failures;  /* slices that it did not have */
 	uint64_t n_reclaimed; /* arenas let go for a request: empty ones of zones, and blank ones */
 	uint64_t n_cuts;      /* blank arenas of which a part was given back */
 };
@@ -88,9 +90,10 @@ struct pool {
 	uint64_t n_posted;        /* arenas sent to the janitor, so far */
 
 	/* the stocker's thread only */
+	struct construction making;
+	const struct want *failed_owner; /* what was in the making for it could not be had */
+	bool failed_short;               /* since the kernel had no more */
 	struct {
-		struct backing_file *file; /* an arena in the making; NULL: none */
-		uint64_t want_pages;       /* that it shall have */
 		bool is_below;             /* the stock fell to its low watermark, and is not full again */
 		uint64_t retry_ns;         /* the kernel was short: not before then */
 		uint64_t patient_since_ns; /* limbo is waited for; 0: it is not */
@@ -105,7 +108,8 @@ struct pool {
 	uint64_t returned_pages; /* of limbo, and no zone has them in its limbo: their arena is about to be
 				    told released */
 
-	_Atomic uint64_t empty_pages; /* the sum of the zones' */
+	_Atomic uint64_t empty_pages;  /* the sum of the zones' */
+	_Atomic uint64_t n_cut_slices; /* by which the janitor has truncated files, so far */
 	_Atomic uint64_t n_gone; /* arenas that left; sessions compare it with what they told their clients */
 	_Atomic unsigned n_waiting;         /* supplies queued */
 	_Atomic bool draining;              /* nothing new is leased */
@@ -187,22 +191,21 @@ enum {
 	POOL_TOO_MANY_RUNS = 5, /* that is what it would take */
 	POOL_MORE = 7,          /* see pool_refill_some() */
 	POOL_LATER = 8,         /* the same */
+	POOL_MAKING = 9,        /* an arena is in the making for it, or for another request: again in the next
+				   step */
 	POOL_OVER_QUOTA = 6,    /* the tenant holds as much as it may */
 };
 
-/* Make an arena of at least `min_pages`, from `node` (-1: any), of the configured size if there is room, and
- * put it into the stock. Returns 0, BACKING_SHORT, -ENOSPC: max does not allow min_pages, or another negative
- * errno. */
-int pool_make_arena(struct pool *pool, uint64_t min_pages, int node);
-/* A blank arena of at least `n_pages` becomes the zone's: the smallest there is. One that would leave too
+/* Make an arena of at least want->n_pages, of the configured size if there is room, and put it into the
+ * stock. Returns 0, POOL_MAKING, BACKING_SHORT, -ENOSPC: max does not allow it, or another negative errno. */
+int pool_make_arena(struct pool *pool, const struct want *want);
+/* A blank arena of at least want->n_pages becomes the zone's: the smallest there is. One that would leave too
  * little for tenants who are still to come is cut, or a smaller one is made, where the reserve and max allow.
  * 0, POOL_NO_STOCK or -ENOMEM. */
-int pool_move_stock(struct zone *zone, uint64_t n_pages);
+int pool_move_stock(struct zone *zone, const struct want *want);
 /* Pages that the kernel could supply now, backing_available_pages(); what limits them is pool->shortage then.
  * Takes a tenth of a millisecond. */
 uint64_t pool_kernel_pages(struct pool *pool);
-/* Pages that are in the making for the stock, and can be an arena at once: pool_stop_refill(). */
-uint64_t pool_refill_pages(const struct pool *pool);
 /* Arenas for what the zone's clean pages do not make up for, at most as many as runs are wanted: from the
  * stock and from the kernel. 0, or as pool_make_arena() and POOL_NO_STOCK; then nothing has become the
  * zone's. */
@@ -215,9 +218,6 @@ int pool_give_sole(struct zone *zone, const struct want *want, struct run_list *
 int pool_refill_some(struct pool *pool);
 /* All that the reserve lacks. 0, BACKING_SHORT or negative errno; -ECANCELED: the start shall end. */
 int pool_fill_reserve(struct pool *pool);
-/* Whoever waits shall have what is in the making: as an arena of the stock. Returns whether there is one. */
-bool pool_stop_refill(struct pool *pool);
-
 /* Send to the janitor, to be truncated, the zone's arenas that have been empty since `empty_since_ns`, but
  * for what the reserve keeps. Returns how many. */
 unsigned pool_release_empty(struct pool *pool, struct zone *zone, uint64_t empty_since_ns);

@@ -1,7 +1,14 @@
 /* pool_inside.h - what pool.c, stock.c, refill.c and release.c say to each other. */
 #pragma once
 
+#include <unistd.h>
+
 #include "daemon/pool/pool.h"
+
+static inline bool pool_has_base_pages(const struct pool *pool)
+{
+	return pool->config.page_bytes == (uint64_t)sysconf(_SC_PAGESIZE);
+}
 
 /* What serves somebody or may: backed, and not on its way out; with the pool's lock held. */
 static inline uint64_t pool_usable_pages(const struct pool *pool)

@@ -94,7 +94,7 @@ unsigned pool_reclaim(struct zone *zone, const struct want *want, uint64_t n_pag
 		from_zone(&reclaim, zone);
 	reclaim.above_reserve = true;
 	if (is_one) {
-		pool_stop_refill(pool);
+		construction_stop(pool);
 		from_stock(&reclaim);
 	}
 	pool->work.n_reclaimed += reclaim.n_arenas;

@@ -1,19 +1,17 @@
-/* refill.c - keeps the stock between its watermarks and the pool at its reserve, a slice at a time, so that
- * who asks for memory meanwhile waits for a slice and not for an arena. Runs on the stocker's thread.
+/* refill.c - keeps the stock between its watermarks and the pool at its reserve, a slice at a time
+ * (construction.h). Runs on the stocker's thread.
  *
  * Below its low watermark the stock is filled up to the high one; what is above that pool_release_stock()
- * lets go. The pages of an arena in the making count as stock, as far as it has got.
+ * lets go.
  */
 #include <config.h>
 
 #include <errno.h>
 
 #include "daemon/base/assert.h"
-#include "daemon/base/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/pool/pool_inside.h"
 
-#define SLICE_BYTES (32ull << 20) /* zeroed by the kernel in about 1.5 ms */
 #define PATIENCE_NS NS_PER_S
 
 static uint64_t at_most(uint64_t n, uint64_t most)
@@ -40,88 +38,10 @@ static uint64_t count_lacking(struct pool *pool)
 	return at_most(for_stock > for_reserve ? for_stock : for_reserve, room);
 }
 
-static void count_pages(struct pool *pool, uint64_t n_pages)
-{
-	lock_take(&pool->lock);
-	pool->backed_pages += n_pages;
-	pool->stock_pages += n_pages;
-	lock_drop(&pool->lock);
-	atomic_fetch_add(&pool->stocked_pages, n_pages);
-}
-
-static void uncount_pages(struct pool *pool, uint64_t n_pages)
-{
-	lock_take(&pool->lock);
-	pool->backed_pages -= n_pages;
-	pool->stock_pages -= n_pages;
-	lock_drop(&pool->lock);
-}
-
-/* What is in the making becomes an arena of the stock, as large as it is. Mapping it takes as long as many
- * slices: `n_last` pages are counted after that, so that a full stock is one that is ready. */
-static int finish(struct pool *pool, uint64_t n_last)
-{
-	struct backing_file *file = take_ptr(pool->refill.file);
-	uint64_t n_pages = backing_file_pages(file);
-	struct arena *arena;
-	int r = 0;
-
-	if (n_pages == 0)
-		backing_file_release(file, false, &(uint64_t){0});
-	else
-		r = backing_file_finish(file);
-	count_pages(pool, n_last);
-	if (n_pages == 0 || r < 0) {
-		pool_uncount_arena(pool);
-		uncount_pages(pool, n_pages);
-		return r;
-	}
-	r = pool_adopt_file(pool, file, pool->config.node, &arena);
-	if (r < 0) {
-		uncount_pages(pool, n_pages);
-		return r;
-	}
-	lock_take(&pool->lock);
-	pool_put_in_stock_locked(pool, arena);
-	lock_drop(&pool->lock);
-	return 0;
-}
-
 static int begin(struct pool *pool, uint64_t n_pages)
 {
-	int r;
-
-	if (!pool_count_arena(pool))
-		return -EMFILE;
-	r = backing_file_begin(pool->backing, &pool->refill.file);
-	if (r < 0) {
-		pool_uncount_arena(pool);
-		return r;
-	}
-	pool->refill.want_pages = at_most(n_pages, pool->config.arena_pages);
-	return 0;
-}
-
-/* One slice, or what the kernel has of it: *ret_n_pages, not counted yet. */
-static int extend(struct pool *pool, uint64_t most_pages, uint64_t *ret_n_pages)
-{
-	const uint64_t page_bytes = pool->config.page_bytes;
-	struct backing_file *file = pool->refill.file;
-	uint64_t n_pages = SLICE_BYTES > page_bytes ? SLICE_BYTES / page_bytes : 1;
-	struct backing_shortage *shortage = &pool->shortage;
-	int r;
-
-	n_pages = at_most(n_pages, most_pages);
-	r = backing_file_extend(file, n_pages, pool->config.node, shortage);
-	*ret_n_pages = r == 0 ? n_pages : 0;
-	if (r == BACKING_SHORT && shortage->missing_pages < n_pages) {
-		struct backing_shortage again;
-
-		n_pages -= shortage->missing_pages;
-		if (backing_file_extend(file, n_pages, pool->config.node, &again) == 0)
-			*ret_n_pages = n_pages;
-	}
-	return r;
+	return construction_begin(pool, &pool->making, 1, at_most(n_pages, pool->config.arena_pages),
+				  pool->config.node);
 }
 
 /* An arena is made whole, so that one table can map it and a lease of that size is one run. Where pages in
@@ -144,29 +64,30 @@ static bool is_patient(struct pool *pool, uint64_t lacking)
 
 int pool_refill_some(struct pool *pool)
 {
-	uint64_t lacking, left, n_pages;
-	int r = 0, finished;
+	struct construction *making = &pool->making;
+	uint64_t lacking, left;
+	int r = 0;
 
+	if (making->owner)
+		return 0;
 	if (pool->refill.patient_since_ns > 0)
 		pool_settle_limbo(pool);
 	lacking = count_lacking(pool);
-	if (!pool->refill.file && is_patient(pool, lacking))
+	if (!making->file && is_patient(pool, lacking))
 		return POOL_LATER;
-	if (lacking == 0)
-		return pool->refill.file ? finish(pool, 0) : 0;
-	if (!pool->refill.file)
+	if (lacking == 0) {
+		construction_stop(pool);
+		return 0;
+	}
+	if (!making->file)
 		r = begin(pool, lacking);
 	if (r < 0)
 		return r;
-	left = pool->refill.want_pages - backing_file_pages(pool->refill.file);
-	r = extend(pool, at_most(left, lacking), &n_pages);
-	if (r == 0 && backing_file_pages(pool->refill.file) < pool->refill.want_pages) {
-		count_pages(pool, n_pages);
-		return POOL_MORE;
-	}
-	finished = finish(pool, n_pages);
-	if (r == 0)
-		r = finished;
+	left = making->want_pages - backing_file_pages(making->file);
+	if (left > 0)
+		r = construction_extend(pool, making, at_most(left, lacking));
+	if (r != 0 || construction_is_complete(making))
+		construction_stop(pool);
 	return r == 0 ? POOL_MORE : r;
 }
 
@@ -190,14 +111,4 @@ int pool_fill_reserve(struct pool *pool)
 		r = pool_refill_some(pool);
 	}
 	return lacks_reserve(pool) ? r : 0;
-}
-
-uint64_t pool_refill_pages(const struct pool *pool)
-{
-	return pool->refill.file ? backing_file_pages(pool->refill.file) : 0;
-}
-
-bool pool_stop_refill(struct pool *pool)
-{
-	return pool->refill.file && finish(pool, 0) == 0;
 }

@@ -12,6 +12,10 @@
 #include "daemon/base/clock.h"
 #include "daemon/pool/pool_inside.h"
 
+/* Given back between two letters of the janitor's. */
+#define HUGE_CUT_BYTES (1ull << 30)
+#define BASE_CUT_BYTES (32ull << 20)
+
 static struct arena *arena_of_letter(struct letter *letter)
 {
 	return (struct arena *)((char *)letter - offsetof(struct arena, letter));
@@ -54,13 +58,60 @@ static void arena_released(struct letter *letter)
 	arena_free(arena);
 }
 
-/* On the janitor's thread: truncating can take long, whoever maps the file. */
+/* Pages of the pool that truncating gives back in a millisecond or so. */
+static uint64_t cut_slice_pages(const struct pool *pool)
+{
+	const uint64_t page_bytes = pool->config.page_bytes;
+	const uint64_t slice = pool_has_base_pages(pool) ? BASE_CUT_BYTES : HUGE_CUT_BYTES;
+
+	return slice > page_bytes ? slice / page_bytes : 1;
+}
+
+/* Truncate the file by a slice, down to `keep_pages` at least, which is not 0. Returns how many pages went.
+ */
+static uint64_t cut_slice(struct arena *arena, uint64_t keep_pages, uint64_t *ret_limbo_pages)
+{
+	const uint64_t n_pages = backing_file_pages(arena->file), slice = cut_slice_pages(arena->pool);
+	const uint64_t n_cut = n_pages - keep_pages < slice ? n_pages - keep_pages : slice;
+
+	atomic_fetch_add_explicit(&arena->pool->n_cut_slices, 1, memory_order_relaxed);
+	backing_file_trim(arena->file, n_pages - n_cut, atomic_load(&arena->exposed), ret_limbo_pages);
+	return n_cut;
+}
+
+/* The file is being trimmed, slice by slice: that has its own accounts. */
+static bool is_trim_queued(struct arena *arena)
+{
+	bool is_queued;
+
+	if (!arena->zone)
+		return false;
+	lock_take(&arena->zone->lock);
+	is_queued = arena->trim_queued;
+	lock_drop(&arena->zone->lock);
+	return is_queued;
+}
+
+/* On the janitor's thread: truncating can take long, whoever maps the file. Between two slices it is the
+ * others' turn. */
 static void release_arena(struct letter *letter)
 {
 	struct arena *arena = arena_of_letter(letter);
+	uint64_t limbo_pages;
 
 	lock_assert_none();
-	backing_file_release(take_ptr(arena->file), atomic_load(&arena->exposed), &arena->limbo_pages);
+	if (is_trim_queued(arena)) {
+		mailbox_post(arena->pool->threads->janitor, letter);
+		return;
+	}
+	if (backing_file_pages(arena->file) > cut_slice_pages(arena->pool)) {
+		cut_slice(arena, 1, &limbo_pages);
+		arena->limbo_pages += limbo_pages;
+		mailbox_post(arena->pool->threads->janitor, letter);
+		return;
+	}
+	backing_file_release(take_ptr(arena->file), atomic_load(&arena->exposed), &limbo_pages);
+	arena->limbo_pages += limbo_pages;
 	letter->deliver = arena_released;
 	mailbox_post(arena->pool->threads->stocker, letter);
 }
@@ -167,16 +218,19 @@ static void trim_arena(struct letter *letter)
 	uint64_t keep_pages, cut_pages, limbo_pages;
 
 	lock_take(&zone->lock);
-	arena->trim_queued = false;
 	keep_pages = arena->n_pages;
-	cut_pages = arena->trimmed_pages;
-	arena->trimmed_pages = 0;
 	lock_drop(&zone->lock);
 
 	lock_assert_none();
-	backing_file_trim(arena->file, keep_pages, atomic_load(&arena->exposed), &limbo_pages);
+	cut_pages = cut_slice(arena, keep_pages, &limbo_pages);
 	lock_take(&pool->lock);
 	account_returned_locked(pool, zone, cut_pages, limbo_pages);
+	lock_take(&zone->lock);
+	/* It may have been shortened again meanwhile. */
+	arena->trim_queued = backing_file_pages(arena->file) > arena->n_pages;
+	if (arena->trim_queued)
+		mailbox_post(pool->threads->janitor, &arena->trim_letter);
+	lock_drop(&zone->lock);
 	lock_drop(&pool->lock);
 	mailbox_ring(pool->threads->stocker);
 }
@@ -193,7 +247,6 @@ void pool_trim_sole(struct zone *zone, struct run run, uint64_t n_pages)
 	zone_shorten_arena_locked(zone, arena, n_pages);
 	pool->limbo_pages += cut_pages;
 	pool->returning_pages += cut_pages;
-	arena->trimmed_pages += cut_pages;
 	if (!arena->trim_queued) {
 		arena->trim_queued = true;
 		arena->trim_letter.deliver = trim_arena;

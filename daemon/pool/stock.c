@@ -93,15 +93,31 @@ int pool_adopt_file(struct pool *pool, struct backing_file *consume_file, int no
 	return 0;
 }
 
-/* An arena of `want_pages`, or as many as the kernel has, but at least `min_pages`; in nobody's hands, and
- * counted with the stock. */
-static int make_arena(struct pool *pool, uint64_t min_pages, uint64_t want_pages, int node,
+/* All of it at once: at most a slice. */
+static int make_slice(struct pool *pool, const struct want *want, uint64_t min_pages, uint64_t want_pages,
 		      struct arena **ret)
 {
-	const uint64_t kernel_pages = pool_kernel_pages(pool);
-	struct backing_file *file;
-	struct backing_shortage *shortage = &pool->shortage;
-	int r;
+	struct construction construction;
+	int r = construction_begin(pool, &construction, min_pages, want_pages, want->node);
+
+	if (r < 0)
+		return r;
+	construction.owner = want;
+	r = construction_extend(pool, &construction, want_pages);
+	if (backing_file_pages(construction.file) < min_pages) {
+		backing_file_release(construction.file, false, &(uint64_t){0});
+		pool_uncount_arena(pool);
+		return r;
+	}
+	return construction_finish(pool, &construction, ret);
+}
+
+/* An arena of `want_pages`, or as many as the kernel has, but at least `min_pages`; in nobody's hands, and
+ * counted with the stock. POOL_MAKING: it will be in the stock. */
+static int make_arena(struct pool *pool, const struct want *want, uint64_t min_pages, uint64_t want_pages,
+		      struct arena **ret)
+{
+	const uint64_t kernel_pages = pool_kernel_pages(pool), slice = construction_slice_pages(pool);
 
 	if (kernel_pages < min_pages) {
 		pool->shortage.missing_pages = min_pages - kernel_pages;
@@ -109,33 +125,18 @@ static int make_arena(struct pool *pool, uint64_t min_pages, uint64_t want_pages
 	}
 	if (want_pages > kernel_pages)
 		want_pages = kernel_pages;
-	if (!pool_count_arena(pool))
-		return -EMFILE;
-	pool->work.n_makes++;
-	r = backing_file_new(pool->backing, want_pages, node, &file, shortage);
-	if (r == BACKING_SHORT && shortage->missing_pages < want_pages &&
-	    want_pages - shortage->missing_pages >= min_pages)
-		r = backing_file_new(pool->backing, want_pages - shortage->missing_pages, node, &file,
-				     shortage);
-	if (r != 0) {
-		pool->work.n_failures++;
-		pool_uncount_arena(pool);
-		return r;
-	}
-	r = pool_adopt_file(pool, file, node, ret);
-	if (r < 0)
-		return r;
-	lock_take(&pool->lock);
-	pool->backed_pages += (*ret)->n_pages;
-	pool->stock_pages += (*ret)->n_pages;
-	lock_drop(&pool->lock);
-	return 0;
+	/* Who needs little does not wait for what is made for another. */
+	if (want_pages > slice && want->n_pages <= slice && pool->making.owner)
+		want_pages = slice;
+	if (want_pages > slice)
+		return construction_start(pool, want, min_pages, want_pages, want->node);
+	return make_slice(pool, want, min_pages, want_pages, ret);
 }
 
-static int make_stock(struct pool *pool, uint64_t min_pages, uint64_t want_pages, int node)
+static int make_stock(struct pool *pool, const struct want *want, uint64_t min_pages, uint64_t want_pages)
 {
 	struct arena *arena;
-	int r = make_arena(pool, min_pages, want_pages, node, &arena);
+	int r = make_arena(pool, want, min_pages, want_pages, &arena);
 
 	if (r == 0)
 		put_in_stock(pool, arena);
@@ -154,13 +155,13 @@ static uint64_t room_left(struct pool *pool)
 	return room;
 }
 
-int pool_make_arena(struct pool *pool, uint64_t min_pages, int node)
+int pool_make_arena(struct pool *pool, const struct want *want)
 {
-	uint64_t room = room_left(pool);
+	const uint64_t room = room_left(pool);
 
-	if (room < min_pages)
+	if (room < want->n_pages)
 		return -ENOSPC;
-	return make_stock(pool, min_pages, arena_pages_in_room(pool, min_pages, room), node);
+	return make_stock(pool, want, want->n_pages, arena_pages_in_room(pool, want->n_pages, room));
 }
 
 /* ---- blank arenas, and parts of them ---- */
@@ -241,7 +242,7 @@ static uint64_t share_of_blank(struct pool *pool, uint64_t arena_pages, uint64_t
 
 /* The smallest blank arena of at least `n_pages`, out of the stock's list, cut to a fair share. If the
  * reserve keeps what would be cut off, a smaller one is made if there is room. NULL: there is none. */
-static struct arena *take_blank(struct pool *pool, uint64_t n_pages)
+static struct arena *take_blank(struct pool *pool, const struct want *want, uint64_t n_pages)
 {
 	struct arena **link, *arena = NULL, *smaller;
 	uint64_t share;
@@ -256,17 +257,18 @@ static struct arena *take_blank(struct pool *pool, uint64_t n_pages)
 	share = share_of_blank(pool, arena->n_pages, n_pages);
 	if (may_cut(pool, arena->n_pages - share)) {
 		trim_blank(pool, arena, share);
-	} else if (room_left(pool) >= share && make_arena(pool, n_pages, share, -1, &smaller) == 0) {
+	} else if (room_left(pool) >= share && share <= construction_slice_pages(pool) &&
+		   make_slice(pool, want, n_pages, share, &smaller) == 0) {
 		put_in_stock(pool, arena);
 		arena = smaller;
 	}
 	return arena;
 }
 
-int pool_move_stock(struct zone *zone, uint64_t n_pages)
+int pool_move_stock(struct zone *zone, const struct want *want)
 {
 	struct pool *pool = zone->pool;
-	struct arena *arena = take_blank(pool, n_pages);
+	struct arena *arena = take_blank(pool, want, want->n_pages);
 	int r;
 
 	if (!arena)
@@ -406,9 +408,8 @@ static int make_for(struct pool *pool, const struct want *want, uint64_t min_pag
 {
 	const uint64_t room = room_left(pool), want_pages = left < room ? left : room;
 
-	return want_pages >= min_pages && want_pages > 0
-		       ? make_arena(pool, min_pages, want_pages, want->node, ret)
-		       : -ENOSPC;
+	return want_pages >= min_pages && want_pages > 0 ? make_arena(pool, want, min_pages, want_pages, ret)
+							 : -ENOSPC;
 }
 
 /* One more arena, of `left` pages at most: a larger one if not much is cut off, a new one, or any that is
@@ -423,7 +424,7 @@ static int gather_one_more(struct pool *pool, const struct want *want, uint64_t 
 		arena = take_larger(pool, left, left * TRIM_SHARE, want->node);
 	if (!arena)
 		r = make_for(pool, want, min_pages, left, &arena);
-	if (r != 0 && (arena = take_larger(pool, left, UINT64_MAX, -1)))
+	if (r != 0 && r != POOL_MAKING && (arena = take_larger(pool, left, UINT64_MAX, -1)))
 		r = 0;
 	if (r == 0)
 		handful->arenas[handful->n++] = arena;
@@ -488,10 +489,10 @@ static bool find_lacking(struct zone *zone, const struct want *want, uint64_t *r
 
 /* One of the stock, the smallest that suffices or else the largest, or a new one, as large as there is room
  * for. */
-static int gather_any(struct pool *pool, uint64_t lacking, int node, struct handful *handful)
+static int gather_any(struct pool *pool, const struct want *want, uint64_t lacking, struct handful *handful)
 {
 	uint64_t room = room_left(pool), want_pages = lacking < room ? lacking : room;
-	struct arena **link, *arena = take_blank(pool, lacking);
+	struct arena **link, *arena = take_blank(pool, want, lacking);
 	int r = 0;
 
 	if (!arena) {
@@ -502,7 +503,7 @@ static int gather_any(struct pool *pool, uint64_t lacking, int node, struct hand
 		lock_drop(&pool->lock);
 	}
 	if (!arena)
-		r = room > 0 ? make_arena(pool, 1, arena_pages_in_room(pool, want_pages, room), node, &arena)
+		r = room > 0 ? make_arena(pool, want, 1, arena_pages_in_room(pool, want_pages, room), &arena)
 			     : -ENOSPC;
 	if (r == 0)
 		handful->arenas[handful->n++] = arena;
@@ -519,8 +520,7 @@ int pool_add_arenas(struct zone *zone, const struct want *want)
 	if (!find_lacking(zone, want, &lacking))
 		return -ENOSPC;
 	while (got < lacking && r == 0) {
-		r = handful.n < want->max_runs ? gather_any(pool, lacking - got, want->node, &handful)
-					       : -ENOSPC;
+		r = handful.n < want->max_runs ? gather_any(pool, want, lacking - got, &handful) : -ENOSPC;
 		if (r == 0)
 			got += handful.arenas[handful.n - 1]->n_pages;
 	}

@@ -39,6 +39,7 @@ static void finish(struct supply *supply, enum supply_result result)
 {
 	struct zone *zone = supply->zone;
 
+	construction_disown(zone->pool, &supply->want);
 	supply->result = result;
 	if (result == SUPPLY_KERNEL_SHORT)
 		supply->shortage = zone->pool->shortage;
@@ -184,28 +185,38 @@ static void serve(struct stocker *stocker)
 	}
 }
 
-/* ---- refilling ---- */
+/* ---- making ---- */
 
-/* A slice for each pool, but for those of which somebody waits for the room. Returns whether there is more
- * to do. */
-static bool refill(struct stocker *stocker)
+/* Room is being made in the pool for somebody: it is not for the stock. */
+static bool is_room_wanted(const struct stocker *stocker, const struct pool *pool)
+{
+	return pool->blocked_round == stocker->round && pool->blocked_by_work;
+}
+
+/* A slice of what the pool's stock lacks. Returns whether there is more to do. */
+static bool refill(struct stocker *stocker, struct pool *pool)
 {
 	const uint64_t now_ns = clock_now_ns();
+	int r;
+
+	if (is_room_wanted(stocker, pool) || now_ns < pool->refill.retry_ns)
+		return false;
+	r = pool_refill_some(pool);
+	if (r == POOL_LATER)
+		wake_at(stocker, now_ns + LATER_NS);
+	else if (r != 0 && r != POOL_MORE)
+		pool->refill.retry_ns = now_ns + RETRY_NS;
+	return r == POOL_MORE;
+}
+
+/* A slice for each pool: for somebody who asked, or else for the stock. Returns whether there is more to do.
+ */
+static bool make_some(struct stocker *stocker)
+{
 	bool more = false;
 
-	for (unsigned i = 0; i < stocker->n_pools; i++) {
-		struct pool *pool = stocker->pools[i];
-		int r;
-
-		if (atomic_load(&pool->n_waiting) > 0 || now_ns < pool->refill.retry_ns)
-			continue;
-		r = pool_refill_some(pool);
-		more |= r == POOL_MORE;
-		if (r == POOL_LATER)
-			wake_at(stocker, now_ns + LATER_NS);
-		else if (r != 0 && r != POOL_MORE)
-			pool->refill.retry_ns = now_ns + RETRY_NS;
-	}
+	for (unsigned i = 0; i < stocker->n_pools; i++)
+		more |= construction_step(stocker->pools[i]) || refill(stocker, stocker->pools[i]);
 	return more;
 }
 
@@ -247,12 +258,12 @@ void stocker_step(struct stocker *stocker)
 
 	if (stocker->next_wake_ns < until_ns)
 		until_ns = stocker->next_wake_ns;
-	if (stocker->is_refilling || now_ns >= until_ns)
+	if (stocker->is_making || now_ns >= until_ns)
 		mailbox_wait(&stocker->mailbox, 0);
 	else
 		mailbox_wait(&stocker->mailbox, (int)((until_ns - now_ns) / NS_PER_MS + 1));
 	serve(stocker);
-	stocker->is_refilling = refill(stocker);
+	stocker->is_making = make_some(stocker);
 	now_ns = clock_now_ns();
 	if (now_ns < stocker->next_tick_ns)
 		return;

@@ -23,7 +23,7 @@ struct stocker {
 	uint64_t round;
 	uint64_t n_ticks;
 	uint64_t next_tick_ns, next_wake_ns;
-	bool is_refilling; /* there is more of it to do */
+	bool is_making; /* there is more of it to do */
 };
 
 /* Returns 0 or negative errno. `pools` are filled in afterwards, before the first step. */

@@ -69,9 +69,12 @@ static int try_zone(struct supply *supply)
 static int result_of(int r)
 {
 	switch (r) {
+	case POOL_MAKING:
+		return SUPPLY_WAIT_ROOM;
 	case BACKING_SHORT:
 		return SUPPLY_KERNEL_SHORT;
 	case POOL_TOO_MANY_RUNS:
+	case POOL_NO_STOCK:
 	case -ENOSPC:
 		return SUPPLY_POOL_FULL;
 	case POOL_OVER_QUOTA:
@@ -90,23 +93,21 @@ static bool lacks_room(int result)
 static int try_one_arena(struct supply *supply)
 {
 	struct zone *zone = supply->zone;
-	int r = pool_move_stock(zone, supply->want.n_pages);
+	int r = pool_move_stock(zone, &supply->want);
 
-	if (r == POOL_NO_STOCK)
-		r = pool_make_arena(zone->pool, supply->want.n_pages, supply->want.node);
-	else
-		return r == 0 ? try_zone(supply) : SUPPLY_NO_MEMORY;
-	if (r == 0 && pool_move_stock(zone, supply->want.n_pages) == 0)
-		return try_zone(supply);
-	return result_of(r);
+	if (r == POOL_NO_STOCK) {
+		r = pool_make_arena(zone->pool, &supply->want);
+		if (r == 0)
+			r = pool_move_stock(zone, &supply->want);
+	}
+	return r == 0 ? try_zone(supply) : result_of(r);
 }
 
 /* From blank arenas and new ones. */
-static int try_arenas(struct supply *supply)
+static int try_arenas_once(struct supply *supply)
 {
 	int r;
 
-	pool_stop_refill(supply->zone->pool);
 	if (supply->want.sole) {
 		r = pool_give_sole(supply->zone, &supply->want, &supply->runs);
 		return r == 0 ? SUPPLY_GRANTED : result_of(r);
@@ -117,6 +118,17 @@ static int try_arenas(struct supply *supply)
 	/* As many as it takes; none are taken if they would not do. */
 	r = pool_add_arenas(supply->zone, &supply->want);
 	return r == 0 ? try_zone(supply) : result_of(r);
+}
+
+/* What is in the making, for the stock or for one who comes behind this one, makes way if there is no other
+ * room. */
+static int try_arenas(struct supply *supply)
+{
+	int r = try_arenas_once(supply);
+
+	if (lacks_room(r) && construction_stop(supply->zone->pool))
+		r = try_arenas_once(supply);
+	return r;
 }
 
 /* The kernel, or whoever came in between, had other plans than its counters. */
@@ -174,6 +186,12 @@ static int try_room(struct supply *supply, bool is_patient, uint64_t tick)
 	enum admission admission;
 	int r = SUPPLY_POOL_FULL;
 
+	if (pool->making.owner == &supply->want)
+		return SUPPLY_WAIT_ROOM;
+	if (pool->failed_owner == &supply->want) {
+		pool->failed_owner = NULL;
+		note_failure(supply, pool->failed_short ? SUPPLY_KERNEL_SHORT : SUPPLY_POOL_FULL, tick);
+	}
 	if (!may_attempt(supply, is_patient, tick))
 		return supply->is_kernel_short ? SUPPLY_KERNEL_SHORT : SUPPLY_POOL_FULL;
 	admission = admission_of_arenas(supply->zone, &supply->want, false, &release_pages);

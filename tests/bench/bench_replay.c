@@ -48,6 +48,7 @@ struct ours {
 static void ours_init(struct ours *ours, uint64_t n_pages)
 {
 	const struct peer peer = {.pid = getpid(), .uid = geteuid(), .gid = getegid()};
+	const struct want want = {.n_pages = n_pages, .align_pages = 1, .max_runs = 1, .node = -1};
 	char *error;
 
 	memset(ours, 0, sizeof(*ours));
@@ -70,8 +71,10 @@ static void ours_init(struct ours *ours, uint64_t n_pages)
 	assert_int_equal(pool_new(&ours->config, 0, &ours->threads, NULL, &ours->pool, &error), 0);
 	ours->zone = pool_zone_get(ours->pool, &peer);
 	assert_non_null(ours->zone);
-	assert_int_equal(pool_make_arena(ours->pool, n_pages, -1), 0);
-	assert_int_equal(pool_move_stock(ours->zone, n_pages), 0);
+	if (pool_make_arena(ours->pool, &want) == POOL_MAKING)
+		while (construction_step(ours->pool))
+			;
+	assert_int_equal(pool_move_stock(ours->zone, &want), 0);
 }
 
 static void ours_fini(struct ours *ours)

@@ -85,7 +85,7 @@ void house_settle(struct house *house)
 		hp_assert(n_steps++ < 100000); /* something goes round and round */
 		mailbox_ring(&house->stocker.mailbox);
 		stocker_step(&house->stocker);
-		n_quiet = deliver(house) ? 0 : n_quiet + 1;
+		n_quiet = deliver(house) || house->stocker.is_making ? 0 : n_quiet + 1;
 	}
 }
 

@@ -304,7 +304,7 @@ static void pool_stock_of_a_drained_pool_stays_empty(void **state)
 	assert_int_equal(figures_of(house).stock, STOCK_PAGES);
 }
 
-#define LARGE_MAX_PAGES 20000 /* an arena of three slices of 32 MiB */
+#define LARGE_MAX_PAGES 20000 /* an arena of many slices */
 
 static int large_setup(void **state)
 {
@@ -321,7 +321,7 @@ static int large_setup(void **state)
 static void pool_arena_in_the_making_counts_as_stock(void **state)
 {
 	struct house *house = *state;
-	uint64_t slice_pages = (32 << 20) / 4096;
+	uint64_t slice_pages = construction_slice_pages(house->pools[0]);
 
 	assert_int_equal(figures_of(house).stock, slice_pages);
 	assert_int_equal(figures_of(house).backed, slice_pages);

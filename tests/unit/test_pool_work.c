@@ -221,14 +221,131 @@ static void work_request_that_does_not_wait_ends_however_long_a_step_takes(void 
 static void work_small_requests_share_a_large_blank_arena(void **state)
 {
 	struct house *house = *state;
+	const struct want large = run_of(800);
 	struct asker small[8];
 
-	assert_int_equal(pool_make_arena(house->pools[0], 800, -1), 0);
+	assert_int_equal(pool_make_arena(house->pools[0], &large), 0);
 	for (unsigned i = 0; i < 8; i++)
 		assert_int_equal(ask_and_settle(house, &small[i], 1000 + i, run_of(1)), SUPPLY_GRANTED);
 	assert_in_range(house->pools[0]->work.n_cuts, 1, 8);
 	for (unsigned i = 0; i < 8; i++)
 		end(&small[i]);
+}
+
+/* ---- slices ---- */
+
+#define LARGE_PAGES 20000 /* many slices */
+
+static int large_setup(void **state)
+{
+	return setup(state, LARGE_PAGES, LARGE_PAGES, 0);
+}
+
+/* Nobody else waits for more than a slice of what is made for one, whatever kind of lease that is for. */
+static void work_large_lease_is_made_in_slices_and_others_come_between(void **state)
+{
+	const struct want wants[] = {sole_of(10000), run_of(10000), scattered_of(10000)};
+	struct house *house = *state;
+	const struct pool *pool = house->pools[0];
+	const uint64_t n_slices = 10000 / construction_slice_pages(pool);
+	struct asker large, small;
+
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t n_before, n_at_start = pool->work.n_slices;
+
+		ask(house, &large, 1000, wants[i], 0);
+		mailbox_ring(&house->stocker.mailbox);
+		stocker_step(&house->stocker);
+		ask(house, &small, 1001, run_of(1), 0);
+		for (unsigned k = 0; k < 2 && !small.is_answered; k++) {
+			n_before = pool->work.n_slices;
+			mailbox_ring(&house->stocker.mailbox);
+			stocker_step(&house->stocker);
+			assert_true(pool->work.n_slices <= n_before + 2); /* one for each */
+			mailbox_deliver(&house->worker_boxes[0]);
+		}
+		assert_false(large.is_answered);
+		end(&small);
+		assert_int_equal(small.supply.result, SUPPLY_GRANTED);
+		house_settle(house);
+		assert_int_equal(large.supply.result, SUPPLY_GRANTED);
+		assert_true(pool->work.n_slices > n_at_start + n_slices);
+		end(&large);
+		for (unsigned k = 0; k < 3; k++)
+			house_tick(house);
+		assert_int_equal(figures_of(house).backed, 0);
+	}
+}
+
+/* What is in the making for somebody who goes away is nobody's, and goes too. */
+static void work_arena_in_the_making_for_nobody_is_given_back(void **state)
+{
+	struct house *house = *state;
+	struct asker large;
+
+	ask(house, &large, 1000, sole_of(10000), HOUR_NS);
+	mailbox_ring(&house->stocker.mailbox);
+	stocker_step(&house->stocker);
+	assert_in_range(figures_of(house).backed, 1, 9999);
+	supply_cancel(&large.supply);
+	house_settle(house);
+	assert_int_equal(large.supply.result, SUPPLY_CANCELLED);
+	end(&large);
+	house_tick(house);
+	house_tick(house);
+	assert_int_equal(figures_of(house).backed, 0);
+}
+
+/* The janitor's: a large file goes slice by slice, in turn with others; a trim that is not over when the
+ * lease ends stays in the accounts. */
+static void work_large_files_are_truncated_in_slices(void **state)
+{
+	struct house *house = *state;
+	struct pool *pool = house->pools[0];
+	struct asker large, small;
+
+	assert_int_equal(ask_and_settle(house, &large, 1000, sole_of(19000)), SUPPLY_GRANTED);
+	assert_int_equal(ask_and_settle(house, &small, 1001, sole_of(1)), SUPPLY_GRANTED);
+	assert_int_equal(large.supply.runs.n, 1);
+	pool_trim_sole(large.supply.zone, large.supply.runs.runs[0], 100);
+	end(&large);
+	end(&small);
+	mailbox_deliver_some(&house->janitor, 3);
+	house_settle(house);
+	assert_int_equal(pool->backed_pages, 0);
+	assert_int_equal(pool->limbo_pages, 0);
+	assert_true(atomic_load(&pool->n_cut_slices) >= 2);
+	house_tick(house);
+}
+
+/* ---- quotas ---- */
+
+static int quota_setup(void **state)
+{
+	static struct house house;
+
+	house_init(&house, MAX_PAGES, ARENA_PAGES, 0, 100);
+	*state = &house;
+	return 0;
+}
+
+static void work_request_over_quota_makes_nothing(void **state)
+{
+	const struct want wants[] = {sole_of(50), run_of(50), scattered_of(50), sole_of(101), run_of(101)};
+	struct house *house = *state;
+	const struct pool_work *work = &house->pools[0]->work;
+	struct asker holder, one;
+	uint64_t n_makes;
+
+	assert_int_equal(ask_and_settle(house, &holder, 1000, run_of(60)), SUPPLY_GRANTED);
+	n_makes = work->n_makes;
+	for (unsigned i = 0; i < sizeof(wants) / sizeof(wants[0]); i++) {
+		assert_int_equal(ask_and_settle(house, &one, 1000, wants[i]), SUPPLY_OVER_QUOTA);
+		end(&one);
+	}
+	assert_int_equal(work->n_makes, n_makes);
+	assert_int_equal(work->n_reclaimed, 0);
+	end(&holder);
 }
 
 /* ---- the kernel ---- */
@@ -328,6 +445,7 @@ static void work_long_run_is_made_beside_the_reserve(void **state)
 int main(void)
 {
 #define PLAIN(name)     cmocka_unit_test_setup_teardown(name, plain_setup, teardown)
+#define LARGE(name)     cmocka_unit_test_setup_teardown(name, large_setup, teardown)
 #define RESERVE(name)   cmocka_unit_test_setup_teardown(name, reserve_setup, teardown)
 #define SCATTERED(name) cmocka_unit_test_setup_teardown(name, scattered_setup, teardown)
 	const struct CMUnitTest tests[] = {
@@ -336,6 +454,10 @@ int main(void)
 		PLAIN(work_request_that_does_not_wait_ends_however_long_a_step_takes),
 		PLAIN(work_small_requests_share_a_large_blank_arena),
 		cmocka_unit_test_teardown(work_kernel_is_not_asked_for_what_it_has_not, huge_teardown),
+		LARGE(work_large_lease_is_made_in_slices_and_others_come_between),
+		LARGE(work_arena_in_the_making_for_nobody_is_given_back),
+		LARGE(work_large_files_are_truncated_in_slices),
+		cmocka_unit_test_setup_teardown(work_request_over_quota_makes_nothing, quota_setup, teardown),
 		RESERVE(work_reserve_stays_for_a_run_longer_than_an_arena),
 		RESERVE(work_long_run_is_made_beside_the_reserve),
 		SCATTERED(work_reserve_stays_for_a_lease_of_too_many_arenas),

@@ -330,7 +330,8 @@ int daemon_init(struct daemon *daemon, const struct config *config, const struct
 		.signal = event_broadcast,
 		.signal_arg = &daemon->service,
 	};
-	backing_take_over(host);
+	if (host)
+		backing_take_over(host);
 	r = make_pools(daemon, host, ret_error);
 	if (r < 0)
 		return r;

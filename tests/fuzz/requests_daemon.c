@@ -75,7 +75,7 @@ void fuzz_daemon_start(void)
 	fuzz.config.user_sessions = 40;
 	add_pools(&fuzz.config);
 	hp_assert(config_finish(&fuzz.config, &error) == 0);
-	hp_assert(daemon_init(&fuzz.daemon, &fuzz.config, "/nonexistent", &error) == 0);
+	hp_assert(daemon_init(&fuzz.daemon, &fuzz.config, NULL, &error) == 0);
 }
 
 void fuzz_daemon_stop(void)

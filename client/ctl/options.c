@@ -5,6 +5,7 @@
  */
 #include <config.h>
 
+#include <errno.h>
 #include <getopt.h>
 #include <grp.h>
 #include <limits.h>
@@ -56,9 +57,11 @@ static bool read_name(struct ctl *ctl, const char *value)
 static bool read_number(const char *word, int base, uint64_t min, uint64_t max, uint64_t *ret_number)
 {
 	size_t n_digits = strspn(word, base == 8 ? "01234567" : "0123456789");
-	uint64_t number = strtoull(word, NULL, base);
+	uint64_t number;
 
-	if (n_digits == 0 || word[n_digits] || number < min || number > max)
+	errno = 0;
+	number = strtoull(word, NULL, base);
+	if (errno || n_digits == 0 || word[n_digits] || number < min || number > max)
 		return false;
 	*ret_number = number;
 	return true;

@@ -17,6 +17,7 @@
 #include "client/lib/view.h"
 
 #define SHARED_TABLE_BYTES (UINT64_C(1) << 30)
+#define VIEW_MAX_BYTES     (UINT64_C(1) << 56) /* more addresses has no process */
 
 static uint64_t guard_bytes(const struct view_way *way)
 {
@@ -131,13 +132,17 @@ int view_map(struct view *view, const struct view_way *way, const struct arena_r
 
 int view_reserve(struct view *view, const struct view_way *way, uint64_t bytes)
 {
-	uint8_t *end = view->range + view->range_bytes, *wanted = view->data + bytes + guard_bytes(way);
+	const uint64_t around = (uint64_t)(view->data - view->range) + guard_bytes(way);
+	uint64_t more;
 
-	if (wanted <= end)
-		return 0;
-	if (range_reserve_at(end, (size_t)(wanted - end)) < 0)
+	if (bytes > VIEW_MAX_BYTES - around)
 		return -ENOSPC;
-	view->range_bytes += (size_t)(wanted - end);
+	if (around + bytes <= view->range_bytes)
+		return 0;
+	more = around + bytes - view->range_bytes;
+	if (range_reserve_at(view->range + view->range_bytes, more) < 0)
+		return -ENOSPC;
+	view->range_bytes += more;
 	return 0;
 }
 

@@ -152,6 +152,9 @@ int ledger_find(struct ledger *ledger, uint64_t id, struct lease_record **ret_re
 	record = &chunk->records[ledger_slot(id) % LEDGER_CHUNK_SLOTS];
 	if (id >> LEDGER_SLOT_BITS == 0 || id > record->id)
 		return LEDGER_NEVER;
+	/* No client was told of it. */
+	if (id == record->id && record->state == LEASE_PART)
+		return LEDGER_NEVER;
 	if (id < record->id || record->state == LEASE_NONE)
 		return LEDGER_ENDED;
 	*ret_record = record;

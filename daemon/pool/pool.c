@@ -30,6 +30,14 @@ static struct pcache_limits cache_limits(const struct pool_config *config, unsig
 	return (struct pcache_limits){.high_pages = (uint32_t)high, .batch_pages = (uint32_t)(high + 3) / 4};
 }
 
+/* At worst every arena has one page. Never touched where there is no arena: the kernel backs it by need. */
+static uint32_t n_slots(const struct pool_config *config, const struct pool_threads *threads)
+{
+	const uint32_t most = threads->max_arenas > 0 ? threads->max_arenas : UINT32_MAX;
+
+	return config->max_pages < most ? (uint32_t)config->max_pages : most;
+}
+
 int pool_new(const struct pool_config *config, unsigned index, const struct pool_threads *threads,
 	     const struct backing_host *host, struct pool **ret, char **ret_error)
 {
@@ -58,9 +66,7 @@ int pool_new(const struct pool_config *config, unsigned index, const struct pool
 	pool->cache_limits = cache_limits(config, threads->n_workers);
 	pool->kernel_keeps_reserve = config->backing == POOL_BACKING_HUGETLBFS && !config->directory;
 	lock_init(&pool->lock, LOCK_POOL);
-	/* At worst every arena has one page. Never touched where there is no arena: the kernel backs it by
-	 * need. */
-	pool->n_slots = config->max_pages < UINT32_MAX ? (uint32_t)config->max_pages : UINT32_MAX;
+	pool->n_slots = n_slots(config, threads);
 	pool->arenas = calloc(pool->n_slots, sizeof(*pool->arenas));
 	pool->arena_ids = calloc(pool->n_slots, sizeof(*pool->arena_ids));
 	r = pool->arenas && pool->arena_ids ? backing_new(&backing_config, &pool->backing, ret_error)

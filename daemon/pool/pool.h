@@ -46,6 +46,7 @@ struct pool_threads {
 	_Atomic bool stopping; /* no request will come any more: what is dirty is truncated, not scrubbed */
 	_Atomic unsigned
 		*arenas_left; /* that all pools may still make, for want of descriptors; NULL: any number */
+	unsigned max_arenas;  /* that all pools may have at any time; 0: any number */
 	unsigned max_sole;    /* arenas for one lease each that one zone may have; 0: any number */
 	/* Tell whoever wants to know. Any thread, no lock held; NULL: nobody does. */
 	void (*signal)(void *arg, const struct pool *pool, enum pool_signal signal, uint64_t arena_id);

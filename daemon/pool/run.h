@@ -12,6 +12,9 @@ struct run {
 	uint64_t n_pages;
 };
 
+/* Pages of one arena, at most: so the end of a run is not the beginning of the next slot. */
+#define RUN_ARENA_MAX ((uint64_t)UINT32_MAX)
+
 static inline uint64_t run_address(uint32_t slot, uint64_t first)
 {
 	return (uint64_t)slot << 32 | first;

@@ -20,8 +20,9 @@ static void enter_arena_locked(struct pool *pool, struct arena *arena)
 {
 	uint32_t slot = pool->slot_hint;
 
-	while (pool->arenas[slot])
+	while (slot < pool->n_slots && pool->arenas[slot])
 		slot++;
+	hp_assert(slot < pool->n_slots);
 	pool->slot_hint = slot + 1;
 	arena->slot = slot;
 	atomic_store_explicit(&pool->arenas[slot], arena, memory_order_release);
@@ -119,6 +120,10 @@ static int make_arena(struct pool *pool, const struct want *want, uint64_t min_p
 {
 	const uint64_t kernel_pages = pool_kernel_pages(pool), slice = construction_slice_pages(pool);
 
+	if (min_pages > RUN_ARENA_MAX)
+		return -ENOSPC;
+	if (want_pages > RUN_ARENA_MAX)
+		want_pages = RUN_ARENA_MAX;
 	if (kernel_pages < min_pages) {
 		pool->shortage.missing_pages = min_pages - kernel_pages;
 		return BACKING_SHORT;

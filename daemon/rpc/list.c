@@ -19,6 +19,13 @@
 #define PAGE_ROWS     (PAGE_BYTES / ROW_BYTES)
 #define SLICE_RECORDS 4096 /* that are looked at in one go: about 0.1 ms */
 
+static enum dispatch_result refuse_cursor(struct connection *connection, uint64_t request_id)
+{
+	connection_error(connection, request_id, HUGEPOOL__CODE__BAD_REQUEST,
+			 "no such cursor: begin with 0, go on with the next_cursor of a reply");
+	return DISPATCH_DONE;
+}
+
 /* ---- leases ---- */
 
 struct leases_errand {
@@ -118,8 +125,11 @@ static void answer_leases(struct errand *errand, struct connection *connection)
 
 enum dispatch_result leases_handle(struct connection *connection, const Hugepool__Request *request)
 {
-	struct leases_errand *job = errand_new(sizeof(*job), connection, request->id);
+	struct leases_errand *job;
 
+	if (request->leases->cursor >> LEDGER_SLOT_BITS != 0)
+		return refuse_cursor(connection, request->id);
+	job = errand_new(sizeof(*job), connection, request->id);
 	if (!job)
 		return DISPATCH_DONE;
 	job->errand.visit = list_leases_here;
@@ -210,10 +220,8 @@ enum dispatch_result sessions_handle(struct connection *connection, const Hugepo
 	unsigned worker = session_worker(request->sessions->cursor);
 	struct sessions_errand *job;
 
-	if (worker >= connection->server->service->n_servers) {
-		connection_error(connection, request->id, HUGEPOOL__CODE__BAD_REQUEST, "no such cursor");
-		return DISPATCH_DONE;
-	}
+	if (worker >= connection->server->service->n_servers)
+		return refuse_cursor(connection, request->id);
 	job = errand_new(sizeof(*job), connection, request->id);
 	if (!job)
 		return DISPATCH_DONE;

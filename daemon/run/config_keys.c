@@ -18,6 +18,7 @@
 #define NODE_MAX          1023 /* as many as the kernel can be built for */
 #define SESSIONS_MAX      (1 << 20)
 #define COUNT_MAX         UINT32_MAX /* of leases, of names */
+#define SIZE_BYTES_MAX    INT64_MAX  /* as an off_t */
 #define DECAY_MS_MAX      UINT64_C(1000000000000)
 #define SOCKET_PATH_BYTES (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 
@@ -44,7 +45,14 @@ static bool value_is_word(const json_t *value, const char *word)
 
 static int read_size(struct config_source *source, const json_t *value, void *bytes)
 {
-	return value_to_size(value, bytes) ? 0 : config_refuse_value(source, value, "a size such as 512M");
+	uint64_t size;
+
+	if (!value_to_size(value, &size))
+		return config_refuse_value(source, value, "a size such as 512M");
+	if (size > SIZE_BYTES_MAX)
+		return config_refuse_value(source, value, "a size below 8388608T, which no file can have");
+	*(uint64_t *)bytes = size;
+	return 0;
 }
 
 static int read_page_size(struct config_source *source, const json_t *value, void *ret_page_bytes)

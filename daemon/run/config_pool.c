@@ -13,7 +13,7 @@
 #include "daemon/run/config_keys.h"
 
 #define DECAY_MS_DEFAULT 10000
-#define ARENA_PAGES_MAX  (UINT64_C(1) << 32)
+#define ARENA_PAGES_MAX  RUN_ARENA_MAX
 
 #define HUGETLBFS_SMALL_PAGES                                                                                \
 	"expected memfd in pool \"%s\", whose \"page_size\" is 4K: hugetlbfs has huge pages only"
@@ -121,7 +121,7 @@ static int sizes_to_pages(struct config_source *source, const json_t *object, st
 	return 0;
 }
 
-/* The allocator counts an arena's pages in 32 bits. */
+/* A run counts an arena's pages in 32 bits. */
 static int check_arena(struct config_source *source, const struct pool_config *pool)
 {
 	if (pool->arena_pages <= ARENA_PAGES_MAX)

@@ -326,6 +326,7 @@ int daemon_init(struct daemon *daemon, const struct config *config, const struct
 		.n_workers = n,
 		.arenas_left = &daemon->arenas_left,
 		.cancelled = stop_flag(),
+		.max_arenas = n_arenas(n_descriptors),
 		.max_sole = n_arenas(n_descriptors) / SOLE_SHARE,
 		.signal = event_broadcast,
 		.signal_arg = &daemon->service,

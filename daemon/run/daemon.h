@@ -46,8 +46,8 @@ struct daemon {
 };
 
 /* Make everything, threads running, reserves filled. Returns 0, or negative errno with a sentence in
- * *ret_error. What was made until a failure is undone by daemon_fini(). `host`: see backing.h, NULL: no pool may mount; must outlive
- * the daemon. */
+ * *ret_error. What was made until a failure is undone by daemon_fini(). `host`: see backing.h, NULL: no pool
+ * may mount; must outlive the daemon. */
 int daemon_init(struct daemon *daemon, const struct config *config, const struct backing_host *host,
 		char **ret_error);
 /* End all sessions and leases, stop the threads, give everything back to the kernel. */

@@ -106,6 +106,16 @@ static bool charge(struct zone *zone, unsigned worker, enum kind kind)
 	return true;
 }
 
+bool lease_may_add(const struct zone *zone, uint32_t n_leases, bool named)
+{
+	const uint64_t limit = limit_of(zone, named ? KIND_NAMED : KIND_PLAIN),
+		       n_names = zone->pool->config.quota_names;
+
+	if (limit > 0 && atomic_load(&zone->n_leases) + n_leases > limit)
+		return false;
+	return !named || n_names == 0 || atomic_load(&zone->n_names) + n_leases <= n_names;
+}
+
 static void discharge(struct zone *zone, unsigned worker, enum kind kind)
 {
 	if (limit_of(zone, kind) > 0)

@@ -43,6 +43,10 @@ void lease_get_runs(struct ledger *ledger, const struct lease_record *record, st
 
 unsigned lease_n_runs(struct ledger *ledger, const struct lease_record *record);
 
+/* Whether the zone's quotas of leases and names allow so many more, as far as one can tell before they are
+ * entered. Any thread. */
+bool lease_may_add(const struct zone *zone, uint32_t n_leases, bool named);
+
 /* What a new lease is, beside its pages. */
 struct lease_birth {
 	uint64_t request_id;

@@ -10,6 +10,7 @@
 
 #include "daemon/base/assert.h"
 #include "daemon/base/clock.h"
+#include "daemon/pool/admission.h"
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
@@ -136,13 +137,15 @@ static void supplied(struct supply *supply)
 	request->supplied(request, result);
 }
 
-static void post(struct lease_request *request, const struct want *want, uint64_t deadline_ns)
+static void post(struct lease_request *request, const struct want *want, uint64_t more_pages,
+		 uint64_t deadline_ns)
 {
 	struct supply *supply = &request->supply;
 
 	supply->zone = request->zone->zone;
 	supply->worker = request->session->shard->index;
 	supply->want = *want;
+	supply->more_pages = more_pages;
 	supply->deadline_ns = deadline_ns;
 	supply->cancelled = false;
 	supply->done = supplied;
@@ -285,9 +288,40 @@ static enum lease_result go_on(struct lease_alloc *alloc)
 	return enter_all(alloc);
 }
 
-static enum lease_result check(struct lease_alloc *alloc, const struct pool *pool)
+/* What can never be, however long one waits. The pool's limits bound each item first, so that their sum
+ * cannot pass 2^64. */
+static enum lease_result check_pages(struct lease_alloc *alloc, const struct pool *pool)
 {
 	const uint64_t max_pages = pool->config.max_pages, quota_pages = pool->config.quota_pages;
+	struct want largest = alloc->want;
+	uint64_t sum_pages = 0;
+
+	largest.n_pages = 0;
+	for (uint32_t i = 0; i < alloc->n_items; i++) {
+		const uint64_t n_pages = alloc->failed_pages = alloc->items[i].n_pages;
+
+		if (n_pages == 0 || n_pages > max_pages)
+			return LEASE_BAD_SIZE;
+		if (n_pages > quota_pages)
+			return LEASE_OVER_QUOTA;
+		if (n_pages > largest.n_pages)
+			largest.n_pages = n_pages;
+		sum_pages += n_pages;
+	}
+	alloc->failed_pages = sum_pages;
+	switch (admission_ever(pool, &largest, sum_pages)) {
+	case ADMISSION_FULL:
+		return LEASE_POOL_FULL;
+	case ADMISSION_OVER_QUOTA:
+		return LEASE_OVER_QUOTA;
+	default:
+		return LEASE_OK;
+	}
+}
+
+static enum lease_result check(struct lease_alloc *alloc, const struct pool *pool)
+{
+	const uint64_t max_pages = pool->config.max_pages;
 
 	if (atomic_load_explicit(&pool->draining, memory_order_relaxed))
 		return LEASE_DRAINING;
@@ -295,14 +329,9 @@ static enum lease_result check(struct lease_alloc *alloc, const struct pool *poo
 		alloc->want.align_pages = 1;
 	if (alloc->want.align_pages & (alloc->want.align_pages - 1) || alloc->want.align_pages > max_pages)
 		return LEASE_BAD_ALIGN;
-	for (uint32_t i = 0; i < alloc->n_items; i++)
-		/* Nor is there any point in waiting. */
-		if (alloc->items[i].n_pages == 0 || alloc->items[i].n_pages > quota_pages) {
-			alloc->failed_pages = alloc->items[i].n_pages;
-			return alloc->failed_pages == 0 || alloc->failed_pages > max_pages ? LEASE_BAD_SIZE
-											   : LEASE_OVER_QUOTA;
-		}
-	return LEASE_OK;
+	if (!lease_may_add(alloc->request.zone->zone, alloc->n_items, alloc->name[0]))
+		return LEASE_TOO_MANY;
+	return check_pages(alloc, pool);
 }
 
 enum lease_result lease_alloc_start(struct lease_alloc *alloc)
@@ -334,6 +363,16 @@ enum lease_result lease_alloc_start(struct lease_alloc *alloc)
 	return go_on(alloc);
 }
 
+/* Of the items behind the one that waits. */
+static uint64_t pages_behind(const struct lease_alloc *alloc)
+{
+	uint64_t n_pages = 0;
+
+	for (uint32_t i = alloc->n_taken + 1; i < alloc->n_items; i++)
+		n_pages += alloc->items[i].n_pages;
+	return n_pages;
+}
+
 static void alloc_supplied(struct lease_request *request, enum lease_result result)
 {
 	struct lease_alloc *alloc = container_of(request, struct lease_alloc, request);
@@ -345,7 +384,7 @@ static void alloc_supplied(struct lease_request *request, enum lease_result resu
 			lease_alloc_unwind(alloc);
 		result = go_on(alloc);
 		if (result == LEASE_WAIT) {
-			post(request, &alloc->want, alloc->deadline_ns);
+			post(request, &alloc->want, pages_behind(alloc), alloc->deadline_ns);
 			return;
 		}
 	} else {
@@ -359,7 +398,7 @@ void lease_alloc_wait(struct lease_alloc *alloc)
 {
 	alloc->request.supplied = alloc_supplied;
 	enlist(&alloc->request);
-	post(&alloc->request, &alloc->want, alloc->deadline_ns);
+	post(&alloc->request, &alloc->want, pages_behind(alloc), alloc->deadline_ns);
 }
 
 /* An eviction may have ended some of them, or cut them: the client never heard of the others. */
@@ -486,7 +525,7 @@ static void post_resize(struct lease_resize *resize)
 {
 	const struct want want = resize->request.supply.want;
 
-	post(&resize->request, &want, resize->deadline_ns);
+	post(&resize->request, &want, 0, resize->deadline_ns);
 }
 
 static void resize_supplied(struct lease_request *request, enum lease_result result)

@@ -20,30 +20,21 @@ static uint64_t plus(uint64_t a, uint64_t b)
 	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-/* A longer run is a file of its own, made while the reserve stays backed. */
-static uint64_t longest_run(const struct pool_config *config, bool kernel_keeps_reserve)
-{
-	const uint64_t free_of_reserve =
-		config->max_pages - (kernel_keeps_reserve ? 0 : config->reserve_pages);
-
-	return free_of_reserve > config->arena_pages ? free_of_reserve : config->arena_pages;
-}
-
 enum admission admission_ever(const struct pool *pool, const struct want *want, uint64_t n_pages)
 {
 	const struct pool_config *config = &pool->config;
 
+	if (n_pages > config->max_pages)
+		return ADMISSION_FULL;
 	if (n_pages > config->quota_pages)
 		return ADMISSION_OVER_QUOTA;
-	if (n_pages > config->max_pages ||
-	    (want->max_runs == 1 && want->n_pages > longest_run(config, pool->kernel_keeps_reserve)))
-		return ADMISSION_FULL;
-	return ADMISSION_NOW;
+	return want->max_runs == 1 && want->n_pages > pool_longest_run(config) ? ADMISSION_FULL
+									       : ADMISSION_NOW;
 }
 
 uint64_t admission_spare_locked(const struct pool *pool)
 {
-	if (pool->kernel_keeps_reserve)
+	if (pool_kernel_keeps_reserve(&pool->config))
 		return UINT64_MAX;
 	return minus_or_zero(pool_usable_pages(pool), pool->config.reserve_pages);
 }
@@ -51,6 +42,7 @@ uint64_t admission_spare_locked(const struct pool *pool)
 /* Pages of a pool, as one request sees them. */
 struct outlook {
 	uint64_t own;                     /* clean in its zone, and of use for it */
+	uint64_t own_dirty;               /* that will be */
 	uint64_t stock;                   /* blank */
 	uint64_t longest;                 /* blank, in one arena */
 	uint64_t room;                    /* below max */
@@ -68,6 +60,7 @@ static void look(struct zone *zone, const struct want *want, struct outlook *ret
 	lock_take(&pool->lock);
 	lock_take(&zone->lock);
 	ret->own = want->sole ? 0 : zone->clean_pages;
+	ret->own_dirty = want->sole ? 0 : zone->dirty_pages;
 	ret->own_empty = zone->empty_pages;
 	lock_drop(&zone->lock);
 	empty = atomic_load(&pool->empty_pages);
@@ -126,8 +119,15 @@ static enum admission compare_all(const struct pool *pool, const struct outlook 
 		       look->others_empty + (want->sole ? look->own_empty : 0), ret_release_pages);
 }
 
-enum admission admission_of_arenas(struct zone *zone, const struct want *want, bool in_one,
-				   uint64_t *ret_release_pages)
+/* Everything, if nobody else took any of it. */
+static uint64_t sum_of(const struct outlook *look, const struct want *want)
+{
+	return look->own + look->own_dirty + look->stock + look->room + look->returning + look->others_empty +
+	       (want->sole ? look->own_empty : 0);
+}
+
+enum admission admission_of_arenas(struct zone *zone, const struct want *want, uint64_t more_pages,
+				   bool in_one, uint64_t *ret_release_pages)
 {
 	struct pool *pool = zone->pool;
 	uint64_t kernel_pages;
@@ -135,6 +135,8 @@ enum admission admission_of_arenas(struct zone *zone, const struct want *want, b
 	enum admission admission;
 
 	look(zone, want, &outlook);
+	if (want->n_pages + more_pages > sum_of(&outlook, want))
+		return ADMISSION_FULL;
 	/* The pool's own limit first, which costs nothing to ask for. */
 	admission = compare_all(pool, &outlook, want, in_one, outlook.room, ret_release_pages);
 	if (admission == ADMISSION_FULL)

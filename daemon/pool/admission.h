@@ -18,15 +18,15 @@ enum admission {
 	ADMISSION_SHORT,      /* the kernel has not as many pages */
 };
 
-/* Whether a request for `n_pages` in all, in runs as `want` says, can be met when the tenant and all others
- * hold nothing: ADMISSION_NOW, or ADMISSION_OVER_QUOTA, or ADMISSION_FULL. Any thread, no lock. */
+/* Whether a request for `n_pages` in all, of which the largest lease is as `want` says, can be met when
+ * nobody holds anything: ADMISSION_NOW, or ADMISSION_OVER_QUOTA, or ADMISSION_FULL. Any thread, no lock. */
 enum admission admission_ever(const struct pool *pool, const struct want *want, uint64_t n_pages);
 
-/* Whether blank or new arenas can meet it, now or later; `in_one`: as one new run, whatever want->max_runs
- * allows. *ret_release_pages is set if the answer is ADMISSION_LATER; 0 where only what the janitor has is
- * lacking. On the stocker's thread. */
-enum admission admission_of_arenas(struct zone *zone, const struct want *want, bool in_one,
-				   uint64_t *ret_release_pages);
+/* Whether blank or new arenas can meet `want`, now or later; `more_pages` are wanted with it. `in_one`: as
+ * one new run, whatever want->max_runs allows. *ret_release_pages is set if the answer is ADMISSION_LATER; 0
+ * where only what the janitor has is lacking. On the stocker's thread. */
+enum admission admission_of_arenas(struct zone *zone, const struct want *want, uint64_t more_pages,
+				   bool in_one, uint64_t *ret_release_pages);
 
 /* Blank pages, and pages of its own zone, that may go to the kernel so that a new arena of at least
  * `n_pages` can be made: what the reserve does not keep. With the pool's lock held. */

@@ -64,7 +64,6 @@ int pool_new(const struct pool_config *config, unsigned index, const struct pool
 	pool->config = *config;
 	pool->threads = threads;
 	pool->cache_limits = cache_limits(config, threads->n_workers);
-	pool->kernel_keeps_reserve = config->backing == POOL_BACKING_HUGETLBFS && !config->directory;
 	lock_init(&pool->lock, LOCK_POOL);
 	pool->n_slots = n_slots(config, threads);
 	pool->arenas = calloc(pool->n_slots, sizeof(*pool->arenas));
@@ -266,7 +265,7 @@ uint64_t pool_kernel_pages(struct pool *pool)
 	uint64_t promised_us = 0;
 
 	lock_take(&pool->lock);
-	if (pool->kernel_keeps_reserve && pool->backed_pages < pool->config.reserve_pages)
+	if (pool_kernel_keeps_reserve(&pool->config) && pool->backed_pages < pool->config.reserve_pages)
 		promised_us = pool->config.reserve_pages - pool->backed_pages;
 	lock_drop(&pool->lock);
 	return backing_available_pages(pool->backing, promised_us, &pool->shortage);

@@ -73,7 +73,6 @@ struct pool {
 	const struct pool_threads *threads;
 	struct pcache_limits cache_limits;
 	uint32_t n_slots;
-	bool kernel_keeps_reserve; /* pages that leave are still this pool's: min_size= of its own mount */
 
 	struct lock lock;
 	/* guarded by lock */

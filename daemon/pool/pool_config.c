@@ -38,3 +38,16 @@ const char *pool_tenant_word(enum pool_tenant tenant)
 	hp_assert((unsigned)tenant < sizeof(words) / sizeof(words[0]));
 	return words[tenant];
 }
+
+bool pool_kernel_keeps_reserve(const struct pool_config *config)
+{
+	return config->backing == POOL_BACKING_HUGETLBFS && !config->directory;
+}
+
+uint64_t pool_longest_run(const struct pool_config *config)
+{
+	const uint64_t kept_pages = pool_kernel_keeps_reserve(config) ? 0 : config->reserve_pages;
+	const uint64_t beside_pages = config->max_pages - kept_pages;
+
+	return beside_pages > config->arena_pages ? beside_pages : config->arena_pages;
+}

@@ -51,3 +51,10 @@ struct pool_config {
 const char *pool_backing_name(enum pool_backing backing);
 const char *pool_isolation_name(enum pool_isolation isolation);
 const char *pool_tenant_word(enum pool_tenant tenant);
+
+/* Pages that leave the pool are still its own, as far as the reserve goes: min_size= of a mount of its own.
+ */
+bool pool_kernel_keeps_reserve(const struct pool_config *config);
+/* Pages of the longest run that the pool can ever have: a file that is made while the reserve stays backed.
+ */
+uint64_t pool_longest_run(const struct pool_config *config);

@@ -28,7 +28,7 @@ static bool is_drained(struct supply *supply)
 static int try_quota(struct supply *supply)
 {
 	struct zone *zone = supply->zone;
-	const uint64_t n_pages = supply->want.n_pages;
+	const uint64_t n_pages = supply->want.n_pages + supply->more_pages;
 	uint64_t left;
 
 	lock_take(&zone->lock);
@@ -194,7 +194,8 @@ static int try_room(struct supply *supply, bool is_patient, uint64_t tick)
 	}
 	if (!may_attempt(supply, is_patient, tick))
 		return supply->is_kernel_short ? SUPPLY_KERNEL_SHORT : SUPPLY_POOL_FULL;
-	admission = admission_of_arenas(supply->zone, &supply->want, false, &release_pages);
+	admission =
+		admission_of_arenas(supply->zone, &supply->want, supply->more_pages, false, &release_pages);
 	if (admission == ADMISSION_NOW) {
 		r = try_arenas(supply);
 		if (!lacks_room(r))
@@ -202,7 +203,8 @@ static int try_room(struct supply *supply, bool is_patient, uint64_t tick)
 		note_failure(supply, r, tick);
 		/* It would take too many runs: one new arena instead of some that nobody uses. */
 		in_one = r == SUPPLY_POOL_FULL;
-		admission = admission_of_arenas(supply->zone, &supply->want, in_one, &release_pages);
+		admission = admission_of_arenas(supply->zone, &supply->want, supply->more_pages, in_one,
+						&release_pages);
 		if (admission == ADMISSION_NOW)
 			return r;
 	}

@@ -29,6 +29,7 @@ struct supply {
 	struct zone *zone;
 	unsigned worker;
 	struct want want;
+	uint64_t more_pages;  /* that the same request will want next: without these it is in vain */
 	uint64_t deadline_ns; /* 0: say no as soon as nothing that is under way can help */
 	_Atomic bool cancelled;
 	void (*done)(struct supply *supply); /* on the worker's thread */

@@ -98,7 +98,16 @@ static const char *amount_format(uint64_t n_pages, uint64_t page_bytes, char amo
 static void explain_full(char *message, size_t room, const struct asked *asked,
 			 const struct pool_config *config, const char *amount, uint64_t free_pages)
 {
-	if (free_pages < asked->pages)
+	char longest[AMOUNT_MAX], kept[AMOUNT_MAX];
+
+	if (!asked->scattered && asked->pages > pool_longest_run(config))
+		snprintf(message, room,
+			 "%s: the longest run that pool %s can have is %s, as its reserve of %s stays in "
+			 "arenas: allow more runs, or raise its max",
+			 amount, config->name,
+			 amount_format(pool_longest_run(config), config->page_bytes, longest),
+			 amount_format(config->reserve_pages, config->page_bytes, kept));
+	else if (free_pages < asked->pages)
 		snprintf(message, room,
 			 "pool %s has no %s left: %" PRIu64 " of its %" PRIu64
 			 " are not leased: free some, ask for less, or raise its max",

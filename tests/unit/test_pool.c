@@ -225,6 +225,7 @@ static void pool_reserve_is_backed_from_the_start_and_kept(void **state)
 
 	assert_int_equal(figures_of(house).backed, 512);
 	assert_int_equal(figures_of(house).stock, 512);
+	assert_int_equal(house_alloc(house, session, 800, &id), LEASE_POOL_FULL);
 	assert_int_equal(house_alloc(house, session, 512, &id), LEASE_OK);
 	assert_int_equal(lease_free(session, id, true), LEASE_OK);
 	for (unsigned i = 0; i < 4; i++)

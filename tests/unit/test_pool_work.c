@@ -343,9 +343,46 @@ static void work_request_over_quota_makes_nothing(void **state)
 		assert_int_equal(ask_and_settle(house, &one, 1000, wants[i]), SUPPLY_OVER_QUOTA);
 		end(&one);
 	}
+	/* The first of two leases of one request fits, both do not. */
+	ask(house, &one, 1000, run_of(30), 0);
+	one.supply.more_pages = 30;
+	house_settle(house);
+	assert_int_equal(one.supply.result, SUPPLY_OVER_QUOTA);
+	end(&one);
 	assert_int_equal(work->n_makes, n_makes);
 	assert_int_equal(work->n_reclaimed, 0);
 	end(&holder);
+}
+
+/* Nor one of which the first lease has room, and the last has not. */
+static void work_request_of_more_than_there_is_makes_nothing(void **state)
+{
+	struct house *house = *state;
+	struct asker one;
+
+	ask(house, &one, 1000, run_of(300), 0);
+	one.supply.more_pages = MAX_PAGES - 299;
+	house_settle(house);
+	assert_int_equal(one.supply.result, SUPPLY_POOL_FULL);
+	end(&one);
+	assert_int_equal(house->pools[0]->work.n_makes, 0);
+}
+
+/* Whoever would wait for what can never be is told so by the worker, and nothing is queued. */
+static void work_what_can_never_be_is_not_queued(void **state)
+{
+	const struct lease_alloc patient = {.want = {.max_runs = 1, .node = -1}, .wait_ms = 3600 * 1000};
+	struct house *house = *state;
+	struct session *session = house_session(house, 0, 1000);
+	uint64_t id;
+
+	assert_int_equal(house_alloc_like(house, session, MAX_PAGES / 2 + 1, &patient, &id), LEASE_POOL_FULL);
+	assert_int_equal(house_alloc_like(house, session, MAX_PAGES + 1, &patient, &id), LEASE_BAD_SIZE);
+	house->pools[0]->config.quota_leases = 1;
+	assert_int_equal(house_alloc_like(house, session, 1, &patient, &id), LEASE_OK);
+	assert_int_equal(house_alloc_like(house, session, 300, &patient, &id), LEASE_TOO_MANY);
+	assert_int_equal(house->pools[0]->work.n_makes, 0);
+	house_end_session(house, session);
 }
 
 /* ---- the kernel ---- */
@@ -458,6 +495,8 @@ int main(void)
 		LARGE(work_arena_in_the_making_for_nobody_is_given_back),
 		LARGE(work_large_files_are_truncated_in_slices),
 		cmocka_unit_test_setup_teardown(work_request_over_quota_makes_nothing, quota_setup, teardown),
+		PLAIN(work_request_of_more_than_there_is_makes_nothing),
+		RESERVE(work_what_can_never_be_is_not_queued),
 		RESERVE(work_reserve_stays_for_a_run_longer_than_an_arena),
 		RESERVE(work_long_run_is_made_beside_the_reserve),
 		SCATTERED(work_reserve_stays_for_a_lease_of_too_many_arenas),

@@ -374,6 +374,7 @@ static void work_what_can_never_be_is_not_queued(void **state)
 	const struct lease_alloc patient = {.want = {.max_runs = 1, .node = -1}, .wait_ms = 3600 * 1000};
 	struct house *house = *state;
 	struct session *session = house_session(house, 0, 1000);
+	const uint64_t n_makes = house->pools[0]->work.n_makes;
 	uint64_t id;
 
 	assert_int_equal(house_alloc_like(house, session, MAX_PAGES / 2 + 1, &patient, &id), LEASE_POOL_FULL);
@@ -381,7 +382,7 @@ static void work_what_can_never_be_is_not_queued(void **state)
 	house->pools[0]->config.quota_leases = 1;
 	assert_int_equal(house_alloc_like(house, session, 1, &patient, &id), LEASE_OK);
 	assert_int_equal(house_alloc_like(house, session, 300, &patient, &id), LEASE_TOO_MANY);
-	assert_int_equal(house->pools[0]->work.n_makes, 0);
+	assert_int_equal(house->pools[0]->work.n_makes, n_makes);
 	house_end_session(house, session);
 }
 

@@ -24,7 +24,8 @@ struct ctl {
 	bool json;
 	struct hp_alloc_options alloc; /* flags: also how `open` maps it */
 	struct hp_access access[CTL_ACCESS_MAX];
-	unsigned kinds; /* of events: HP_EVENT_...; 0: all */
+	uint32_t owner_uid; /* who must have made what is opened; with --owner */
+	unsigned kinds;     /* of events: HP_EVENT_...; 0: all */
 
 	char **args; /* after the command's name; as many as its row in the table allows */
 	int n_args;

@@ -37,22 +37,39 @@ static const char *until(const struct ctl *ctl)
 	return is_detached(ctl) ? "until it is freed" : "until a signal";
 }
 
+/* Of one that was opened, also by whom it was made. */
+static enum ctl_status print_lease_json(const hp_lease *lease, const char *name, json_t *runs)
+{
+	json_t *object = json_pack("{sI so ss sI sO}", "lease", (json_int_t)hp_lease_id(lease), "name",
+				   ctl_json_from_text(name), "pool", client_lease_pool(lease), "bytes",
+				   (json_int_t)hp_lease_bytes(lease), "runs", runs);
+	uint32_t uid, mode;
+
+	if (object && hp_lease_owner(lease, &uid, &mode) == 0 &&
+	    (json_object_set_new(object, "owner_uid", json_integer(uid)) < 0 ||
+	     json_object_set_new(object, "mode", json_integer(mode)) < 0)) {
+		json_decref(object);
+		object = NULL;
+	}
+	return ctl_print_json(object);
+}
+
 static enum ctl_status print_lease(const struct ctl *ctl, const hp_lease *lease, const char *name)
 {
 	json_auto_t *runs = runs_to_json(lease);
-	char word[SIZE_WORD_MAX];
+	char word[SIZE_WORD_MAX], owner[48] = "";
+	uint32_t uid, mode;
 	size_t n_runs;
 
 	if (!runs)
 		return ctl_no_memory();
 	if (ctl->json)
-		return ctl_print_json(json_pack("{sI so ss sI sO}", "lease", (json_int_t)hp_lease_id(lease),
-						"name", ctl_json_from_text(name), "pool",
-						client_lease_pool(lease), "bytes",
-						(json_int_t)hp_lease_bytes(lease), "runs", runs));
+		return print_lease_json(lease, name, runs);
+	if (hp_lease_owner(lease, &uid, &mode) == 0)
+		snprintf(owner, sizeof(owner), " of uid %" PRIu32 " (mode %04" PRIo32 ")", uid, mode);
 	n_runs = json_array_size(runs);
-	printf("lease %" PRIu64 "%s%s%s: %s of pool %s in %zu run%s, %s\n", hp_lease_id(lease),
-	       *name ? " \"" : "", name, *name ? "\"" : "", size_format(hp_lease_bytes(lease), word),
+	printf("lease %" PRIu64 "%s%s%s%s: %s of pool %s in %zu run%s, %s\n", hp_lease_id(lease),
+	       *name ? " \"" : "", name, *name ? "\"" : "", owner, size_format(hp_lease_bytes(lease), word),
 	       client_lease_pool(lease), n_runs, n_runs == 1 ? "" : "s", until(ctl));
 	return CTL_DONE;
 }
@@ -163,10 +180,15 @@ enum ctl_status ctl_open_run(struct ctl *ctl)
 {
 	struct hold hold;
 	enum ctl_status status = begin_hold(&hold, ctl);
+	int r;
 
 	if (status != CTL_DONE)
 		return status;
-	if (hp_lease_open(ctl->client, ctl->args[0], ctl->alloc.flags, &hold.lease) < 0)
+	r = ctl->given & CTL_OPTION_OWNER
+		    ? hp_lease_open_of(ctl->client, ctl->args[0], ctl->owner_uid, ctl->alloc.flags,
+				       &hold.lease)
+		    : hp_lease_open(ctl->client, ctl->args[0], ctl->alloc.flags, &hold.lease);
+	if (r < 0)
 		return complain_failed();
 	return keep_hold(&hold, ctl->args[0]);
 }

@@ -40,7 +40,7 @@ static const struct command commands[] = {
 	 "print what happens, one event a line, until SIGINT or SIGTERM"},
 	{"alloc", "SIZE", 1, 1, CTL_OPTIONS_ALLOC, ctl_alloc_run,
 	 "lease memory and hold it until SIGINT or SIGTERM"},
-	{"open", "NAME", 1, 1, CTL_OPTION_READ_ONLY, ctl_open_run,
+	{"open", "NAME", 1, 1, CTL_OPTION_READ_ONLY | CTL_OPTION_OWNER, ctl_open_run,
 	 "hold a lease that somebody has named, until SIGINT or SIGTERM"},
 	{"free", "LEASE|NAME...", 1, ARGS_ANY, 0, ctl_free_run,
 	 "end leases, by id (digits) or by name"},

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "client/ctl/options.h"
-#include "daemon/base/name.h"
+#include "client/lib/lease_name.h"
 #include "proto/socket_path.h"
 
 #define ID_MAX      (UINT32_MAX - 1) /* the last is (uid_t)-1: nobody at all */
@@ -49,8 +49,10 @@ static bool read_pool(struct ctl *ctl, const char *value)
 /* Digits alone would be an id to the other commands. */
 static bool read_name(struct ctl *ctl, const char *value)
 {
+	char name[NAME_FULL_MAX + 1];
+
 	ctl->alloc.name = value;
-	return !name_fault(value);
+	return lease_name_find(value, name) == 0;
 }
 
 /* *ret_number is untouched unless it is from `min` to `max`. */
@@ -174,6 +176,11 @@ static bool read_writer(struct ctl *ctl, const char *value)
 	return read_access(ctl, value, true);
 }
 
+static bool read_owner(struct ctl *ctl, const char *value)
+{
+	return read_user(value, &ctl->owner_uid);
+}
+
 static bool read_kinds(struct ctl *ctl, const char *value)
 {
 	ctl->kinds = ctl_read_kinds(value);
@@ -232,6 +239,9 @@ static const struct option_row rows[] = {
 
 	{CTL_OPTION_READ_ONLY, HP_READ_ONLY, "read-only", NULL, NULL, NULL,
 	 "for who may not write to it"},
+
+	{CTL_OPTION_OWNER, 0, "owner", "USER", read_owner, "the name or number of a user",
+	 "only if this user has made it"},
 
 	{CTL_OPTION_KINDS, 0, "kinds", "LIST", read_kinds, "some of pressure,drained,restored",
 	 "only these, parted by commas; default: all"},

@@ -25,6 +25,7 @@ enum ctl_option {
 	CTL_OPTION_DETACH = 1u << 15,
 	CTL_OPTION_READ_ONLY = 1u << 16,
 	CTL_OPTION_KINDS = 1u << 17,
+	CTL_OPTION_OWNER = 1u << 18,
 };
 
 /* Every command knows these. */

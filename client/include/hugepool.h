@@ -109,8 +109,10 @@ struct hp_access {
 
 struct hp_alloc_options {
 	const char *pool;     /* NULL: the daemon's first */
-	const char *name;     /* NULL: anonymous; else unique in the daemon, at most 255 bytes, not only
-				 digits */
+	/* NULL: anonymous. NAME: in the namespace that all users share (which a pool may keep to some);
+	 * ~/NAME: in the user's own, where nobody can take it first. 1 to 255 bytes of UTF-8, not only
+	 * digits, without characters that are controls, invisible, or turn the direction of writing */
+	const char *name;
 	uint64_t align_bytes; /* of each run's first byte in its file; 0: a page. A power of two. The address
 				 is aligned alike, up to 1 GiB, when the lease is one run */
 	unsigned flags;       /* HP_... of both kinds above */
@@ -140,6 +142,10 @@ int hp_alloc_batch(hp_client *client, const uint64_t *bytes, unsigned n,
  * Another user's HP_READ_ONLY is enforced by the kernel: the descriptor cannot be mapped writable (unless the
  * daemon runs as that very user: then it is a courtesy). */
 int hp_lease_open(hp_client *client, const char *name, unsigned flags, hp_lease **ret_lease);
+/* The same, if this user has made it; else -EPERM. Without that, a name that all users share proves nothing: who
+ * comes first has it. (Another user's own one is ~UID/NAME or ~USER/NAME, and always that user's.) */
+int hp_lease_open_of(hp_client *client, const char *name, uint32_t owner_uid, unsigned flags,
+		     hp_lease **ret_lease);
 
 /* Make the lease `bytes` long: its tail is given back, or zeroed pages are appended; what it has stays.
  * Growing happens in place when the pages behind it are free or the addresses behind it are; else with
@@ -169,6 +175,9 @@ int hp_free_name(hp_client *client, const char *name);
 void *hp_lease_data(const hp_lease *lease);
 uint64_t hp_lease_bytes(const hp_lease *lease);
 uint64_t hp_lease_id(const hp_lease *lease);
+/* Of a lease that was opened: who has made it, and who may open it, as of a file (each may be NULL). -ENODATA:
+ * it was not opened, or the daemon is too old to say. */
+int hp_lease_owner(const hp_lease *lease, uint32_t *ret_uid, uint32_t *ret_mode);
 /* The file that the run number `run` of it lies in (0: the first), to hand to a process of the same tenant: a
  * new descriptor, the caller's (CLOEXEC), and the run's offset in it and length in bytes (each may be NULL).
  * Returns the descriptor or a negative errno; -ENOENT past the last run. */
@@ -259,6 +268,8 @@ typedef void hp_lease_done(void *arg, int result, hp_lease *lease);
 int hp_alloc_start(hp_client *client, uint64_t bytes, const struct hp_alloc_options *options,
 		   hp_lease_done *done, void *arg);
 int hp_lease_open_start(hp_client *client, const char *name, unsigned flags, hp_lease_done *done, void *arg);
+int hp_lease_open_of_start(hp_client *client, const char *name, uint32_t owner_uid, unsigned flags,
+			   hp_lease_done *done, void *arg);
 int hp_free_start(hp_lease *lease, unsigned flags, hp_lease_done *done, void *arg);
 
 #ifdef __cplusplus

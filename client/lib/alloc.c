@@ -9,8 +9,7 @@
 #include <string.h>
 
 #include "client/lib/claim.h"
-#include "daemon/base/name.h"
-#include "daemon/base/text.h"
+#include "client/lib/lease_name.h"
 
 #define ACCESS_MAX  16
 #define MODE_MAX    0777
@@ -27,16 +26,6 @@ static int check_map_flags(unsigned flags)
 	return 0;
 }
 
-static int check_name(const char *name)
-{
-	const char *fault = name_fault(name);
-	char shown[TEXT_SHOWN_MAX];
-
-	if (!fault)
-		return 0;
-	return error_set(-EINVAL, "A lease's name %s: \"%s\".", fault, text_show(name, shown));
-}
-
 /* Who may open it. */
 static int check_access(const struct hp_alloc_options *options)
 {
@@ -51,8 +40,16 @@ static int check_access(const struct hp_alloc_options *options)
 	return 0;
 }
 
-static int check_options(const struct hp_alloc_options *options, unsigned n)
+/* A copy, with the name as the daemon takes it. */
+struct checked_options {
+	struct hp_alloc_options options;
+	char name[NAME_FULL_MAX + 1];
+};
+
+static int check_options(const struct hp_alloc_options *options, unsigned n, struct checked_options *ret)
 {
+	int r;
+
 	if (options->flags & ~(unsigned)(ALLOC_FLAGS | LEASE_MAP_FLAGS))
 		return error_set(-EINVAL, "The flags 0x%x are not known.", options->flags);
 	if (options->max_runs > LEASE_MAX_RUNS)
@@ -62,8 +59,13 @@ static int check_options(const struct hp_alloc_options *options, unsigned n)
 		return error_set(-EINVAL, "The alignment is not a power of two.");
 	if (options->name && n > 1)
 		return error_set(-EINVAL, "A name is for one lease, not for a batch.");
-	if (options->name && check_name(options->name) < 0)
-		return -EINVAL;
+	ret->options = *options;
+	if (options->name) {
+		r = lease_name_find(options->name, ret->name);
+		if (r < 0)
+			return r;
+		ret->options.name = ret->name;
+	}
 	return check_access(options) < 0 ? -EINVAL : check_map_flags(options->flags);
 }
 
@@ -122,17 +124,29 @@ static void fill_alloc(struct alloc_request *ask, const struct session_pool *poo
 	ask->request.alloc = message;
 }
 
+/* What is to be opened, and by whom it must have been made. */
+struct opening {
+	const char *name;
+	unsigned flags;
+	const uint32_t *owner_uid; /* NULL: whoever */
+};
+
 struct open_request {
 	Hugepool__Request request;
 	Hugepool__Open message;
+	char name[NAME_FULL_MAX + 1];
 };
 
-static void fill_open(struct open_request *ask, const char *name, unsigned flags)
+static void fill_open(struct open_request *ask, const struct opening *opening)
 {
 	hugepool__request__init(&ask->request);
 	hugepool__open__init(&ask->message);
-	ask->message.name = (char *)(uintptr_t)name;
-	ask->message.write = !(flags & HP_READ_ONLY);
+	ask->message.name = ask->name;
+	ask->message.write = !(opening->flags & HP_READ_ONLY);
+	if (opening->owner_uid) {
+		ask->message.owner_case = HUGEPOOL__OPEN__OWNER_UID;
+		ask->message.uid = *opening->owner_uid;
+	}
 	ask->request.method_case = HUGEPOOL__REQUEST__METHOD_OPEN;
 	ask->request.open = &ask->message;
 }
@@ -228,6 +242,7 @@ static int alloc_batch(hp_client *client, const uint64_t *bytes, unsigned n,
 int hp_alloc_batch(hp_client *client, const uint64_t *bytes, unsigned n,
 		   const struct hp_alloc_options *options, hp_lease **ret_leases)
 {
+	struct checked_options checked;
 	int r = session_check(client);
 
 	if (r < 0)
@@ -236,11 +251,11 @@ int hp_alloc_batch(hp_client *client, const uint64_t *bytes, unsigned n,
 		options = &no_options;
 	if (!bytes || !ret_leases || n == 0)
 		return error_set(-EINVAL, "Nothing is asked for, or there is nowhere to put it.");
-	r = check_options(options, n);
+	r = check_options(options, n, &checked);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&client->lock);
-	r = alloc_batch(client, bytes, n, options, ret_leases);
+	r = alloc_batch(client, bytes, n, &checked.options, ret_leases);
 	pthread_mutex_unlock(&client->lock);
 	return r;
 }
@@ -250,36 +265,37 @@ int hp_alloc(hp_client *client, uint64_t bytes, const struct hp_alloc_options *o
 	return hp_alloc_batch(client, &bytes, 1, options, ret_lease);
 }
 
-static int check_open(const hp_client *client, const char *name, unsigned flags)
+static int check_open(const hp_client *client, const struct opening *opening, struct open_request *ask)
 {
 	int r = session_check(client);
 
 	if (r < 0)
 		return r;
-	if (!name)
+	if (!opening->name)
 		return error_set(-EINVAL, "There is no name to open a lease by.");
-	if (flags & ~(unsigned)LEASE_MAP_FLAGS)
-		return error_set(-EINVAL, "The flags 0x%x are not known, or not for opening.", flags);
-	r = check_name(name);
-	return r < 0 ? r : check_map_flags(flags);
+	if (opening->flags & ~(unsigned)LEASE_MAP_FLAGS)
+		return error_set(-EINVAL, "The flags 0x%x are not known, or not for opening.",
+				 opening->flags);
+	r = lease_name_find(opening->name, ask->name);
+	return r < 0 ? r : check_map_flags(opening->flags);
 }
 
-int hp_lease_open(hp_client *client, const char *name, unsigned flags, hp_lease **ret_lease)
+static int open_lease(hp_client *client, const struct opening *opening, hp_lease **ret_lease)
 {
-	int r = check_open(client, name, flags);
 	struct open_request ask;
 	struct claim claim;
 	hp_lease *lease;
 	uint64_t id;
+	int r = check_open(client, opening, &ask);
 
 	if (r < 0)
 		return r;
 	if (!ret_lease)
 		return error_set(-EINVAL, "There is nowhere to put the lease: NULL was given.");
-	lease = lease_new(client, NULL, 0, flags);
+	lease = lease_new(client, NULL, 0, opening->flags);
 	if (!lease)
 		return error_set(-ENOMEM, "No memory for a lease.");
-	fill_open(&ask, name, flags);
+	fill_open(&ask, opening);
 	claim_init(&claim, &ask.request, &lease, 1, &id);
 	pthread_mutex_lock(&client->lock);
 	r = run_claim(client, &claim);
@@ -287,6 +303,17 @@ int hp_lease_open(hp_client *client, const char *name, unsigned flags, hp_lease 
 	if (r == 0)
 		*ret_lease = lease;
 	return r;
+}
+
+int hp_lease_open(hp_client *client, const char *name, unsigned flags, hp_lease **ret_lease)
+{
+	return open_lease(client, &(struct opening){name, flags, NULL}, ret_lease);
+}
+
+int hp_lease_open_of(hp_client *client, const char *name, uint32_t owner_uid, unsigned flags,
+		     hp_lease **ret_lease)
+{
+	return open_lease(client, &(struct opening){name, flags, &owner_uid}, ret_lease);
 }
 
 /* ---- the calls that only begin ---- */
@@ -399,33 +426,34 @@ static int alloc_start(hp_client *client, uint64_t bytes, const struct hp_alloc_
 int hp_alloc_start(hp_client *client, uint64_t bytes, const struct hp_alloc_options *options,
 		   hp_lease_done *done, void *arg)
 {
+	struct checked_options checked;
 	int r = session_check(client);
 
 	if (r < 0)
 		return r;
 	if (!options)
 		options = &no_options;
-	r = check_options(options, 1);
+	r = check_options(options, 1, &checked);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&client->lock);
-	r = alloc_start(client, bytes, options, done, arg);
+	r = alloc_start(client, bytes, &checked.options, done, arg);
 	pthread_mutex_unlock(&client->lock);
 	return r;
 }
 
-int hp_lease_open_start(hp_client *client, const char *name, unsigned flags, hp_lease_done *done, void *arg)
+static int open_start(hp_client *client, const struct opening *opening, hp_lease_done *done, void *arg)
 {
-	int r = check_open(client, name, flags);
 	struct open_request ask;
 	hp_lease *lease;
+	int r = check_open(client, opening, &ask);
 
 	if (r < 0)
 		return r;
-	lease = lease_new(client, NULL, 0, flags);
+	lease = lease_new(client, NULL, 0, opening->flags);
 	if (!lease)
 		return error_set(-ENOMEM, "No memory for a lease.");
-	fill_open(&ask, name, flags);
+	fill_open(&ask, opening);
 	pthread_mutex_lock(&client->lock);
 	r = check_start(client, done);
 	if (r == 0)
@@ -434,4 +462,15 @@ int hp_lease_open_start(hp_client *client, const char *name, unsigned flags, hp_
 		lease_free(lease, true);
 	pthread_mutex_unlock(&client->lock);
 	return r;
+}
+
+int hp_lease_open_start(hp_client *client, const char *name, unsigned flags, hp_lease_done *done, void *arg)
+{
+	return open_start(client, &(struct opening){name, flags, NULL}, done, arg);
+}
+
+int hp_lease_open_of_start(hp_client *client, const char *name, uint32_t owner_uid, unsigned flags,
+			   hp_lease_done *done, void *arg)
+{
+	return open_start(client, &(struct opening){name, flags, &owner_uid}, done, arg);
 }

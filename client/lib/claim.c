@@ -67,7 +67,21 @@ static int read_opened(hp_lease *lease, const Hugepool__OpenReply *opened)
 		return -EPROTO;
 	lease->pool = *pool;
 	lease->way.page_bytes = pool->page_bytes;
+	lease->maker_uid = opened->uid;
+	lease->maker_mode = opened->mode;
 	return read_grant(lease, opened->grant);
+}
+
+/* A daemon that is too old to look does not say who it was, either. */
+static int check_maker(const struct claim *claim)
+{
+	const Hugepool__Open *asked = claim->asked->open;
+
+	if (claim->asked->method_case != HUGEPOOL__REQUEST__METHOD_OPEN || asked->owner_case != HUGEPOOL__OPEN__OWNER_UID)
+		return 0;
+	if (claim->leases[0]->maker_mode == 0)
+		return -EOPNOTSUPP;
+	return claim->leases[0]->maker_uid == asked->uid ? 0 : -EPROTO;
 }
 
 static int read_reply(struct claim *claim, const Hugepool__Reply *reply)
@@ -169,6 +183,9 @@ static void keep_reason(struct error *reason, int error)
 		error_keep(reason, error,
 			   "The daemon granted what was not asked for, or lies elsewhere than it says.");
 		break;
+	case -EOPNOTSUPP:
+		error_keep(reason, error, "The daemon is too old to say who has made a lease.");
+		break;
 	case -EMFILE:
 		error_keep(reason, error,
 			   "The memory's descriptor cannot be received: raise the limit of open files.");
@@ -263,6 +280,8 @@ static bool take_answer(hp_client *client, struct call *call, const struct answe
 	if (claim->phase == CLAIM_ASKED)
 		r = read_reply(claim, answer->reply);
 	if (r == 0)
+		r = check_maker(claim);
+	if (r == 0)
 		r = place_leases(claim);
 	if (r < 0)
 		claim_give_back(claim, r);
@@ -274,6 +293,7 @@ void claim_init(struct claim *claim, Hugepool__Request *request, hp_lease **leas
 {
 	call_init(&claim->call, request, take_answer);
 	claim->call.asks = true;
+	claim->asked = request;
 	claim->leases = leases;
 	claim->n_leases = n_leases;
 	claim->ids = ids;

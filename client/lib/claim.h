@@ -27,6 +27,7 @@ struct claim {
 	uint64_t back_to_pages; /* what a lease that is resized had; 0: leases are new */
 
 	/* claim.c's. */
+	const Hugepool__Request *asked;
 	enum claim_phase phase;
 	uint64_t asked_arena;
 	struct error reason; /* for giving back */

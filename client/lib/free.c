@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "client/lib/lease.h"
+#include "client/lib/lease_name.h"
 
 /* A Free and what it points to. */
 struct free_call {
@@ -116,14 +117,14 @@ void hp_lease_forget(hp_lease *lease)
 }
 
 /* End a lease that there is no handle of: by its id, or else its name. */
-static int free_other(hp_client *client, uint64_t *id, const char *name)
+static int free_other(hp_client *client, uint64_t *id, char *name)
 {
 	struct free_call ending;
 	int r;
 
 	free_call_init(&ending, id, id ? 1 : 0, 0);
 	if (name)
-		ending.message.name = (char *)(uintptr_t)name;
+		ending.message.name = name;
 	pthread_mutex_lock(&client->lock);
 	r = call_run(client, &ending.call, NO_DEADLINE);
 	pthread_mutex_unlock(&client->lock);
@@ -139,13 +140,15 @@ int hp_free_id(hp_client *client, uint64_t lease_id)
 
 int hp_free_name(hp_client *client, const char *name)
 {
+	char found[NAME_FULL_MAX + 1];
 	int r = session_check(client);
 
 	if (r < 0)
 		return r;
-	if (!name || !name[0])
+	if (!name)
 		return error_set(-EINVAL, "There is no name to free a lease by.");
-	return free_other(client, NULL, name);
+	r = lease_name_find(name, found);
+	return r < 0 ? r : free_other(client, NULL, found);
 }
 
 /* ---- where nobody waits ---- */

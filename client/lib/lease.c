@@ -128,6 +128,19 @@ uint64_t hp_lease_id(const hp_lease *lease)
 	return lease->id;
 }
 
+int hp_lease_owner(const hp_lease *lease, uint32_t *ret_uid, uint32_t *ret_mode)
+{
+	if (lease->maker_mode == 0)
+		return error_set(-ENODATA,
+				 "The lease was not opened, or the daemon is too old to say by whom it "
+				 "was made.");
+	if (ret_uid)
+		*ret_uid = lease->maker_uid;
+	if (ret_mode)
+		*ret_mode = lease->maker_mode;
+	return 0;
+}
+
 int hp_lease_dup_fd(const hp_lease *lease, unsigned run, uint64_t *ret_offset, uint64_t *ret_bytes)
 {
 	int r = session_check(lease->client), fd;

@@ -22,6 +22,8 @@ struct hp_lease {
 	struct view_way way;
 	unsigned max_runs;
 	uint64_t id; /* 0: not granted */
+	/* One that is opened: who has made it and its mode; 0: it is not, or the daemon does not say. */
+	uint32_t maker_uid, maker_mode;
 
 	/* Of the thread that uses it. */
 	uint8_t *data;

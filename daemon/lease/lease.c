@@ -207,6 +207,8 @@ static enum lease_result result_of_share(int r)
 		return LEASE_BUSY;
 	case SHARE_EVICTED:
 		return LEASE_ENDED;
+	case SHARE_OTHER_MAKER:
+		return LEASE_OTHER_MAKER;
 	default:
 		return LEASE_NO_MEMORY;
 	}
@@ -351,26 +353,30 @@ static enum lease_result equip_opened(struct session *session, struct lease_reco
 
 /* With a record that is there, but for its fields. */
 static enum lease_result open_into(struct session *session, struct lease_record *record, uint64_t request_id,
-				   const char *name, bool write)
+				   struct lease_opening *opening)
 {
 	struct shard *shard = session->shard;
 	struct shares *shares = ledger_shares(shard->ledger);
-	const struct share_who who = {session->peer.uid, session->peer.gid, session->peer.groups,
-				      session->peer.n_groups};
+	const struct share_who who = {session->peer.uid,           session->peer.gid,
+				      session->peer.groups,        session->peer.n_groups,
+				      session->peer.is_privileged, opening->maker};
 	enum lease_result result;
 	struct session_zone *mine;
 	struct share_terms terms;
 	struct share_runs runs;
 	uint64_t share;
 
-	result = result_of_share(shares_open(shares, name, &who, write, record->id, &share, &terms, &runs));
+	result = result_of_share(
+		shares_open(shares, opening->name, &who, opening->write, record->id, &share, &terms, &runs));
+	if (result == LEASE_OTHER_MAKER)
+		opening->made_by = terms.uid;
 	if (result != LEASE_OK)
 		return result;
 	result = (enum lease_result)session_get_zone(session, terms.pool, &mine);
 	if (result == LEASE_OK && !charge(mine->zone, shard->index, KIND_OPENED))
 		result = LEASE_TOO_MANY;
 	if (result == LEASE_OK) {
-		result = equip_opened(session, record, request_id, share, write, &terms, &runs);
+		result = equip_opened(session, record, request_id, share, opening->write, &terms, &runs);
 		if (result == LEASE_OK)
 			return LEASE_OK;
 		discharge(mine->zone, shard->index, KIND_OPENED);
@@ -381,7 +387,7 @@ static enum lease_result open_into(struct session *session, struct lease_record 
 	return result;
 }
 
-enum lease_result lease_open(struct session *session, uint64_t request_id, const char *name, bool write,
+enum lease_result lease_open(struct session *session, uint64_t request_id, struct lease_opening *opening,
 			     struct lease_record **ret_record)
 {
 	struct shard *shard = session->shard;
@@ -391,7 +397,7 @@ enum lease_result lease_open(struct session *session, uint64_t request_id, const
 	if (!record)
 		return LEASE_NO_MEMORY;
 	lease_move(record, LEASE_LEASED);
-	result = open_into(session, record, request_id, name, write);
+	result = open_into(session, record, request_id, opening);
 	if (result != LEASE_OK) {
 		strike_out(shard, record);
 		return result;

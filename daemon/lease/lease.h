@@ -35,6 +35,7 @@ enum lease_result {
 	LEASE_DRAINING,
 	LEASE_NOT_REVOCABLE,
 	LEASE_TOO_MANY,      /* the tenant's quota of leases or names */
+	LEASE_OTHER_MAKER,   /* the name is another user's than it shall be */
 	LEASE_SESSION_ENDED, /* Bye was said, or the holder died, while it waited */
 };
 
@@ -67,9 +68,16 @@ void lease_unenter(struct session *session, struct lease_record *record, bool cl
 /* The pages that were taken for a lease, clean or not, go back untouched. */
 void lease_put_back(struct zone *zone, unsigned worker, bool sole, bool clean, const struct run_list *runs);
 
+/* What is to be opened. */
+struct lease_opening {
+	const char *name;
+	bool write;
+	const uid_t *maker; /* only if this user has made it; NULL: whoever */
+	uid_t made_by;      /* the result, where it was another one */
+};
 /* Hold a named lease that somebody else has made. LEASE_OK and a record, LEASE_NO_NAME, LEASE_NOT_ALLOWED,
- * LEASE_TOO_MANY, LEASE_DRAINING or LEASE_NO_MEMORY. */
-enum lease_result lease_open(struct session *session, uint64_t request_id, const char *name, bool write,
+ * LEASE_OTHER_MAKER, LEASE_TOO_MANY, LEASE_DRAINING or LEASE_NO_MEMORY. */
+enum lease_result lease_open(struct session *session, uint64_t request_id, struct lease_opening *opening,
 			     struct lease_record **ret_record);
 
 /* Give back all but the first `n_pages` of the session's lease. LEASE_OK, LEASE_BUSY, LEASE_ENDED,

@@ -24,6 +24,7 @@ struct user {
 
 struct seats {
 	unsigned max, kept, user_sessions; /* constant; kept for root */
+	bool is_root_bound;                /* constant */
 	struct lock lock;
 	unsigned n_taken; /* guarded by lock */
 	void *users;      /* guarded by lock; a tree */
@@ -59,6 +60,18 @@ struct seats *seats_free(struct seats *seats)
 	return NULL;
 }
 
+void seats_bind_root(struct seats *seats)
+{
+	seats->is_root_bound = true;
+	seats->kept = 0;
+}
+
+/* Not bound by a user's limits. */
+static bool is_free(const struct seats *seats, uid_t uid)
+{
+	return uid == 0 && !seats->is_root_bound;
+}
+
 static unsigned taken_by(const struct user *user)
 {
 	return user->n_taken[SEAT_CONNECTION] + user->n_taken[SEAT_SESSION];
@@ -66,7 +79,7 @@ static unsigned taken_by(const struct user *user)
 
 static bool is_full_for(const struct seats *seats, const struct user *user, enum seat kind)
 {
-	if (user->uid == 0)
+	if (is_free(seats, user->uid))
 		return false;
 	if (seats->user_sessions == 0)
 		return taken_by(user) >= seats->max / 2;
@@ -78,7 +91,7 @@ static int take_locked(struct seats *seats, uid_t uid, enum seat kind)
 {
 	struct user key = {.uid = uid}, *user, **node;
 
-	if (seats->n_taken + (uid == 0 ? 0 : seats->kept) >= seats->max)
+	if (seats->n_taken + (is_free(seats, uid) ? 0 : seats->kept) >= seats->max)
 		return SEATS_FULL;
 	node = tsearch(&key, &seats->users, compare_user);
 	if (!node)

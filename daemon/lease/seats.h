@@ -16,6 +16,9 @@ enum seat { SEAT_CONNECTION, SEAT_SESSION, N_SEAT_KINDS };
  * and see who has the others. `user_sessions`: sessions of one user but root; 0: half of all seats.
  * NULL: no memory. */
 struct seats *seats_new(unsigned max, unsigned user_sessions);
+/* Root is a user like any other: it is bound by the limits, and no seats are kept for it. Before any is
+ * taken. */
+void seats_bind_root(struct seats *seats);
 struct seats *seats_free(struct seats *seats);
 
 enum {

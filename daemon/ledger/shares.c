@@ -187,7 +187,7 @@ static bool allows(const struct share_terms *terms, const struct share_who *who,
 	const uint32_t needed = write ? 06 : 04;
 	uint32_t has = terms->mode & 07;
 
-	if (who->uid == 0)
+	if (who->is_privileged)
 		return true;
 	if (who->uid == terms->uid)
 		has = terms->mode >> 6 & 07;
@@ -217,6 +217,9 @@ int shares_open(struct shares *shares, const char *name, const struct share_who 
 		r = SHARE_NONE;
 	} else if (!allows(&share->terms, who, write)) {
 		r = SHARE_NOT_ALLOWED;
+	} else if (who->maker && *who->maker != share->terms.uid) {
+		r = SHARE_OTHER_MAKER;
+		ret_terms->uid = share->terms.uid;
 	} else {
 		r = add_holder(share, holder);
 		*ret_id = share->id;
@@ -401,6 +404,20 @@ uint64_t shares_find(struct shares *shares, const char *name)
 	id = share ? share->id : 0;
 	lock_drop(&shares->lock);
 	return id;
+}
+
+bool shares_maker_of(struct shares *shares, uint64_t id, uid_t *ret_uid, uint32_t *ret_mode)
+{
+	struct share *share;
+
+	lock_take(&shares->lock);
+	share = find_id(shares, id);
+	if (share) {
+		*ret_uid = share->terms.uid;
+		*ret_mode = share->terms.mode;
+	}
+	lock_drop(&shares->lock);
+	return share;
 }
 
 void shares_name_of(struct shares *shares, uint64_t id, char *name)

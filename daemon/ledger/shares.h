@@ -23,6 +23,7 @@ enum {
 	SHARE_NOT_ALLOWED = 3, /* not to this user, or not for writing */
 	SHARE_BUSY = 4,        /* others hold it too */
 	SHARE_EVICTED = 5,     /* some of its pages are condemned, or gone */
+	SHARE_OTHER_MAKER = 6, /* it is not by the user that it shall be by */
 };
 
 /* One user or group that may open it, beside what the mode says. */
@@ -31,11 +32,14 @@ struct share_access {
 	bool is_group, write;
 };
 
+/* Who opens, and what. */
 struct share_who {
 	uid_t uid;
 	gid_t gid;
 	const gid_t *groups;
 	unsigned n_groups;
+	bool is_privileged; /* mode and list are not for this one */
+	const uid_t *maker; /* only a share that this user has made; NULL: whoever */
 };
 
 /* Its pages, and the ids of the arenas they lie in. */
@@ -52,7 +56,7 @@ struct share_terms {
 	struct share_access access[SHARE_ACCESS_MAX];
 	unsigned n_access;
 	uint32_t tenant; /* who is charged for the pages */
-	uint8_t pool; /* index */
+	uint8_t pool;    /* index */
 	bool sole;
 	uint64_t deadline_ns;
 };
@@ -94,6 +98,8 @@ uint64_t shares_visited(struct shares *shares);
 
 /* The id, or 0. */
 uint64_t shares_find(struct shares *shares, const char *name);
+/* Who has made it, and the mode; false: there is no such share. */
+bool shares_maker_of(struct shares *shares, uint64_t id, uid_t *ret_uid, uint32_t *ret_mode);
 /* Copies the name into `name` of SHARE_NAME_MAX + 1 bytes; empty: there is no such share. */
 void shares_name_of(struct shares *shares, uint64_t id, char *name);
 

@@ -125,7 +125,7 @@ struct pool *pool_free(struct pool *pool)
 	return NULL;
 }
 
-static bool has_gid(const gid_t *gids, unsigned n_gids, const struct peer *peer)
+bool peer_has_group(const struct peer *peer, const gid_t *gids, unsigned n_gids)
 {
 	for (unsigned i = 0; i < n_gids; i++) {
 		if (gids[i] == peer->gid)
@@ -137,16 +137,28 @@ static bool has_gid(const gid_t *gids, unsigned n_gids, const struct peer *peer)
 	return false;
 }
 
+static bool has_uid(const uid_t *uids, unsigned n_uids, uid_t uid)
+{
+	for (unsigned i = 0; i < n_uids; i++)
+		if (uids[i] == uid)
+			return true;
+	return false;
+}
+
 bool pool_admits(const struct pool *pool, const struct peer *peer)
 {
 	const struct pool_config *config = &pool->config;
 
-	if (peer->uid == 0 || peer->uid == geteuid() || config->everybody)
-		return true;
-	for (unsigned i = 0; i < config->n_uids; i++)
-		if (config->uids[i] == peer->uid)
-			return true;
-	return has_gid(config->gids, config->n_gids, peer);
+	return peer->is_privileged || config->everybody || has_uid(config->uids, config->n_uids, peer->uid) ||
+	       peer_has_group(peer, config->gids, config->n_gids);
+}
+
+bool pool_lets_name(const struct pool *pool, const struct peer *peer)
+{
+	const struct pool_config *config = &pool->config;
+
+	return !config->names_reserved || peer->is_privileged ||
+	       has_uid(config->name_uids, config->n_name_uids, peer->uid);
 }
 
 /* Whose account it is, and with isolation tenant whose arenas. */

@@ -136,8 +136,14 @@ struct peer {
 	gid_t gid;
 	const gid_t *groups;
 	unsigned n_groups;
+	bool is_privileged; /* past all that admits or refuses users: as a rule root and the daemon's own user
+			     */
 };
+/* Is one of its groups, primary or supplementary, one of these? */
+bool peer_has_group(const struct peer *peer, const gid_t *gids, unsigned n_gids);
 bool pool_admits(const struct pool *pool, const struct peer *peer);
+/* May this peer, who is admitted, make a name in the namespace that all users share? */
+bool pool_lets_name(const struct pool *pool, const struct peer *peer);
 
 #define POOL_TENANT_NAME_MAX 24
 /* A zone's tenant for people: "uid 1000", "gid 100", "socket 1" or "pool". Returns `buffer`. */

@@ -42,6 +42,9 @@ struct pool_config {
 	gid_t *gids; /* admitted, primary or supplementary */
 	unsigned n_gids;
 	bool everybody;    /* users named "*" */
+	uid_t *name_uids;  /* who may make names in the namespace that all users share, */
+	unsigned n_name_uids;
+	bool names_reserved; /* or else everybody who is admitted */
 	uint64_t decay_ms; /* an arena that is empty this long is given back; default 10 s */
 	int node;          /* NUMA node, -1: any */
 	bool grow;         /* may raise nr_hugepages by what is lacking */

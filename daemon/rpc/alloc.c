@@ -1,4 +1,4 @@
-/* alloc.c - Alloc and Resize, which may wait for pages, and Open. */
+/* alloc.c - Alloc and Resize, which may wait for pages. */
 #include <config.h>
 
 #include <stddef.h>
@@ -151,19 +151,32 @@ _Static_assert(LEASE_MAX_BATCH == 256 && RUN_LIST_MAX == 64 && SHARE_ACCESS_MAX 
 /* False, and answered: nothing can be called that, or not by this user. */
 static bool check_new_name(struct connection *connection, const Hugepool__Request *request)
 {
-	const char *name = request->alloc->name;
-	const uid_t uid = connection->session->peer.uid;
-	uid_t owner = uid;
+	const struct service *service = connection->server->service;
+	const struct peer *peer = &connection->session->peer;
+	const uint32_t pool = request->alloc->pool;
+	char name[NAME_FULL_MAX + 1];
+	uid_t owner;
 
-	if (!name[0])
+	if (!request->alloc->name[0])
 		return true;
-	if (!outcome_check_name(connection, request->id, name))
+	if (!outcome_check_name(connection, request->id, request->alloc->name))
 		return false;
-	if (!name_user(name, &owner) || owner == uid)
+	name_resolve(request->alloc->name, peer->uid, name);
+	if (name_user(name, &owner)) {
+		if (owner == peer->uid)
+			return true;
+		connection_error(connection, request->id, HUGEPOOL__CODE__NOT_ALLOWED,
+				 "names that begin with ~%u/ are uid %u's: yours, of uid %u, begin with ~/",
+				 owner, owner, peer->uid);
+		return false;
+	}
+	if (pool >= service->n_pools || pool_lets_name(service->pools[pool], peer))
 		return true;
-	connection_error(connection, request->id, HUGEPOOL__CODE__NOT_ALLOWED,
-			 "names that begin with ~%u/ are uid %u's: yours, of uid %u, begin with ~/", owner,
-			 owner, uid);
+	connection_error(
+		connection, request->id, HUGEPOOL__CODE__NOT_ALLOWED,
+		"pool %s keeps names that all share to the users whom its name_users lists: yours, of "
+		"uid %u, begin with ~/",
+		service->pools[pool]->config.name, peer->uid);
 	return false;
 }
 
@@ -389,73 +402,5 @@ enum dispatch_result resize_handle(struct connection *connection, const Hugepool
 		let_resize_wait(connection, &resize, mark, result);
 	else
 		answer_resize(connection, &resize, result);
-	return DISPATCH_DONE;
-}
-
-/* ---- Open: what a dead process has made or holds is no more, so the dead go first ---- */
-
-struct waiting_open {
-	struct reap reap; /* first */
-	uint64_t request_id;
-	bool write;
-	char name[NAME_FULL_MAX + 1];
-};
-
-static void open_lease(struct connection *connection, uint64_t request_id, const char *name, bool write)
-{
-	struct lease_record *record;
-	enum lease_result result = lease_open(connection->session, request_id, name, write, &record);
-
-	if (result == LEASE_OK)
-		grants_reply(connection, request_id, HUGEPOOL__REPLY__RESULT_OPEN, &record, 1);
-	else
-		outcome_reply_open(connection, request_id, name, result);
-}
-
-static void open_again(struct reap *reap, struct session *session)
-{
-	struct waiting_open *waiting = (struct waiting_open *)reap;
-
-	/* Without a connection it was not done, and is asked again. */
-	if (session && session->connection) {
-		open_lease(session->connection, waiting->request_id, waiting->name, waiting->write);
-		connection_wake(session->connection);
-	}
-	errand_free(&waiting->reap.errand);
-}
-
-static bool let_open_wait(struct connection *connection, const Hugepool__Request *request, const char *name)
-{
-	const Hugepool__Open *asked = request->open;
-	struct waiting_open *waiting;
-
-	if (!reap_is_due(connection->server->service, reap_mark()))
-		return false;
-	waiting = errand_new(sizeof(*waiting), connection, request->id);
-	if (!waiting)
-		return true;
-	waiting->request_id = request->id;
-	waiting->write = asked->write;
-	strcpy(waiting->name, name);
-	waiting->reap.again = open_again;
-	reap_start(&waiting->reap, connection->server, connection->session, REAP_LEASES);
-	return true;
-}
-
-enum dispatch_result open_handle(struct connection *connection, const Hugepool__Request *request)
-{
-	const Hugepool__Open *asked = request->open;
-	struct lease_record *record = NULL;
-	char name[NAME_FULL_MAX + 1];
-
-	if (!outcome_check_name(connection, request->id, asked->name))
-		return DISPATCH_DONE;
-	name_resolve(asked->name, connection->session->peer.uid, name);
-	if (request->again)
-		record = lease_find_request(connection->session, request->id);
-	if (record)
-		grants_reply(connection, request->id, HUGEPOOL__REPLY__RESULT_OPEN, &record, 1);
-	else if (!let_open_wait(connection, request, name))
-		open_lease(connection, request->id, name, asked->write);
 	return DISPATCH_DONE;
 }

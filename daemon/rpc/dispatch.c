@@ -57,11 +57,10 @@ static enum dispatch_result dispatch(struct connection *connection, const Hugepo
 	}
 	if (methods[index].flags & NEEDS_ADMIN &&
 	    !server_is_admin(connection->server, &connection->session->peer)) {
-		connection_error(
-			connection, request->id, HUGEPOOL__CODE__NOT_ALLOWED,
-			"only root, the daemon's user and the admin_groups of its configuration may ask for "
-			"this (%s)",
-			methods[index].name);
+		connection_error(connection, request->id, HUGEPOOL__CODE__NOT_ALLOWED,
+				 "only who administers hugepoold may ask for this (%s): the admins of its "
+				 "configuration, by default root and the daemon's user, and its admin_groups",
+				 methods[index].name);
 		return DISPATCH_DONE;
 	}
 	if (connection->session)

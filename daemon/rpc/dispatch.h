@@ -17,7 +17,8 @@ void dispatch_pending_hello(struct connection *connection);
 typedef enum dispatch_result method(struct connection *connection, const Hugepool__Request *request);
 
 method hello_handle, received_handle, bye_handle;       /* hello.c */
-method alloc_handle, resize_handle, open_handle;        /* alloc.c */
+method alloc_handle, resize_handle;                     /* alloc.c */
+method open_handle;                                     /* open.c */
 method arena_handle;                                    /* grants.c */
 method free_handle;                                     /* free.c */
 method subscribe_handle;                                /* event.c */

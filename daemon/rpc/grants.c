@@ -139,6 +139,9 @@ void grants_reply(struct connection *connection, uint64_t request_id, Hugepool__
 	}
 	reply.id = request_id;
 	n_infos = join(&reply, &rows, result, n, records[0]);
+	if (result == HUGEPOOL__REPLY__RESULT_OPEN)
+		(void)shares_maker_of(ledger_shares(shard->ledger), records[0]->share, &rows.open.uid,
+				      &rows.open.mode);
 	if (new_arena && connection_may_pass_fds(connection)) {
 		int fd = introduce(&rows.info, new_arena, write);
 

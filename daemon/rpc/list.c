@@ -15,7 +15,7 @@
 #include "daemon/rpc/errand.h"
 
 #define PAGE_BYTES    (48u << 10) /* of a reply, estimated from above */
-#define ROW_BYTES     170         /* of a row, without its name */
+#define ROW_BYTES     190         /* of a row, without its name */
 #define PAGE_ROWS     (PAGE_BYTES / ROW_BYTES)
 #define SLICE_RECORDS 4096 /* that are looked at in one go: about 0.1 ms */
 
@@ -69,6 +69,10 @@ static void add_lease(struct leases_errand *job, struct server *here, const stru
 		row->deadline_s = (record->deadline_ns - now_ns) / NS_PER_S + 1;
 	row->revocable = record->sole;
 	row->opened = record->opened;
+	row->owner_uid = record->uid;
+	if (record->share)
+		(void)shares_maker_of(ledger_shares(here->shard.ledger), record->share, &row->owner_uid,
+				      &row->mode);
 	job->name_bytes += strlen(name) + 1;
 	job->bytes += ROW_BYTES + strlen(name);
 	job->ptrs[job->n++] = row;

@@ -1,5 +1,6 @@
 noinst_LTLIBRARIES += librpc.la
 librpc_la_SOURCES = \
+	daemon/rpc/admins.h daemon/rpc/admins.c \
 	daemon/rpc/alloc.c \
 	daemon/rpc/connection.h daemon/rpc/connection.c \
 	daemon/rpc/deaths.h daemon/rpc/deaths.c \
@@ -13,6 +14,7 @@ librpc_la_SOURCES = \
 	daemon/rpc/idmap.h daemon/rpc/idmap.c \
 	daemon/rpc/linger.h daemon/rpc/linger.c \
 	daemon/rpc/list.c \
+	daemon/rpc/open.c \
 	daemon/rpc/operate.c \
 	daemon/rpc/outcome.h daemon/rpc/outcome.c \
 	daemon/rpc/peer.h daemon/rpc/peer.c \

@@ -327,13 +327,21 @@ void outcome_reply_resize(struct connection *connection, const struct lease_resi
 	reply_error(&asked, result);
 }
 
-void outcome_reply_open(struct connection *connection, uint64_t request_id, const char *name,
-			enum lease_result result)
+void outcome_reply_open(struct connection *connection, uint64_t request_id,
+			const struct lease_opening *opening, enum lease_result result)
 {
-	const struct asked asked = {
-		.connection = connection, .request_id = request_id, .pool = UINT32_MAX, .name = name};
+	const struct asked asked = {.connection = connection,
+				    .request_id = request_id,
+				    .pool = UINT32_MAX,
+				    .name = opening->name};
+	char name[TEXT_SHOWN_MAX];
 
-	reply_error(&asked, result);
+	if (result == LEASE_OTHER_MAKER)
+		connection_error(connection, request_id, HUGEPOOL__CODE__NOT_ALLOWED,
+				 "the lease named \"%s\" was made by uid %u, not by uid %u",
+				 text_show(opening->name, name), opening->made_by, *opening->maker);
+	else
+		reply_error(&asked, result);
 }
 
 void outcome_fill_free(Hugepool__Error *error, char *message, enum lease_result result, uint64_t lease,

@@ -15,8 +15,8 @@ void outcome_reply_alloc(struct connection *connection, const struct lease_alloc
 /* The same for a Resize, and for an Open of that name. */
 void outcome_reply_resize(struct connection *connection, const struct lease_resize *resize,
 			  enum lease_result result);
-void outcome_reply_open(struct connection *connection, uint64_t request_id, const char *name,
-			enum lease_result result);
+void outcome_reply_open(struct connection *connection, uint64_t request_id,
+			const struct lease_opening *opening, enum lease_result result);
 
 /* Fill *error for a Free that failed; `message` has room for OUTCOME_MESSAGE_MAX. `pid` is the holder's. */
 #define OUTCOME_MESSAGE_MAX 160

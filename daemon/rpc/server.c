@@ -233,18 +233,7 @@ struct pool *server_find_pool(const struct server *server, const char *name)
 
 bool server_is_admin(const struct server *server, const struct peer *peer)
 {
-	const struct service *service = server->service;
-
-	if (peer->uid == 0 || peer->uid == geteuid())
-		return true;
-	for (unsigned i = 0; i < service->n_admin_gids; i++) {
-		if (service->admin_gids[i] == peer->gid)
-			return true;
-		for (unsigned k = 0; k < peer->n_groups; k++)
-			if (service->admin_gids[i] == peer->groups[k])
-				return true;
-	}
-	return false;
+	return admins_has(&server->service->admins, peer);
 }
 
 /* ---- the loop ---- */

@@ -13,6 +13,7 @@
 #include "daemon/backing/nodes.h"
 #include "daemon/base/mailbox.h"
 #include "daemon/lease/session.h"
+#include "daemon/rpc/admins.h"
 #include "daemon/rpc/idmap.h"
 #include "daemon/rpc/run_queue.h"
 #include "proto/bump.h"
@@ -32,8 +33,7 @@ struct service {
 	struct mailbox *janitor, *closer;
 	struct nodes nodes; /* of the host */
 	struct idmap idmap;
-	const gid_t *admin_gids;
-	unsigned n_admin_gids;
+	struct admins admins;
 	uint64_t started_ns;
 };
 

@@ -30,6 +30,7 @@ void config_fini(struct config *config)
 	for (unsigned i = 0; i < config->n_pools; i++)
 		config_pool_fini(&config->pools[i]);
 	free(config->pools);
+	free(config->admin_uids);
 	free(config->admin_gids);
 	free(config->socket_path);
 	for (unsigned i = 0; i < config->n_more_sockets; i++)

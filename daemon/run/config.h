@@ -32,6 +32,9 @@ struct config {
 	unsigned user_sessions;      /* of one user but root; 0: half of all */
 	uint64_t host_reserve_bytes; /* UINT64_MAX: see headroom.h */
 	bool partial_users;          /* start though some users are not mapped; they are refused */
+	bool has_admins; /* else root and the daemon's user */
+	uid_t *admin_uids;
+	unsigned n_admin_uids;
 	gid_t *admin_gids;
 	unsigned n_admin_gids;
 	struct pool_config *pools;

@@ -126,6 +126,19 @@ int config_users_read(struct config_source *source, const json_t *value, void *p
 	return r;
 }
 
+int config_name_users_read(struct config_source *source, const json_t *value, void *pool_draft)
+{
+	struct pool_config *pool = &((struct pool_draft *)pool_draft)->pool;
+	struct id_list list = {0};
+	bool everybody = false;
+	int r = read_list(source, &user_kind, value, &everybody, &list);
+
+	pool->name_uids = list.ids;
+	pool->n_name_uids = list.n;
+	pool->names_reserved = !everybody;
+	return r;
+}
+
 int config_groups_read(struct config_source *source, const json_t *value, void *pool_draft)
 {
 	struct pool_config *pool = &((struct pool_draft *)pool_draft)->pool;
@@ -134,6 +147,19 @@ int config_groups_read(struct config_source *source, const json_t *value, void *
 
 	pool->gids = list.ids;
 	pool->n_gids = list.n;
+	return r;
+}
+
+int config_admins_read(struct config_source *source, const json_t *value, void *config)
+{
+	struct config *whole = config;
+	struct id_list list = {0};
+	int r = read_list(source, &user_kind, value, NULL, &list);
+
+	free(whole->admin_uids);
+	whole->admin_uids = list.ids;
+	whole->n_admin_uids = list.n;
+	whole->has_admins = true;
 	return r;
 }
 

@@ -67,5 +67,7 @@ void config_pool_fini(struct pool_config *pool);
 /* ---- config_ids.c: users and groups ---- */
 
 int config_users_read(struct config_source *source, const json_t *value, void *pool_draft);
+int config_name_users_read(struct config_source *source, const json_t *value, void *pool_draft);
 int config_groups_read(struct config_source *source, const json_t *value, void *pool_draft);
+int config_admins_read(struct config_source *source, const json_t *value, void *config);
 int config_admin_groups_read(struct config_source *source, const json_t *value, void *config);

@@ -40,6 +40,7 @@ void config_pool_fini(struct pool_config *pool)
 	free(pool->directory);
 	free(pool->uids);
 	free(pool->gids);
+	free(pool->name_uids);
 	*pool = (struct pool_config){0};
 }
 

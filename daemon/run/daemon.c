@@ -347,11 +347,13 @@ int daemon_init(struct daemon *daemon, const struct config *config, const struct
 		.janitor = &daemon->janitor.mailbox,
 		.closer = &daemon->closer.mailbox,
 		.idmap = idmap,
-		.admin_gids = config->admin_gids,
-		.n_admin_gids = config->n_admin_gids,
+		.admins = {config->has_admins, config->admin_uids, config->n_admin_uids, config->admin_gids,
+			   config->n_admin_gids},
 		.started_ns = clock_now_ns(),
 	};
 	nodes_read(&daemon->service.nodes);
+	if (!admins_privileges(&daemon->service.admins, 0))
+		seats_bind_root(daemon->seats);
 	r = make_servers(daemon);
 	return r < 0 ? r : start_threads(daemon);
 }

@@ -328,6 +328,7 @@ static void let_in(struct listener *listener, int fd)
 		return;
 	}
 	peer.socket = listener->index;
+	peer.is_privileged = admins_privileges(&listener->service->admins, peer.uid);
 	seat_or_turn_away(fd, &peer, pid_fd, choose_server(listener), true);
 }
 

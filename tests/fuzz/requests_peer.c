@@ -115,7 +115,9 @@ int fuzz_peer_connect(unsigned index)
 			    .pid = process->pid,
 			    .uid = users[index % N_USERS].uid,
 			    .gid = users[index % N_USERS].gid,
-			    .n_groups = users[index % N_USERS].n_groups};
+			    .n_groups = users[index % N_USERS].n_groups,
+			    .is_privileged =
+				    admins_privileges(&daemon->service.admins, users[index % N_USERS].uid)};
 	int fds[2], pid_fd;
 
 	if (seats_take(daemon->seats, peer.uid, SEAT_CONNECTION) != 0)

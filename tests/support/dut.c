@@ -659,16 +659,14 @@ static bool read_line(int fd, char *ret_line, size_t size, unsigned timeout_ms)
 	return n > 0;
 }
 
-pid_t dut_hold(const struct dut *dut, uid_t uid, const char *const *arguments, uint64_t *ret_lease)
+pid_t dut_hold_by(const struct dut *dut, uid_t uid, const char *const *arguments, uint64_t *ret_lease)
 {
-	const char *head[] = {"--socket", dut->socket, "--json", "alloc", NULL};
+	const char *head[] = {"--socket", dut->socket, "--json", NULL};
 	static char line[65536];
 	json_t *object;
 	int out[2];
 	pid_t pid;
 
-	if (*arguments && strcmp(*arguments, "alloc") == 0)
-		arguments++;
 	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
 	pid = fork();
 	if (pid == 0) {
@@ -679,15 +677,27 @@ pid_t dut_hold(const struct dut *dut, uid_t uid, const char *const *arguments, u
 	close(out[1]);
 	if (!read_line(out[0], line, sizeof(line), RUN_MS)) {
 		dut_show_log(dut);
-		fail_msg("hugepoolctl alloc got no lease");
+		fail_msg("hugepoolctl %s got no lease", *arguments);
 	}
 	close(out[0]);
 	object = json_loads(line, 0, NULL);
 	if (!json_is_object(object))
-		fail_msg("hugepoolctl alloc said: %s", line);
+		fail_msg("hugepoolctl %s said: %s", *arguments, line);
 	*ret_lease = (uint64_t)number(object, "lease");
 	json_decref(object);
 	return pid;
+}
+
+pid_t dut_hold(const struct dut *dut, uid_t uid, const char *const *arguments, uint64_t *ret_lease)
+{
+	const char *words[MAX_ARGUMENTS + 1] = {"alloc"};
+	unsigned n = 1;
+
+	if (*arguments && strcmp(*arguments, "alloc") == 0)
+		arguments++;
+	for (; *arguments && n < MAX_ARGUMENTS; arguments++)
+		words[n++] = *arguments;
+	return dut_hold_by(dut, uid, words, ret_lease);
 }
 
 /* Looking at it from outside */

@@ -92,6 +92,8 @@ void dut_wait_pool(const struct dut *dut, const char *pool, const char *key, int
 /* Start `hugepoolctl --json alloc ARGUMENTS` that holds; waits until it has printed its lease. Returns its
  * pid and the lease id. */
 pid_t dut_hold(const struct dut *dut, uid_t uid, const char *const *arguments, uint64_t *ret_lease);
+/* The same with any command that holds: `alloc ...`, `open ...`. */
+pid_t dut_hold_by(const struct dut *dut, uid_t uid, const char *const *arguments, uint64_t *ret_lease);
 /* Wait for a child (asserted): its status as waitpid() gives it. */
 int dut_wait_child(pid_t pid);
 /* A child that a test has forked: dut_kill_all() ends it, if it still is one. */

@@ -66,6 +66,12 @@ tests_system_system_tenant_SOURCES = tests/system/system_tenant.c tests/support/
 	tests/support/raw.h tests/support/raw.c
 tests_system_system_tenant_LDADD   = libproto.la $(JANSSON_LIBS) $(TEST_LIBS)
 
+# Who administers, and whether root does.
+check_PROGRAMS += tests/system/system_admin
+TESTS          += tests/system/system_admin
+tests_system_system_admin_SOURCES = tests/system/system_admin.c $(RAW)
+tests_system_system_admin_LDADD   = libproto.la $(JANSSON_LIBS) $(TEST_LIBS)
+
 # What leases are called, and by whom.
 check_PROGRAMS += tests/system/system_name
 TESTS          += tests/system/system_name

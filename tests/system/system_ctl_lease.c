@@ -79,7 +79,7 @@ static void ctl_lease_wrong_usage_is_2(void **state)
 		{{"alloc", "--lifetime", "0.0001", "4K"}, "--lifetime: expected"},
 		{{"alloc", "--lifetime", "1000000001", "4K"}, "--lifetime: expected"},
 		{{"alloc", "--read-only", "4K"}, "alloc knows no option --read-only|usage: "},
-		{{"open"}, "usage: |[--read-only] NAME"},
+		{{"open"}, "usage: |[--read-only] [--owner USER] NAME"},
 		{{"open", "--detach", "name"}, "open knows no option --detach|usage: "},
 		{{"free", "--revocable", "1"}, "free knows no option --revocable"},
 		{{"tenants", "p", "q"}, "usage: |[POOL]"},

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -33,15 +34,29 @@ static Hugepool__Reply *alloc_named(struct raw *raw, const char *name, uint32_t 
 	return raw_call(raw, &ask.request);
 }
 
-static Hugepool__Reply *open_named(struct raw *raw, const char *name)
+static Hugepool__Reply *send_open(struct raw *raw, const char *name, const uint32_t *uid)
 {
 	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
 	Hugepool__Open open = HUGEPOOL__OPEN__INIT;
 
 	open.name = (char *)(uintptr_t)name;
+	if (uid)
+		open.owner_case = HUGEPOOL__OPEN__OWNER_UID;
+	open.uid = uid ? *uid : 0;
 	request.method_case = HUGEPOOL__REQUEST__METHOD_OPEN;
 	request.open = &open;
 	return raw_call(raw, &request);
+}
+
+static Hugepool__Reply *open_named(struct raw *raw, const char *name)
+{
+	return send_open(raw, name, NULL);
+}
+
+/* Only if this user has made it. */
+static Hugepool__Reply *open_of(struct raw *raw, const char *name, uint32_t uid)
+{
+	return send_open(raw, name, &uid);
 }
 
 static Hugepool__Reply *free_named(struct raw *raw, const char *name)
@@ -269,6 +284,126 @@ static void names_in_namespaces_do_not_meet(void **state)
 	dut_stop(&dut);
 }
 
+/* ---- whose lease ---- */
+
+static void open_of_anybody(void *arg)
+{
+	Hugepool__Reply *reply;
+	struct raw raw;
+
+	raw_open(&raw, arg);
+	reply = open_named(&raw, "pg-buffers");
+	raw_check(reply->open && reply->open->uid == ALICE && reply->open->mode == 0644,
+		  "not said to be alice's");
+	raw_drop(reply);
+	raw_say_received(&raw);
+	reply = open_of(&raw, "pg-buffers", ALICE);
+	raw_check(reply->open && reply->open->uid == ALICE && reply->open->mode == 0644, "not alice's");
+	raw_drop(reply);
+	raw_say_received(&raw);
+	check_reply(open_of(&raw, "pg-buffers", BOB), HUGEPOOL__CODE__NOT_ALLOWED,
+		    "made by uid 1001, not by uid 1002");
+	check_reply(open_of(&raw, "pg-buffers", 0), HUGEPOOL__CODE__NOT_ALLOWED, "not by uid 0");
+	check_reply(open_of(&raw, "pg-buffers", UINT32_MAX), HUGEPOOL__CODE__NOT_ALLOWED, "made by uid 1001");
+	check_reply(open_of(&raw, "nobody's", ALICE), HUGEPOOL__CODE__NO_LEASE, "no lease named");
+	/* Who may not open it is not told whose it is. */
+	check_reply(open_of(&raw, "secret", ALICE),
+		    getuid() == 0 ? GRANTED : (int)HUGEPOOL__CODE__NOT_ALLOWED, "not open to uid 1002");
+	raw_close(&raw);
+}
+
+static const json_t *find_row(const json_t *list, const char *name, bool opened)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach (json_object_get(list, "leases"), i, row)
+		if (strcmp(json_string_value(json_object_get(row, "name")), name) == 0 &&
+		    json_is_true(json_object_get(row, "opened")) == opened)
+			return row;
+	fail_msg("%s is not listed", name);
+	return NULL;
+}
+
+/* The library and hugepoolctl: demand the owner, and are told. */
+static void open_by_hugepoolctl(const struct dut *dut)
+{
+	char *out, *error;
+	uint64_t lease;
+	json_t *list;
+	pid_t holder;
+
+	assert_int_equal(dut_ctl(dut, BOB, DUT_WORDS("open", "--read-only", "--owner", "1002", "pg-buffers"),
+				 &out, &error),
+			 1);
+	assert_non_null(strstr(error, "made by uid 1001, not by uid 1002"));
+	free(out);
+	free(error);
+	holder = dut_hold_by(dut, BOB, DUT_WORDS("open", "--read-only", "--owner", "1001", "pg-buffers"),
+			     &lease);
+	list = dut_json(dut, "leases");
+	for (unsigned i = 0; i < 2; i++) {
+		const json_t *row = find_row(list, "pg-buffers", i);
+
+		assert_int_equal(json_integer_value(json_object_get(row, "uid")), i ? BOB : ALICE);
+		assert_int_equal(json_integer_value(json_object_get(row, "owner_uid")), ALICE);
+		assert_int_equal(json_integer_value(json_object_get(row, "mode")), 0644);
+	}
+	json_decref(list);
+	assert_int_equal(kill(holder, SIGTERM), 0);
+	dut_wait_child(holder);
+}
+
+static void name_is_opened_of_its_owner_only(void **state)
+{
+	pid_t holders[2];
+	uint64_t lease;
+	struct dut dut;
+
+	dut_need_root();
+	dut_start(&dut, POOL);
+	holders[0] = dut_hold(
+		&dut, ALICE, DUT_WORDS("--name", "pg-buffers", "--mode", "644", "--pool", "p", "4K"), &lease);
+	holders[1] = dut_hold(&dut, ALICE, DUT_WORDS("--name", "secret", "--pool", "p", "4K"), &lease);
+	raw_join(raw_fork(BOB, open_of_anybody, &dut));
+	raw_join(raw_fork(0, open_of_anybody, &dut));
+	open_by_hugepoolctl(&dut);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(kill(holders[i], SIGTERM), 0);
+		dut_wait_child(holders[i]);
+	}
+	dut_stop(&dut);
+}
+
+static void make_reserved_names(void *arg)
+{
+	struct raw raw;
+
+	raw_open(&raw, arg);
+	if (getuid() == BOB)
+		check_reply(alloc_named(&raw, "x", 0), HUGEPOOL__CODE__NOT_ALLOWED, "name_users");
+	else
+		check_reply(alloc_named(&raw, "x", 0), GRANTED, "");
+	raw_say_received(&raw);
+	check_reply(alloc_named(&raw, "~/x", 0), GRANTED, "");
+	raw_say_received(&raw);
+	check_reply(alloc_named(&raw, "", 0), GRANTED, "");
+	raw_close(&raw);
+}
+
+/* Others go on without, or in namespaces of their own. */
+static void names_that_all_share_can_be_kept_to_some_users(void **state)
+{
+	struct dut dut;
+
+	dut_need_root();
+	dut_start(&dut, DUT_WORDS("--pool", "p=4K:16M,arena=1M,users=*,name_users=1001"));
+	raw_join(raw_fork(ALICE, make_reserved_names, &dut));
+	raw_join(raw_fork(BOB, make_reserved_names, &dut));
+	raw_join(raw_fork(0, make_reserved_names, &dut));
+	dut_stop(&dut);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, dut_kill_all)
@@ -278,6 +413,8 @@ int main(void)
 		TEST(clients_are_shown_as_plain_text),
 		TEST(name_belongs_to_the_user_in_whose_namespace_it_is),
 		TEST(names_in_namespaces_do_not_meet),
+		TEST(name_is_opened_of_its_owner_only),
+		TEST(names_that_all_share_can_be_kept_to_some_users),
 	};
 
 	return cmocka_run_group_tests_name("system_name", tests, NULL, NULL);

@@ -71,11 +71,11 @@ static void config_unknown_key_names_place_and_known_keys(void **state)
 {
 	text_refused("{\"workers\": 1,\n  \"worker\": 2}",
 		     "t:2:3: key \"worker\": expected one of socket, sockets, state, workers, log_level, "
-		     "max_sessions, user_sessions, host_reserve, admin_groups, partial_users, pools");
+		     "max_sessions, user_sessions, host_reserve, admins, admin_groups, partial_users, pools");
 	text_refused(
 		"{\"pools\": [\n" POOL_A ",\n\t\"size\": 1}]}",
 		"t:3:2: key \"size\": expected one of name, page_size, max, backing, reserve, stock, arena, "
-		"isolation, tenant, quota, quota_leases, quota_names, users, groups, decay, node, "
+		"isolation, tenant, quota, quota_leases, quota_names, users, groups, name_users, decay, node, "
 		"grow, poison");
 }
 
@@ -360,7 +360,7 @@ static void config_pool_word_refusals_name_flag_and_key(void **state)
 	word_refused("big=2M:4G,siz=1",
 		     "--pool big: key \"siz\": expected one of name, page_size, max, backing, reserve, "
 		     "stock, arena, "
-		     "isolation, tenant, quota, quota_leases, quota_names, users, groups, decay, node, grow, "
+		     "isolation, tenant, quota, quota_leases, quota_names, users, groups, name_users, decay, node, grow, "
 		     "poison");
 }
 

@@ -18,7 +18,8 @@
 #include "daemon/lease/audit.h"
 #include "tests/support/house.h"
 
-#define ARENA_PAGES 64
+#define ARENA_PAGES            64
+#define OPENING(name_, write_) (&(struct lease_opening){.name = (name_), .write = (write_)})
 
 static const struct lease_alloc scattered = {.want = {.max_runs = RUN_LIST_MAX, .node = -1}};
 static const struct lease_alloc revocable = {.want = {.max_runs = RUN_LIST_MAX, .node = -1},
@@ -219,10 +220,10 @@ static void lease_opened_keeps_its_pages_until_closed(void **state)
 	assert_int_equal(house_alloc_like(&scene->house, scene->one, 2, &private, &mine), LEASE_OK);
 	assert_true(house_record(&scene->house, id)->sole);
 	assert_false(house_record(&scene->house, mine)->sole);
-	assert_int_equal(lease_open(scene->two, 1, "mine", false, &opened), LEASE_NOT_ALLOWED);
-	assert_int_equal(lease_open(scene->two, 1, "nobody's", false, &opened), LEASE_NO_NAME);
-	assert_int_equal(lease_open(scene->two, 1, "frames", true, &opened), LEASE_NOT_ALLOWED);
-	assert_int_equal(lease_open(scene->two, 1, "frames", false, &opened), LEASE_OK);
+	assert_int_equal(lease_open(scene->two, 1, OPENING("mine", false), &opened), LEASE_NOT_ALLOWED);
+	assert_int_equal(lease_open(scene->two, 1, OPENING("nobody's", false), &opened), LEASE_NO_NAME);
+	assert_int_equal(lease_open(scene->two, 1, OPENING("frames", true), &opened), LEASE_NOT_ALLOWED);
+	assert_int_equal(lease_open(scene->two, 1, OPENING("frames", false), &opened), LEASE_OK);
 	held = opened->id;
 	assert_true(opened->read_only);
 	assert_int_equal(opened->lease_pages, 7);
@@ -232,7 +233,7 @@ static void lease_opened_keeps_its_pages_until_closed(void **state)
 	assert_int_equal(lease_free(scene->one, id, true), LEASE_OK);
 	/* The name is free, the pages are not. */
 	assert_int_equal(figures_of(scene).zones.leased, 9);
-	assert_int_equal(lease_open(scene->two, 1, "frames", false, &opened), LEASE_NO_NAME);
+	assert_int_equal(lease_open(scene->two, 1, OPENING("frames", false), &opened), LEASE_NO_NAME);
 	assert_int_equal(lease_free(scene->two, held, true), LEASE_OK);
 	assert_int_equal(figures_of(scene).zones.leased, 2);
 	assert_int_equal(figures_of(scene).zones.limbo, 0);
@@ -247,7 +248,7 @@ static void lease_opened_of_dead_holder_is_left(void **state)
 	uint64_t id;
 
 	assert_int_equal(house_alloc_like(&scene->house, scene->one, 7, &open_to_all, &id), LEASE_OK);
-	assert_int_equal(lease_open(third, 1, "frames", true, &opened), LEASE_OK);
+	assert_int_equal(lease_open(third, 1, OPENING("frames", true), &opened), LEASE_OK);
 	house_end_session(&scene->house, third);
 	assert_int_equal(lease_free(scene->one, id, true), LEASE_OK);
 	assert_int_equal(figures_of(scene).zones.leased, 0);
@@ -379,7 +380,7 @@ static void lease_named_is_resized_while_it_is_evicted(void **state)
 	lease_condemn_shares(scene->one->shard, runs.arenas[0]);
 	pool_zone_unref(zone);
 	assert_int_equal(figures_of(scene).zones.leased, 4);
-	assert_int_equal(lease_open(scene->one, 1, "mine", true, &opened), LEASE_NO_NAME);
+	assert_int_equal(lease_open(scene->one, 1, OPENING("mine", true), &opened), LEASE_NO_NAME);
 	assert_int_equal(house_resize(&scene->house, scene->one, id, 2, 1), LEASE_ENDED);
 	assert_int_equal(house_resize(&scene->house, scene->one, id, 6, RUN_LIST_MAX), LEASE_ENDED);
 	assert_int_equal(evict(scene, runs.arenas[0]), 1);

@@ -185,12 +185,20 @@ static void shares_evicted_leaves_holder_by_holder(void **state)
 static void shares_open_is_as_a_file_says(void **state)
 {
 	static const gid_t groups[] = {5, 100};
+	static const uid_t maker = 1000, other = 1002;
 	static const struct {
 		struct share_who who;
 		bool write;
 		int result;
 	} cases[] = {
-		{{.uid = 0}, true, 0},
+		{{.uid = 0, .is_privileged = true}, true, 0},
+		{{.uid = 0},
+		 false,
+		 SHARE_NOT_ALLOWED}, /* where the configuration says that root is nobody special */
+		{{.uid = 1002, .maker = &maker}, true, 0},
+		{{.uid = 1002, .maker = &other}, true, SHARE_OTHER_MAKER},
+		{{.uid = 0, .is_privileged = true, .maker = &other}, true, SHARE_OTHER_MAKER},
+		{{.uid = 1001, .maker = &other}, false, SHARE_NOT_ALLOWED}, /* nor told whose it is */
 		{{.uid = 1000}, true, 0},
 		{{.uid = 1001}, false, SHARE_NOT_ALLOWED},
 		{{.uid = 1001, .gid = 100}, false, 0},

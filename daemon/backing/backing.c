@@ -78,6 +78,8 @@ static int setup(struct backing *backing, const struct backing_config *config, c
 				      backing->name, config->node,
 				      r == -ENODEV ? "there is no such node" : strerror(-r));
 	backing->balance = backing->kernelpool ? &backing->kernelpool->balance : NULL;
+	if (backing->kernelpool && config->grow)
+		kernelpool_want(backing->kernelpool, backing->name);
 
 	r = backing->ops->setup ? backing->ops->setup(backing, config, ret_error) : 0;
 	if (r < 0) {
@@ -107,6 +109,7 @@ int backing_new(const struct backing_config *config, struct backing **ret, char 
 	backing->name = strdup(config->name);
 	backing->page_bytes = config->page_bytes;
 	backing->grow = config->grow;
+	backing->max_pages = config->max_pages;
 	backing->node = config->node;
 	backing->owner_uid = config->owner_uid;
 	backing->place.directory_fd = -1;
@@ -479,11 +482,17 @@ int backing_kernel_counts(uint64_t page_bytes, struct backing_kernel_counts *ret
 
 uint64_t backing_give_back_raised(void)
 {
-	return kernelpool_lower_all();
+	return kernelpool_lower_all(false);
 }
 
 void backing_take_over(const struct backing_host *host)
 {
 	ownmount_take_over(host);
 	sharedplace_take_over(host);
+	kernelpool_take_over(host);
+}
+
+void backing_give_back_unwanted(void)
+{
+	(void)kernelpool_lower_all(true);
 }

@@ -152,7 +152,11 @@ struct backing_kernel_counts {
 };
 int backing_kernel_counts(uint64_t page_bytes, struct backing_kernel_counts *ret);
 
-/* Lower nr_hugepages by all that this process raised, whatever it is by then: as the last step of stopping.
- * Pages still in use become surplus, which the kernel takes out of its pool when they are freed. Returns how
- * many pages have not left the pool yet. */
+/* After the last backing_new() of a start: give back what a daemon that was killed has raised for pools that
+ * are not there any more, or may not raise. */
+void backing_give_back_unwanted(void);
+
+/* Lower nr_hugepages by all that this daemon raised, whatever it is by then: as the last step of stopping.
+ * What an operator has set below that is left as it is. Pages still in use become surplus, which the kernel
+ * takes out of its pool when they are freed. Returns how many pages are in use. */
 uint64_t backing_give_back_raised(void);

@@ -84,20 +84,25 @@ uint64_t fill_available(struct backing *backing, uint64_t promised_pages,
 		.root = "",
 	};
 	struct backing_kernel_counts counts;
-	uint64_t usable, n_pages, n_free;
+	uint64_t usable, n_pages, n_free, n_more = 0;
 
 	if (headroom_look(&request, &usable, ret_shortage) < 0)
 		usable = UINT64_MAX;
 	n_pages = usable == UINT64_MAX ? UINT64_MAX : usable / backing->page_bytes;
-	if (!backing->kernelpool || backing->grow || kernelpool_read(backing->kernelpool, &counts) < 0)
+	if (!backing->kernelpool || kernelpool_read(backing->kernelpool, &counts) < 0)
 		return n_pages;
+	if (backing->grow)
+		n_more =
+			kernelpool_may_raise(backing->kernelpool, backing->name, backing->max_pages, &counts);
 	n_free = counts.free_pages + promised_pages;
 	n_free = n_free > counts.reserved_pages ? n_free - counts.reserved_pages : 0;
-	if (n_free >= n_pages)
+	if (n_free >= n_pages || n_more >= n_pages - n_free)
 		return n_pages;
-	*ret_shortage = (struct backing_shortage){.limit = BACKING_LIMIT_HUGEPAGES,
+	*ret_shortage = (struct backing_shortage){.limit = backing->grow ? BACKING_LIMIT_RAISED
+									 : BACKING_LIMIT_HUGEPAGES,
+						  .allowed_bytes = backing->max_pages * backing->page_bytes,
 						  .left_bytes = n_free * backing->page_bytes};
-	return n_free;
+	return n_free + n_more;
 }
 
 /* Free hugepages of the node that the pool's are to come from; UINT64_MAX: of any, or nobody knows. */
@@ -272,7 +277,8 @@ int fill_extend(struct backing_file *file, uint64_t n_pages, struct backing_shor
 	/* What is there stays in the file meanwhile: nobody can take it from us. */
 	if (r == BACKING_SHORT && may_raise(file->backing, ret_shortage)) {
 		why = *ret_shortage;
-		if (kernelpool_raise(kernelpool, why.missing_pages, &raised, &why) == 0) {
+		if (kernelpool_raise(kernelpool, file->backing->name, file->backing->max_pages,
+				     why.missing_pages, &raised, &why) == 0) {
 			r = look_and_fill(file, n_pages, ret_shortage);
 		} else {
 			why.missing_pages = ret_shortage->missing_pages;
@@ -283,7 +289,8 @@ int fill_extend(struct backing_file *file, uint64_t n_pages, struct backing_shor
 		return 0;
 
 	(void)truncate_to(file, file->n_pages);
-	if (kernelpool)
-		kernelpool_lower(kernelpool, raised); /* something else than the kernel's pool was short */
+	if (kernelpool && raised > 0)
+		kernelpool_lower(kernelpool, file->backing->name,
+				 raised); /* something else than the kernel's pool was short */
 	return r;
 }

@@ -84,10 +84,11 @@ static int mount_with_reserve(struct backing *backing, const struct backing_conf
 	*ret_shortage = (struct backing_shortage){.limit = BACKING_LIMIT_HUGEPAGES,
 						  .left_bytes = unreserved * config->page_bytes};
 	if (missing > 0 && config->grow &&
-	    kernelpool_raise(kernelpool, missing, &raised, ret_shortage) == 0) {
+	    kernelpool_raise(kernelpool, backing->name, config->max_pages, missing, &raised, ret_shortage) ==
+		    0) {
 		r = hugemount_new(&mount_config, &backing->place.directory_fd);
 		if (r < 0)
-			kernelpool_lower(kernelpool, raised);
+			kernelpool_lower(kernelpool, backing->name, raised);
 	}
 	lock_drop(&kernelpool->lock);
 	ret_shortage->missing_pages = missing;

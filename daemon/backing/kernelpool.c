@@ -119,7 +119,7 @@ static int write_nr_hugepages(const struct kernelpool *pool, uint64_t n_pages)
 
 int kernelpool_read(struct kernelpool *pool, struct backing_kernel_counts *ret)
 {
-	struct backing_kernel_counts counts = {.raised_pages = pool->raised_pages};
+	struct backing_kernel_counts counts = {.raised_pages = pool->raised.pages};
 	uint64_t total_again;
 
 	lock_assert_held(&pool->lock);
@@ -182,68 +182,258 @@ static int look(const struct kernelpool *pool, uint64_t n_pages, struct backing_
 	return BACKING_SHORT;
 }
 
-int kernelpool_raise(struct kernelpool *pool, uint64_t n_pages, uint64_t *ret_raised_pages,
-		     struct backing_shortage *ret_shortage)
+/* ---- what is raised ---- */
+
+/* From before the counters are read until after they are changed: no other daemon changes them in between. */
+struct change {
+	int fd;
+	struct backing_kernel_counts before;
+};
+
+/* Whoever but a daemon has lowered nr_hugepages has set it to what it is to be: what we had raised is not
+ * there any more, and not ours to give back. */
+static void settle_with_operator(struct kernelpool *pool, uint64_t persistent)
 {
-	struct backing_kernel_counts before, after;
-	uint64_t raised = 0;
+	struct fellows *fellows = &pool->fellows;
 
-	*ret_shortage = (struct backing_shortage){.limit = BACKING_LIMIT_UNKNOWN};
-	if (look(pool, n_pages, ret_shortage) != 0 || kernelpool_read(pool, &before) < 0)
-		return BACKING_SHORT;
-	ret_shortage->left_bytes = free_bytes(pool, &before);
-	if (write_nr_hugepages(pool, before.total_pages + n_pages) < 0) {
-		ret_shortage->limit = BACKING_LIMIT_RAISE_RIGHT;
-		return BACKING_SHORT;
+	if (fellows->raised_pages > 0 && persistent < fellows->left_pages) {
+		fellows->era = fellows_draw_era();
+		fellows->raised_pages = 0;
 	}
-	after = before;
-	after.total_pages += n_pages;
-	(void)kernelpool_read(pool, &after); /* else we take its word for it */
+	if (pool->raised.pages > 0 && pool->raised.era != fellows->era)
+		raised_forget(&pool->raised);
+	pool->raised.era = fellows->era;
+}
 
-	if (persistent_pages(&after) > persistent_pages(&before))
-		raised = persistent_pages(&after) - persistent_pages(&before);
-	pool->raised_pages += raised;
-	if (after.total_pages < before.total_pages + n_pages) {
-		kernelpool_lower(pool, raised);
-		ret_shortage->limit = BACKING_LIMIT_FRAGMENTED;
-		return BACKING_SHORT;
+static int begin_change(struct kernelpool *pool, struct change *change)
+{
+	int r;
+
+	if (pool->fellows.era == 0)
+		pool->fellows.era = pool->raised.pages > 0 ? pool->raised.era : fellows_draw_era();
+	change->fd = fellows_begin(pool->page_bytes, &pool->fellows);
+	r = kernelpool_read(pool, &change->before);
+	if (r < 0) {
+		fellows_end(change->fd, pool->page_bytes, &pool->fellows);
+		return r;
 	}
-	*ret_raised_pages = raised;
+	settle_with_operator(pool, persistent_pages(&change->before));
 	return 0;
 }
 
-uint64_t kernelpool_lower(struct kernelpool *pool, uint64_t raised_pages)
+static void end_change(struct kernelpool *pool, struct change *change, uint64_t left_pages)
 {
-	struct backing_kernel_counts before, after;
-	uint64_t persistent, target;
-
-	hp_assert(raised_pages <= pool->raised_pages);
-	if (raised_pages == 0 || kernelpool_read(pool, &before) < 0)
-		return 0;
-	persistent = persistent_pages(&before);
-	target = persistent > raised_pages ? persistent - raised_pages : 0;
-	if (write_nr_hugepages(pool, target) < 0)
-		return 0;
-	pool->raised_pages -= raised_pages;
-	if (kernelpool_read(pool, &after) < 0 || after.total_pages >= before.total_pages)
-		return 0;
-	return before.total_pages - after.total_pages;
+	pool->fellows.left_pages = left_pages;
+	fellows_end(change->fd, pool->page_bytes, &pool->fellows);
 }
 
-uint64_t kernelpool_lower_all(void)
+static void count_change(struct fellows *fellows, int64_t change)
 {
-	uint64_t not_left = 0;
+	if (change < 0 && fellows->raised_pages < (uint64_t)-change)
+		fellows->raised_pages = 0;
+	else
+		fellows->raised_pages += (uint64_t)change;
+}
+
+/* nr_hugepages from what it is to what it is to be, the account along with it. Returns 0 and the counts after
+ * that, or negative errno: nothing has changed. */
+static int set_persistent(struct kernelpool *pool, struct raised_account *account, uint64_t new_persistent,
+			  const struct backing_kernel_counts *before, struct backing_kernel_counts *ret_after)
+{
+	const uint64_t from = persistent_pages(before), old_pages = account->pages;
+	int64_t change = (int64_t)new_persistent - (int64_t)from, done;
+	int r;
+
+	r = raised_begin(&pool->raised, account, old_pages + (uint64_t)change, from, new_persistent);
+	if (r == 0)
+		r = write_nr_hugepages(pool, new_persistent);
+	if (r < 0) {
+		raised_end(&pool->raised, account, old_pages);
+		return r;
+	}
+	*ret_after = *before;
+	ret_after->total_pages = new_persistent;
+	ret_after->surplus_pages = 0;
+	(void)kernelpool_read(pool, ret_after); /* else we take its word for it */
+	done = (int64_t)persistent_pages(ret_after) - (int64_t)from;
+	/* What is more than was asked for is of somebody else. */
+	done = change >= 0 ? (done < 0        ? 0
+			      : done < change ? done
+					      : change)
+			   : (done > 0        ? 0
+			      : done > change ? done
+					      : change);
+	raised_end(&pool->raised, account, old_pages + (uint64_t)done);
+	count_change(&pool->fellows, done);
+	return 0;
+}
+
+static uint64_t lower_in_change(struct kernelpool *pool, struct raised_account *account, uint64_t n_pages,
+				const struct backing_kernel_counts *before,
+				struct backing_kernel_counts *ret_after)
+{
+	const uint64_t persistent = persistent_pages(before);
+
+	*ret_after = *before;
+	if (n_pages > account->pages)
+		n_pages = account->pages;
+	if (n_pages > persistent)
+		n_pages = persistent;
+	if (n_pages == 0 || set_persistent(pool, account, persistent - n_pages, before, ret_after) < 0)
+		return 0;
+	return n_pages;
+}
+
+/* The kernel adopts the surplus first: that counts as raised, too. */
+static uint64_t count_left(const struct raised_account *account, uint64_t limit_pages,
+			   const struct backing_kernel_counts *counts)
+{
+	const uint64_t used = account->pages + counts->surplus_pages;
+
+	return limit_pages == 0 ? UINT64_MAX : limit_pages > used ? limit_pages - used : 0;
+}
+
+uint64_t kernelpool_may_raise(struct kernelpool *pool, const char *name, uint64_t limit_pages,
+			      const struct backing_kernel_counts *counts)
+{
+	const struct raised_account *account = raised_find(&pool->raised, name);
+
+	lock_assert_held(&pool->lock);
+	/* What an operator has taken away meanwhile is only seen when the next page is raised. */
+	if (pool->fellows.raised_pages > 0 && persistent_pages(counts) < pool->fellows.left_pages)
+		return limit_pages > 0 ? limit_pages : UINT64_MAX;
+	return account ? count_left(account, limit_pages, counts) : 0;
+}
+
+static int raise_in_change(struct kernelpool *pool, struct raised_account *account, uint64_t limit_pages,
+			   uint64_t n_pages, const struct backing_kernel_counts *before,
+			   struct backing_kernel_counts *ret_after, uint64_t *ret_raised_pages,
+			   struct backing_shortage *ret_shortage)
+{
+	const uint64_t old_pages = account->pages;
+
+	*ret_after = *before;
+	if (n_pages > count_left(account, limit_pages, before)) {
+		ret_shortage->limit = BACKING_LIMIT_RAISED;
+		ret_shortage->allowed_bytes = limit_pages * pool->page_bytes;
+		return BACKING_SHORT;
+	}
+	if (set_persistent(pool, account, before->total_pages + n_pages, before, ret_after) < 0) {
+		ret_shortage->limit = BACKING_LIMIT_RAISE_RIGHT;
+		return BACKING_SHORT;
+	}
+	if (ret_after->total_pages < before->total_pages + n_pages) {
+		struct backing_kernel_counts found = *ret_after;
+
+		lower_in_change(pool, account, account->pages - old_pages, &found, ret_after);
+		ret_shortage->limit = BACKING_LIMIT_FRAGMENTED;
+		return BACKING_SHORT;
+	}
+	*ret_raised_pages = account->pages - old_pages;
+	return 0;
+}
+
+int kernelpool_raise(struct kernelpool *pool, const char *name, uint64_t limit_pages, uint64_t n_pages,
+		     uint64_t *ret_raised_pages, struct backing_shortage *ret_shortage)
+{
+	struct raised_account *account = raised_find(&pool->raised, name);
+	struct backing_kernel_counts after;
+	struct change change;
+	int r;
+
+	lock_assert_held(&pool->lock);
+	*ret_shortage = (struct backing_shortage){.limit = BACKING_LIMIT_UNKNOWN};
+	if (!account || look(pool, n_pages, ret_shortage) != 0 || begin_change(pool, &change) < 0)
+		return BACKING_SHORT;
+	ret_shortage->left_bytes = free_bytes(pool, &change.before);
+	r = raise_in_change(pool, account, limit_pages, n_pages, &change.before, &after, ret_raised_pages,
+			    ret_shortage);
+	end_change(pool, &change, persistent_pages(&after));
+	return r;
+}
+
+/* Returns how many of the pages that were given back are in use, and leave when they are freed. */
+static uint64_t lower_account(struct kernelpool *pool, struct raised_account *account, uint64_t n_pages)
+{
+	struct backing_kernel_counts after;
+	struct change change;
+
+	if (n_pages == 0 || account->pages == 0 || begin_change(pool, &change) < 0)
+		return 0;
+	lower_in_change(pool, account, n_pages, &change.before, &after);
+	end_change(pool, &change, persistent_pages(&after));
+	return after.surplus_pages > change.before.surplus_pages
+		       ? after.surplus_pages - change.before.surplus_pages
+		       : 0;
+}
+
+void kernelpool_lower(struct kernelpool *pool, const char *name, uint64_t raised_pages)
+{
+	struct raised_account *account = raised_find(&pool->raised, name);
+
+	lock_assert_held(&pool->lock);
+	if (account)
+		lower_account(pool, account, raised_pages);
+}
+
+void kernelpool_want(struct kernelpool *pool, const char *name)
+{
+	struct raised_account *account;
+
+	lock_take(&pool->lock);
+	account = raised_find(&pool->raised, name);
+	if (account)
+		account->is_wanted = true;
+	lock_drop(&pool->lock);
+}
+
+/* A change by `done` was killed before it could be told to the others. */
+static void take_over_fellows(struct kernelpool *pool, int64_t done, uint64_t persistent)
+{
+	if (pool->fellows.era == 0) {
+		pool->fellows = (struct fellows){.raised_pages = pool->raised.pages,
+						 .left_pages = persistent,
+						 .era = pool->raised.era};
+		return;
+	}
+	count_change(&pool->fellows, done);
+	pool->fellows.left_pages += (uint64_t)done;
+}
+
+void kernelpool_take_over(const struct backing_host *host)
+{
+	hp_assert(pthread_once(&list_once, list_pools) == 0);
+	for (size_t i = 0; i < n_pools; i++) {
+		struct kernelpool *pool = &pools[i];
+		struct backing_kernel_counts counts;
+		int64_t done;
+		int fd;
+
+		lock_take(&pool->lock);
+		pool->raised.page_bytes = pool->page_bytes;
+		fd = fellows_begin(pool->page_bytes, &pool->fellows);
+		if (kernelpool_read(pool, &counts) == 0) {
+			done = raised_take_over(&pool->raised, host, persistent_pages(&counts));
+			take_over_fellows(pool, done, persistent_pages(&counts));
+		}
+		fellows_end(fd, pool->page_bytes, &pool->fellows);
+		lock_drop(&pool->lock);
+	}
+}
+
+uint64_t kernelpool_lower_all(bool only_unwanted)
+{
+	uint64_t in_use = 0;
 
 	hp_assert(pthread_once(&list_once, list_pools) == 0);
 	for (size_t i = 0; i < n_pools; i++) {
 		struct kernelpool *pool = &pools[i];
-		uint64_t raised, left;
 
 		lock_take(&pool->lock);
-		raised = pool->raised_pages;
-		left = kernelpool_lower(pool, raised);
-		not_left += raised > left ? raised - left : 0;
+		for (struct raised_account *account = pool->raised.accounts; account; account = account->next)
+			if (!only_unwanted || !account->is_wanted)
+				in_use += lower_account(pool, account, account->pages);
 		lock_drop(&pool->lock);
 	}
-	return not_left;
+	return in_use;
 }

@@ -31,6 +31,7 @@ struct backing {
 	char *name;
 	uint64_t page_bytes;
 	bool grow;
+	uint64_t max_pages; /* that it may raise nr_hugepages by; 0: no limit */
 	int node;
 	uid_t owner_uid;
 	struct kernelpool *kernelpool; /* NULL: the base page size, nothing is counted */

@@ -5,6 +5,7 @@ libbacking_la_SOURCES = \
 	daemon/backing/balance.h daemon/backing/balance.c \
 	daemon/backing/cgroup.h daemon/backing/cgroup.c \
 	daemon/backing/clear.h daemon/backing/clear.c \
+	daemon/backing/fellows.h daemon/backing/fellows.c \
 	daemon/backing/fill.h daemon/backing/fill.c \
 	daemon/backing/guard.h daemon/backing/guard.c \
 	daemon/backing/headroom.h daemon/backing/headroom.c \
@@ -19,5 +20,6 @@ libbacking_la_SOURCES = \
 	daemon/backing/sharedplace.h daemon/backing/sharedplace.c \
 	daemon/backing/nodes.h daemon/backing/nodes.c \
 	daemon/backing/numa.h daemon/backing/numa.c \
+	daemon/backing/raised.h daemon/backing/raised.c \
 	daemon/backing/readfile.h daemon/backing/readfile.c \
 	daemon/backing/shortage.h daemon/backing/shortage.c

@@ -40,6 +40,9 @@ static const struct {
 	[BACKING_LIMIT_FRAGMENTED] = {"the kernel has %F free pages of %S, and found no more of them in one "
 				      "piece",
 				      "free memory, ask for less, or raise nr_hugepages at boot"},
+	[BACKING_LIMIT_RAISED] = {"the kernel has %F free pages of %S, and the pool may have it raised by %A "
+				  "(its max), which others have taken",
+				  "end what else takes hugepages, or raise nr_hugepages"},
 	[BACKING_LIMIT_MOUNT] = {"the pool's mount has %F free pages of %S",
 				 "delete files of other programs there, or raise the pool's max"},
 };

@@ -21,6 +21,7 @@ enum backing_limit {
 	BACKING_LIMIT_NODE_HUGEPAGES, /* the same of the pool's NUMA node */
 	BACKING_LIMIT_RAISE_RIGHT,    /* this process may not write nr_hugepages */
 	BACKING_LIMIT_FRAGMENTED,     /* the kernel was asked for more hugepages, and found too few */
+	BACKING_LIMIT_RAISED,         /* the pool has raised nr_hugepages by its max already */
 	BACKING_LIMIT_MOUNT,          /* size= of the pool's mount */
 	BACKING_N_LIMITS
 };

@@ -239,6 +239,7 @@ static int make_pools(struct daemon *daemon, const struct backing_host *host, ch
 		if (r < 0)
 			return r;
 	}
+	backing_give_back_unwanted();
 	return 0;
 }
 

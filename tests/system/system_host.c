@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -273,6 +274,208 @@ static void host_state_directory_that_is_not_there_is_made_for_a_mount(void **st
 	scene_assert_all_back();
 }
 
+/* ---- nr_hugepages ---- */
+
+#define GROWING DUT_WORDS("--pool", "g=2M:16M,arena=4M,decay=0,grow=yes,users=*")
+#define GROWN   8 /* pages of 2M */
+
+static uint64_t total(void)
+{
+	return hugetlb_counts(MIB2).total;
+}
+
+static void set_nr_hugepages(uint64_t n_pages)
+{
+	FILE *file = fopen("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "we");
+
+	assert_non_null(file);
+	fprintf(file, "%" PRIu64, n_pages);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* A process of this user's that takes all hugepages which are free, until it is killed. Returns when it has
+ * them. */
+static pid_t take_all_free(void)
+{
+	const uint64_t n = hugetlb_counts(MIB2).free;
+	int ready[2];
+	char word;
+	pid_t pid;
+
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0) {
+		char *pages = mmap(NULL, n * MIB2, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+
+		for (uint64_t i = 0; pages != MAP_FAILED && i < n; i++)
+			pages[i * MIB2] = 1;
+		if (pages != MAP_FAILED && write(ready[1], "x", 1) == 1)
+			for (;;)
+				pause();
+		_exit(1);
+	}
+	dut_adopt(pid);
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &word, 1), 1);
+	close(ready[0]);
+	return pid;
+}
+
+/* With nothing free, so that all that a pool gets was raised for it. */
+static pid_t begin_raising(void)
+{
+	scene_begin(MIB2, 1);
+	return take_all_free();
+}
+
+static void end_process(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	dut_wait_child(pid);
+}
+
+static void fill_pool(const struct dut *dut)
+{
+	assert_int_equal(dut_ctl(dut, SOMEUID, DUT_WORDS("alloc", "--detach", "16M"), NULL, NULL), 0);
+}
+
+static void host_raised_by_a_killed_daemon_is_given_back_by_the_next(void **state)
+{
+	pid_t taker = begin_raising();
+	uint64_t base = total();
+	struct dut dut;
+
+	dut_start(&dut, GROWING);
+	for (unsigned i = 0; i < 3; i++) {
+		fill_pool(&dut);
+		assert_int_equal(total(), base + GROWN);
+		dut_kill(&dut);
+		assert_int_equal(total(), base + GROWN);
+		dut_restart(&dut, GROWING);
+	}
+	dut_stop(&dut);
+	assert_int_equal(total(), base);
+
+	/* The next one need not have the pool. */
+	dut_start(&dut, GROWING);
+	fill_pool(&dut);
+	dut_kill(&dut);
+	dut_restart(&dut, PLAIN);
+	assert_int_equal(total(), base);
+	dut_stop(&dut);
+	end_process(taker);
+	scene_wait_all_back();
+}
+
+static void assert_log_lacks(const struct dut *dut, const char *words)
+{
+	char text[8192];
+	FILE *log = fopen(dut->log, "re");
+
+	assert_non_null(log);
+	text[fread(text, 1, sizeof(text) - 1, log)] = 0;
+	fclose(log);
+	if (strstr(text, words))
+		fail_msg("\"%s\" is said in: %s", words, text);
+}
+
+static void host_raised_is_given_back_as_a_difference(void **state)
+{
+	static const int changes[] = {+5, 0, -3, -GROWN, -GROWN - 1};
+	pid_t taker;
+
+	scene_begin(MIB2, 4);
+	taker = take_all_free();
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		const uint64_t base = total();
+		struct dut dut;
+
+		dut_start(&dut, GROWING);
+		fill_pool(&dut);
+		assert_int_equal(total(), base + GROWN);
+		if (changes[i] != 0)
+			set_nr_hugepages(base + GROWN + (uint64_t)changes[i]);
+		assert_log_lacks(&dut, "in use");
+		assert_int_equal(kill(dut.pid, SIGTERM), 0);
+		assert_int_equal(dut_wait_child(dut.pid), 0);
+		assert_log_lacks(&dut, "in use");
+		/* Pages in use are surplus where the operator has set less. */
+		assert_int_equal(total() - hugetlb_counts(MIB2).surplus,
+				 base + (uint64_t)(changes[i] < 0 ? GROWN + changes[i] : changes[i]));
+		set_nr_hugepages(base);
+		dut_discard(&dut);
+	}
+	end_process(taker);
+	scene_wait_all_back();
+}
+
+/* What one takes back is not what an operator has lowered. */
+static void host_raised_by_two_daemons_is_given_back_by_both(void **state)
+{
+	for (unsigned first = 0; first < 2; first++) {
+		pid_t taker = begin_raising();
+		uint64_t base = total();
+		struct dut duts[2];
+
+		for (unsigned i = 0; i < 2; i++) {
+			dut_start(&duts[i], GROWING);
+			fill_pool(&duts[i]);
+			assert_int_equal(total(), base + (i + 1) * GROWN);
+		}
+		dut_stop(&duts[first]);
+		assert_int_equal(total(), base + GROWN);
+		dut_stop(&duts[1 - first]);
+		assert_int_equal(total(), base);
+		end_process(taker);
+		scene_wait_all_back();
+		hugetlb_unlock();
+	}
+}
+
+/* A client leases, frees, and maps what came free; again and again. */
+static void host_raised_is_bounded_by_max_whoever_has_it_now(void **state)
+{
+	pid_t takers[64];
+	uint64_t base;
+	unsigned n = 0;
+	struct dut dut;
+	char *error;
+
+	takers[n++] = begin_raising();
+	base = total();
+	dut_start(&dut, GROWING);
+	while (n < 64) {
+		int status = dut_ctl(&dut, SOMEUID, DUT_WORDS("alloc", "--detach", "--name", "x", "4M"), NULL,
+				     &error);
+
+		if (status != 0)
+			break;
+		free(error);
+		assert_true(total() <= base + GROWN);
+		assert_int_equal(dut_ctl(&dut, SOMEUID, DUT_WORDS("free", "x"), NULL, NULL), 0);
+		dut_wait_pool(&dut, "g", "pages_backed", 0);
+		takers[n++] = take_all_free();
+	}
+	assert_true(n < 64);
+	scene_assert_says(error, "its max");
+	free(error);
+	assert_int_equal(total(), base + GROWN);
+	while (n > 0)
+		end_process(takers[--n]);
+	dut_stop(&dut);
+	scene_wait_all_back();
+}
+
+/* Also when a test has failed. */
+static int end_raising(void **state)
+{
+	dut_kill_all(state);
+	if (geteuid() == 0 && hugetlb_has(MIB2) && total() > scene_start.total)
+		set_nr_hugepages(scene_start.total - scene_start.surplus);
+	return scene_end(state);
+}
+
 /* Mounts of these tests are nobody else's to see, and go with us. */
 static int enter_own_namespace(void **state)
 {
@@ -297,6 +500,11 @@ int main(void)
 		TEST(host_mount_of_a_killed_daemon_is_taken_down_by_any),
 		TEST(host_mount_in_the_place_of_a_killed_daemons_is_left_alone),
 		TEST(host_state_directory_that_is_not_there_is_made_for_a_mount),
+		cmocka_unit_test_teardown(host_raised_by_a_killed_daemon_is_given_back_by_the_next,
+					  end_raising),
+		cmocka_unit_test_teardown(host_raised_is_given_back_as_a_difference, end_raising),
+		cmocka_unit_test_teardown(host_raised_by_two_daemons_is_given_back_by_both, end_raising),
+		cmocka_unit_test_teardown(host_raised_is_bounded_by_max_whoever_has_it_now, end_raising),
 	};
 
 	return cmocka_run_group_tests_name("system_host", tests, enter_own_namespace, NULL);

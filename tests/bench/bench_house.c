@@ -17,8 +17,7 @@
 #include "tests/bench/bench.h"
 #include "tests/bench/bench_house.h"
 #include "tests/support/hugetlb.h"
-
-#define WAIT_MS 20000
+#include "tests/support/wait.h"
 
 bool bench_has_hugepages(const char *name, uint64_t n_pages)
 {
@@ -76,7 +75,7 @@ struct house_pages house_pages(const struct house *house)
 
 void house_wait_ready(const struct house *house, uint64_t n_pages)
 {
-	uint64_t deadline_ms = dut_now_ms() + WAIT_MS;
+	uint64_t deadline_ms = wait_now_ms() + WAIT_MAX_MS;
 
 	for (;;) {
 		struct house_pages pages = house_pages(house);
@@ -84,10 +83,10 @@ void house_wait_ready(const struct house *house, uint64_t n_pages)
 		if (pages.leased + pages.dirty + pages.limbo == 0 && pages.clean + pages.stock >= n_pages &&
 		    pages.arenas > 0)
 			return;
-		if (dut_now_ms() > deadline_ms)
+		if (wait_now_ms() > deadline_ms)
 			fail_msg("clean %" PRIu64 ", stock %" PRIu64 ", dirty %" PRIu64 ", leased %" PRIu64,
 				 pages.clean, pages.stock, pages.dirty, pages.leased);
-		dut_pause();
+		wait_pause();
 	}
 }
 

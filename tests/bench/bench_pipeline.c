@@ -23,13 +23,13 @@
 #include "tests/bench/bench.h"
 #include "tests/bench/bench_house.h"
 #include "tests/support/raw.h"
+#include "tests/support/wait.h"
 
 #define N_ROUNDS      9
 #define N_CLIENTS     10
 #define N_OUTSTANDING 64
 #define N_OPS         1000000
 #define N_OPS_SHORT   20000
-#define WAIT_MS       10000
 #define REPLY_MAX     (256u << 10) /* unpacked */
 
 struct client {
@@ -122,7 +122,7 @@ static void run_ours(void *arg, double *ret)
 		flush(&pipeline->clients[i]);
 	}
 	while (pipeline->n_outstanding > 0) {
-		assert_true(poll(poll_fds, N_CLIENTS, WAIT_MS) > 0);
+		assert_true(poll(poll_fds, N_CLIENTS, WAIT_MAX_MS) > 0);
 		for (unsigned i = 0; i < N_CLIENTS; i++)
 			if (poll_fds[i].revents)
 				take_replies(pipeline, &pipeline->clients[i]);
@@ -180,16 +180,16 @@ static bool can_connect(const char *socket_path)
 
 static void start_redis(struct pipeline *pipeline)
 {
-	uint64_t deadline_ms = dut_now_ms() + WAIT_MS;
+	uint64_t deadline_ms = wait_now_ms() + WAIT_MAX_MS;
 
 	strcpy(pipeline->directory, "/tmp/hugepool-bench-XXXXXX");
 	assert_non_null(mkdtemp(pipeline->directory));
 	snprintf(pipeline->redis_socket, sizeof(pipeline->redis_socket), "%s/redis", pipeline->directory);
 	pipeline->redis = raw_fork(0, exec_redis, pipeline);
 	while (!can_connect(pipeline->redis_socket)) {
-		if (dut_now_ms() > deadline_ms)
+		if (wait_now_ms() > deadline_ms)
 			fail_msg("redis-server does not listen at %s", pipeline->redis_socket);
-		dut_pause();
+		wait_pause();
 	}
 }
 

@@ -16,11 +16,11 @@
 #include "tests/bench/bench.h"
 #include "tests/bench/bench_house.h"
 #include "tests/support/raw.h"
+#include "tests/support/wait.h"
 
 #define N_KILLS       100
 #define N_KILLS_SHORT 3
 #define GOAL_US       25000.0
-#define WAIT_MS       10000
 
 struct holder {
 	const char *socket;
@@ -34,7 +34,8 @@ static void hold(void *arg)
 	hp_lease *lease;
 
 	raw_check(hp_open(holder->socket, &client) == 0, "open: %s", hp_error());
-	raw_check(hp_alloc(client, BENCH_GIB, &(struct hp_alloc_options){.wait_ms = WAIT_MS}, &lease) == 0,
+	raw_check(hp_alloc(client, BENCH_GIB, &(struct hp_alloc_options){.wait_ms = WAIT_MAX_MS}, &lease) ==
+			  0,
 		  "alloc: %s", hp_error());
 	memset(hp_lease_data(lease), 0xa5, BENCH_GIB);
 	raw_check(write(holder->holding_fd, "", 1) == 1, "write");
@@ -56,7 +57,7 @@ static uint64_t kill_and_take(const struct house *house, hp_client *client)
 	assert_int_equal(read(holding[0], &byte, 1), 1);
 	start_ns = bench_now_ns();
 	assert_int_equal(kill(pid, SIGKILL), 0);
-	if (hp_alloc(client, BENCH_GIB, &(struct hp_alloc_options){.wait_ms = WAIT_MS}, &lease) < 0)
+	if (hp_alloc(client, BENCH_GIB, &(struct hp_alloc_options){.wait_ms = WAIT_MAX_MS}, &lease) < 0)
 		fail_msg("alloc: %s", hp_error());
 	end_ns = bench_now_ns();
 	bench_expect_zeroed(hp_lease_data(lease), BENCH_GIB);

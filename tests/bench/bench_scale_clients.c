@@ -13,6 +13,7 @@
 
 #include "tests/bench/bench_scale.h"
 #include "tests/support/raw.h"
+#include "tests/support/wait.h"
 
 #define N_IDLE       10000
 #define N_IDLE_SHORT 200
@@ -37,7 +38,7 @@ static bool join(const struct dut *dut)
 	bool is_in;
 
 	raw_connect(&raw, dut);
-	raw_send_bytes(&raw, hello, raw_pack(raw_ask_hello(&ask), hello, 0, sizeof(hello)), RAW_WAIT_MS);
+	raw_send_bytes(&raw, hello, raw_pack(raw_ask_hello(&ask), hello, 0, sizeof(hello)), WAIT_MAX_MS);
 	reply = raw_receive(&raw, NULL);
 	is_in = reply && reply->hello;
 	raw_drop(reply);

@@ -11,12 +11,12 @@
 
 #include "tests/bench/bench_scale.h"
 #include "tests/support/raw.h"
+#include "tests/support/wait.h"
 
 #define N_MANY       1000000
 #define N_MANY_SHORT 10000
 #define N_FEW        1000
 #define N_BATCH      250
-#define WAIT_MS      60000
 #define GOAL_BYTES   128
 
 static void lease_batch(struct raw *raw)
@@ -30,7 +30,7 @@ static void lease_batch(struct raw *raw)
 	raw_ask_alloc(&ask, 1);
 	ask.alloc.n_pages = n_pages;
 	ask.alloc.n_n_pages = N_BATCH;
-	ask.alloc.wait_ms = WAIT_MS;
+	ask.alloc.wait_ms = WAIT_MAX_MS;
 	reply = raw_call(raw, &ask.request);
 	raw_check(reply->alloc && reply->alloc->n_grants == N_BATCH, "Alloc: %s",
 		  reply->error ? reply->error->message : "not as many as asked for");

@@ -19,6 +19,7 @@
 #include "tests/fuzz/requests_client.h"
 #include "tests/fuzz/requests_daemon.h"
 #include "tests/fuzz/requests_peer.h"
+#include "tests/support/wait.h"
 
 #define RESTART_EVERY 32      /* inputs */
 #define REPORT_EVERY  1000000 /* requests */
@@ -84,9 +85,7 @@ static void begin(void)
 
 static void pause_a_moment(void)
 {
-	const struct timespec moment = {.tv_nsec = 2 * 1000 * 1000};
-
-	nanosleep(&moment, NULL);
+	wait_pause();
 }
 
 static void step(struct fuzz_input *input)

@@ -12,6 +12,7 @@
 #include "daemon/lease/audit.h"
 #include "daemon/pool/pool_set.h"
 #include "tests/fuzz/requests_daemon.h"
+#include "tests/support/wait.h"
 
 #define REST_NS (60 * NS_PER_S)
 
@@ -187,14 +188,13 @@ static bool is_at_rest(void)
 
 uint64_t fuzz_daemon_audit(void)
 {
-	const struct timespec pause = {.tv_nsec = 1000 * 1000};
 	const uint64_t deadline_ns = clock_now_ns() + REST_NS;
 	uint64_t n_leased;
 
 	for (hold_all(); !is_at_rest(); hold_all()) {
 		release_all();
 		hp_assert(clock_now_ns() < deadline_ns);
-		nanosleep(&pause, NULL);
+		wait_pause();
 	}
 	n_leased = audit_walk(fuzz.daemon.pools, fuzz.daemon.n_pools, fuzz.daemon.ledger);
 	release_all();

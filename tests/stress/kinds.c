@@ -31,6 +31,7 @@
 #include "tests/support/hugetlb.h"
 #include "tests/support/random.h"
 #include "tests/support/raw.h"
+#include "tests/support/wait.h"
 
 #define N_OPERATIONS  1000000u
 #define N_LIVES       4 /* of a seat: all but the last end by SIGKILL */
@@ -38,9 +39,7 @@
 #define N_HUGE        32 /* as the pool's max below */
 #define FIRST_UID     23460
 #define LOOK_EVERY_MS 300
-#define STALL_MS      (60 * 1000)
 #define N_QUIET_LOOKS 50
-#define SETTLE_MS     (60 * 1000)
 
 /* Short decays: arenas come and go. The last pool is for those who have hugepages. */
 static const char *const arguments[] = {
@@ -193,7 +192,7 @@ static uint64_t sum_operations(const struct kinds *kinds)
 /* Until every seat's last client has done its part. */
 static void run_clients(const struct dut *dut, struct kinds *kinds)
 {
-	uint64_t random = seed, looked_ms = dut_now_ms(), moved_ms = looked_ms, n_last = 0;
+	uint64_t random = seed, looked_ms = wait_now_ms(), moved_ms = looked_ms, n_last = 0;
 	struct seat seats[KINDS_SEATS] = {0};
 	unsigned n_taken;
 
@@ -202,14 +201,14 @@ static void run_clients(const struct dut *dut, struct kinds *kinds)
 		start_life(&seats[i], &random);
 	}
 	do {
-		uint64_t n_now = sum_operations(kinds), now_ms = dut_now_ms();
+		uint64_t n_now = sum_operations(kinds), now_ms = wait_now_ms();
 
 		n_taken = 0;
 		for (unsigned i = 0; i < KINDS_SEATS; i++)
 			n_taken += tend(dut, &seats[i], &random);
 		if (n_now != n_last)
 			moved_ms = now_ms;
-		else if (now_ms - moved_ms > STALL_MS)
+		else if (now_ms - moved_ms > WAIT_MAX_MS)
 			fail_msg("the clients hang after %" PRIu64 " operations", n_now);
 		n_last = n_now;
 		if (now_ms - looked_ms > LOOK_EVERY_MS) {
@@ -217,7 +216,7 @@ static void run_clients(const struct dut *dut, struct kinds *kinds)
 				dut_pool(dut, kinds->pools[i].name, "pages_backed");
 			looked_ms = now_ms;
 		}
-		dut_pause();
+		wait_pause();
 	} while (n_taken > 0);
 }
 
@@ -245,7 +244,7 @@ static int64_t count_quiet_fds(const struct dut *dut)
 		int64_t n = count_fds(dut);
 
 		least = n < least ? n : least;
-		dut_pause();
+		wait_pause();
 	}
 	return least;
 }
@@ -267,13 +266,13 @@ static int64_t count_free_hugepages(const struct dut *unused)
 static void wait_count(const struct dut *dut, const char *what, int64_t (*count)(const struct dut *dut),
 		       int64_t value)
 {
-	uint64_t deadline = dut_now_ms() + SETTLE_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 	int64_t got;
 
 	while ((got = count(dut)) != value) {
-		if (dut_now_ms() > deadline)
+		if (wait_now_ms() > deadline)
 			fail_msg("%s: %" PRId64 ", and never %" PRId64, what, got, value);
-		dut_pause();
+		wait_pause();
 	}
 }
 

@@ -14,6 +14,7 @@
 
 #include "tests/stress/kinds_self.h"
 #include "tests/support/raw.h"
+#include "tests/support/wait.h"
 
 #define N_SLOTS    65536u /* a power of two */
 #define FULL       (N_SLOTS / 2)
@@ -170,12 +171,12 @@ void dispatch(void)
 
 void event_wait_revoked(const struct held *held)
 {
-	const uint64_t deadline_ms = dut_now_ms() + RAW_WAIT_MS;
+	const uint64_t deadline_ms = wait_now_ms() + WAIT_MAX_MS;
 	struct pollfd poll_fd = {.fd = hp_fd(self.client), .events = POLLIN};
 
 	raw_check(poll_fd.fd >= 0, "fd: %d: %s", poll_fd.fd, hp_error());
 	while (held->n_losses == n_losses && !find_slot(held->id)->is_told) {
-		raw_check(dut_now_ms() < deadline_ms,
+		raw_check(wait_now_ms() < deadline_ms,
 			  "lease %" PRIu64 " \"%s\" has ended, and nobody says so", held->id, held->name);
 		poll(&poll_fd, 1, POLL_MS);
 		dispatch();

@@ -12,6 +12,7 @@
 #include "tests/support/dut.h"
 #include "tests/support/random.h"
 #include "tests/support/raw.h"
+#include "tests/support/wait.h"
 
 #define FIRST_FD   3
 #define DO_NOTHING 4 /* so many looks to one act */
@@ -145,7 +146,7 @@ static void isolate_and_restore(void)
 
 	if (arena == 0 || !isolate(arena))
 		return;
-	dut_pause();
+	wait_pause();
 	restore(arena, NULL);
 	count(KINDS_ISOLATED);
 }
@@ -160,7 +161,7 @@ static void drain_and_restore(void)
 	request.method_case = HUGEPOOL__REQUEST__METHOD_DRAIN;
 	request.drain = &method;
 	order(&request, 0, "drain");
-	dut_pause();
+	wait_pause();
 	restore(0, pool);
 	count(KINDS_DRAINED);
 }
@@ -178,7 +179,7 @@ void kinds_operator_run(void *arg)
 	r = hp_open(self.kinds->socket, &self.client);
 	raw_check(r == 0, "open: %d: %s", r, hp_error());
 	while (!atomic_load(&self.kinds->is_over)) {
-		dut_pause();
+		wait_pause();
 		if (below(DO_NOTHING) == 0)
 			acts[below(sizeof(acts) / sizeof(acts[0]))]();
 	}

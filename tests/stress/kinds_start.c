@@ -7,6 +7,7 @@
 
 #include "tests/stress/kinds_self.h"
 #include "tests/support/raw.h"
+#include "tests/support/wait.h"
 
 #define POLL_MS 10
 #define MAX_CUT 6
@@ -16,13 +17,13 @@
 /* Dispatch until at most so many are. */
 static void wait_pending(unsigned n_left)
 {
-	const uint64_t deadline_ms = dut_now_ms() + RAW_WAIT_MS;
+	const uint64_t deadline_ms = wait_now_ms() + WAIT_MAX_MS;
 	struct pollfd poll_fd = {.fd = hp_fd(self.client), .events = POLLIN};
 
 	raw_check(poll_fd.fd >= 0, "fd: %d: %s", poll_fd.fd, hp_error());
 	dispatch();
 	while (self.n_pending > n_left) {
-		raw_check(dut_now_ms() < deadline_ms, "%u calls that have begun do not end", self.n_pending);
+		raw_check(wait_now_ms() < deadline_ms, "%u calls that have begun do not end", self.n_pending);
 		poll(&poll_fd, 1, POLL_MS);
 		dispatch();
 	}

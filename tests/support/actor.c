@@ -22,11 +22,11 @@
 #include <cmocka.h>
 
 #include "tests/support/actor.h"
+#include "tests/support/wait.h"
 
 #define STRINGS_FD 3 /* in the actor */
 #define MAX_HELD   8192
-#define ANSWER_S   60
-#define EVENT_MS   20000
+#define ANSWER_S   (WAIT_MAX_MS / 1000)
 
 enum verb {
 	OPEN,
@@ -183,7 +183,7 @@ static int await_event(unsigned kind, struct answer *answer)
 
 	self.awaited = kind;
 	while (self.awaited && r >= 0) {
-		if (poll(&poll_fd, 1, EVENT_MS) != 1)
+		if (poll(&poll_fd, 1, WAIT_MAX_MS) != 1)
 			return -ETIME;
 		r = hp_dispatch(self.client);
 	}
@@ -297,7 +297,7 @@ static int64_t obey(const struct order *order, struct answer *answer, int *ret_f
 			/* Orders are for the parent, and for nobody when that is dead: only their end counts.
 			 */
 			while (recv(STRINGS_FD, &byte, 1, MSG_PEEK) > 0)
-				usleep(10000);
+				wait_pause();
 			_exit(0);
 		}
 		return 0;

@@ -35,16 +35,14 @@
 #include <cmocka.h>
 
 #include "tests/support/dut.h"
+#include "tests/support/wait.h"
 
 #define MAX_ARGUMENTS 160
 #define MAX_CHILDREN  4096
 #define MAX_STARTED   16
 
 /* Generous: under sanitizers, on a loaded machine. Only failures wait this long. */
-#define START_MS (30 * 1000)
-#define STOP_MS  (30 * 1000)
-#define RUN_MS   (6 * 60 * 1000) /* benchmarks wait for their turn with the hugepages, up to five minutes */
-#define WAIT_MS  (10 * 1000)
+#define RUN_MS (6 * 60 * 1000) /* benchmarks wait for their turn with the hugepages, up to five minutes */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SLOWER 8
@@ -68,21 +66,6 @@ unsigned dut_ops(unsigned n)
 
 	n = n / SLOWER > 0 ? n / SLOWER : 1;
 	return most > 0 && most < n ? most : n;
-}
-
-uint64_t dut_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-void dut_pause(void)
-{
-	const struct timespec pause = {.tv_nsec = 3 * 1000 * 1000};
-
-	nanosleep(&pause, NULL);
 }
 
 void dut_need_root(void)
@@ -130,7 +113,7 @@ int dut_wait_child(pid_t pid)
 {
 	int status = -1;
 
-	if (!wait_child(pid, STOP_MS, &status))
+	if (!wait_child(pid, WAIT_MAX_MS, &status))
 		fail_msg("process %d does not end", (int)pid);
 	return status;
 }
@@ -438,12 +421,12 @@ void dut_wait_notified(struct dut *dut, const char *word)
 {
 	int pid_fd = (int)syscall(SYS_pidfd_open, dut->pid, 0);
 	struct pollfd fds[2] = {{.fd = dut->notify_fd, .events = POLLIN}, {.fd = pid_fd, .events = POLLIN}};
-	uint64_t deadline = dut_now_ms() + START_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 	char text[1024];
 	ssize_t n;
 
 	for (;;) {
-		uint64_t now = dut_now_ms();
+		uint64_t now = wait_now_ms();
 
 		poll(fds, 2, now < deadline ? (int)(deadline - now) : 0);
 		n = recv(dut->notify_fd, text, sizeof(text) - 1, MSG_DONTWAIT);
@@ -511,7 +494,7 @@ void dut_wait_stopped(struct dut *dut)
 {
 	int status = -1;
 
-	if (!wait_child(dut->pid, STOP_MS, &status)) {
+	if (!wait_child(dut->pid, WAIT_MAX_MS, &status)) {
 		dut_show_log(dut);
 		fail_msg("hugepoold does not stop");
 	}
@@ -534,7 +517,7 @@ void dut_kill(struct dut *dut)
 	int status = -1;
 
 	assert_int_equal(kill(dut->pid, SIGKILL), 0);
-	assert_true(wait_child(dut->pid, STOP_MS, &status));
+	assert_true(wait_child(dut->pid, WAIT_MAX_MS, &status));
 	dut->pid = 0;
 }
 
@@ -626,18 +609,18 @@ int64_t dut_pool(const struct dut *dut, const char *pool, const char *key)
 
 void dut_wait_pool(const struct dut *dut, const char *pool, const char *key, int64_t value)
 {
-	uint64_t deadline = dut_now_ms() + WAIT_MS * SLOWER;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 	int64_t got;
 
 	while ((got = dut_pool(dut, pool, key)) != value) {
-		if (dut_now_ms() > deadline) {
+		if (wait_now_ms() > deadline) {
 			json_t *status = dut_json(dut, "status");
 			char *text = json_dumps(find_pool(status, pool), 0);
 
 			dut_show_log(dut);
 			fail_msg("%s is %" PRId64 " and never %" PRId64 ": %s", key, got, value, text);
 		}
-		dut_pause();
+		wait_pause();
 	}
 }
 
@@ -645,10 +628,10 @@ void dut_wait_pool(const struct dut *dut, const char *pool, const char *key, int
 static bool read_line(int fd, char *ret_line, size_t size, unsigned timeout_ms)
 {
 	struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-	uint64_t deadline = dut_now_ms() + timeout_ms;
+	uint64_t deadline = wait_now_ms() + timeout_ms;
 	size_t n = 0;
 
-	while (n + 1 < size && dut_now_ms() < deadline) {
+	while (n + 1 < size && wait_now_ms() < deadline) {
 		if (poll(&poll_fd, 1, 100) != 1)
 			continue;
 		if (read(fd, ret_line + n, 1) != 1 || ret_line[n] == '\n')

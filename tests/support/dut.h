@@ -10,8 +10,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* For whatever a test waits: only failures wait this long, however busy the machine is. */
-#define DUT_WAIT_MS (2 * 60 * 1000)
+#include "tests/support/wait.h"
+
+/* The same by their old names. */
+#define dut_now_ms wait_now_ms
+#define dut_pause  wait_pause
 
 struct dut {
 	pid_t pid;          /* of hugepoold */
@@ -23,10 +26,6 @@ struct dut {
 
 /* A number of operations: fewer under a sanitizer, and $HP_OPS at most. */
 unsigned dut_ops(unsigned n);
-/* A monotonic clock for deadlines, and a wait of a few milliseconds between two looks at a condition. */
-uint64_t dut_now_ms(void);
-void dut_pause(void);
-
 /* A list of words for the functions below. */
 #define DUT_WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define DUT_NO_WORDS   ((const char *const[]){NULL})

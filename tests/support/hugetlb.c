@@ -25,8 +25,9 @@
 #include <cmocka.h>
 
 #include "tests/support/hugetlb.h"
+#include "tests/support/wait.h"
 
-#define LOCK_WAIT_S 300 /* tests/stress/kinds has the lock for long */
+#define LOCK_WAIT_S 900 /* tests/stress/kinds has the lock for long */
 #define MIB         (UINT64_C(1) << 20)
 #define GIB         (UINT64_C(1) << 30)
 #define MAX_RAISED  4
@@ -84,7 +85,6 @@ struct hugetlb_counts hugetlb_counts(uint64_t page_bytes)
 
 bool hugetlb_lock(void)
 {
-	const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
 	time_t deadline = time(NULL) + LOCK_WAIT_S;
 
 	/* Without O_CREAT first: in a sticky directory the kernel may refuse it for somebody else's file. */
@@ -102,7 +102,7 @@ bool hugetlb_lock(void)
 			hugetlb_unlock();
 			return false;
 		}
-		nanosleep(&pause, NULL);
+		wait_pause();
 	}
 	return true;
 }

@@ -18,11 +18,11 @@
 #include <cmocka.h>
 
 #include "tests/support/memcg.h"
+#include "tests/support/wait.h"
 
-#define V1_TOP       "/sys/fs/cgroup/memory"
-#define V2_TOP       "/sys/fs/cgroup"
-#define MAX_MADE     8
-#define REMOVE_TRIES 3000 /* of 20 ms: the kernel takes dead processes out of it some time after */
+#define V1_TOP   "/sys/fs/cgroup/memory"
+#define V2_TOP   "/sys/fs/cgroup"
+#define MAX_MADE 8
 
 static char made[MAX_MADE][256];
 static unsigned n_made;
@@ -150,10 +150,8 @@ int memcg_remove_all(void **state)
 	memcg_leave();
 	while (n_made > 0) {
 		const char *path = made[--n_made];
-		unsigned tries = 0;
 
-		while (rmdir(path) < 0 && errno == EBUSY && ++tries < REMOVE_TRIES)
-			nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+		assert_true(wait_for(rmdir(path) == 0 || errno != EBUSY));
 		assert_true(access(path, F_OK) < 0);
 	}
 	return 0;

@@ -16,9 +16,9 @@
 #include <cmocka.h>
 
 #include "tests/support/operator.h"
+#include "tests/support/wait.h"
 
 #define MAX_WORDS 24
-#define WAIT_MS   (60 * 1000) /* only failures wait this long */
 
 static void add_socket(const struct dut *dut, const char *const *arguments, const char *ret_words[MAX_WORDS])
 {
@@ -86,7 +86,7 @@ void operator_read_line(int out_fd, char *ret_line, size_t size)
 
 	for (;;) {
 		assert_true(n < size);
-		if (poll(&poll_fd, 1, WAIT_MS) != 1)
+		if (poll(&poll_fd, 1, WAIT_MAX_MS) != 1)
 			fail_msg("hugepoolctl prints nothing after \"%.*s\"", (int)n, ret_line);
 		if (read(out_fd, ret_line + n, 1) != 1)
 			fail_msg("hugepoolctl has ended after \"%.*s\"", (int)n, ret_line);
@@ -160,7 +160,7 @@ int64_t operator_number(const struct dut *dut, const char *command, const char *
 void operator_wait_number(const struct dut *dut, const char *command, const char *list, const char *key,
 			  const char *value, const char *what, int64_t wanted)
 {
-	uint64_t deadline = dut_now_ms() + WAIT_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 
 	for (;;) {
 		json_t *row = operator_row(dut, command, list, key, value);
@@ -169,9 +169,9 @@ void operator_wait_number(const struct dut *dut, const char *command, const char
 		json_decref(row);
 		if (number == wanted)
 			return;
-		if (dut_now_ms() > deadline)
+		if (wait_now_ms() > deadline)
 			fail_msg("%s of %s %s is %" PRId64 ", never %" PRId64, what, key, value, number,
 				 wanted);
-		dut_pause();
+		wait_pause();
 	}
 }

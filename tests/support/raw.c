@@ -22,6 +22,7 @@
 
 #include "daemon/base/text.h"
 #include "tests/support/raw.h"
+#include "tests/support/wait.h"
 
 static bool in_child;
 
@@ -79,7 +80,7 @@ static int wait_child(pid_t pid)
 		return dut_wait_child(pid);
 	pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	poll_fd = (struct pollfd){.fd = pid_fd, .events = POLLIN};
-	raw_check(poll(&poll_fd, 1, RAW_WAIT_MS) == 1, "process %d does not end", (int)pid);
+	raw_check(poll(&poll_fd, 1, WAIT_MAX_MS) == 1, "process %d does not end", (int)pid);
 	close(pid_fd);
 	waitpid(pid, &status, 0);
 	return status;
@@ -178,17 +179,17 @@ void raw_send(struct raw *raw, Hugepool__Request *request)
 	if (request->id == 0)
 		request->id = ++raw->last_id;
 	n_bytes = raw_pack(request, buffer, 0, sizeof(buffer));
-	raw_check(raw_send_bytes(raw, buffer, n_bytes, RAW_WAIT_MS) == n_bytes, "cannot send: %s",
+	raw_check(raw_send_bytes(raw, buffer, n_bytes, WAIT_MAX_MS) == n_bytes, "cannot send: %s",
 		  strerror(errno));
 }
 
 void raw_send_frame(struct raw *raw, const uint8_t header[FRAME_HEADER_BYTES], const void *bytes,
 		    size_t n_bytes)
 {
-	raw_check(raw_send_bytes(raw, header, FRAME_HEADER_BYTES, RAW_WAIT_MS) == FRAME_HEADER_BYTES,
+	raw_check(raw_send_bytes(raw, header, FRAME_HEADER_BYTES, WAIT_MAX_MS) == FRAME_HEADER_BYTES,
 		  "cannot send a header: %s", strerror(errno));
 	/* It may have had enough after the header. */
-	raw_send_bytes(raw, bytes, n_bytes, RAW_WAIT_MS);
+	raw_send_bytes(raw, bytes, n_bytes, WAIT_MAX_MS);
 }
 
 /* ---- in ---- */
@@ -230,7 +231,7 @@ Hugepool__Reply *raw_receive(struct raw *raw, unsigned *ret_n_fds)
 	while ((r = frame_reader_next(raw->reader, &frame)) == FRAME_AGAIN) {
 		struct pollfd poll_fd = {.fd = raw->fd, .events = POLLIN};
 
-		raw_check(poll(&poll_fd, 1, RAW_WAIT_MS) == 1, "no reply for %d ms", RAW_WAIT_MS);
+		raw_check(poll(&poll_fd, 1, WAIT_MAX_MS) == 1, "no reply for %d ms", WAIT_MAX_MS);
 		r = frame_reader_fill(raw->reader, raw->fd);
 		/* What it had not read when it closed is a reset to us. */
 		if (r == FRAME_END || r == -ECONNRESET)

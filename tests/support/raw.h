@@ -14,7 +14,7 @@
 #include "proto/hugepool.pb-c.h"
 #include "tests/support/dut.h"
 
-#define RAW_WAIT_MS 20000
+#define RAW_WAIT_MS WAIT_MAX_MS
 
 struct raw {
 	int fd; /* blocking; -1: closed */

@@ -20,6 +20,7 @@
 
 #include "client/include/hugepool.h"
 #include "tests/support/operator.h"
+#include "tests/support/wait.h"
 
 #define PAGE     UINT64_C(4096)
 #define MIB      (UINT64_C(1) << 20)
@@ -174,7 +175,7 @@ static void ctl_alloc_of_several_runs(void **state)
 
 static void wait_sessions(const struct dut *dut, int64_t n)
 {
-	uint64_t deadline = dut_now_ms() + 60 * 1000;
+	uint64_t deadline = wait_now_ms() + 60 * 1000;
 
 	for (;;) {
 		json_t *status = dut_json(dut, "status");
@@ -183,9 +184,9 @@ static void wait_sessions(const struct dut *dut, int64_t n)
 		json_decref(status);
 		if (got == n)
 			return;
-		if (dut_now_ms() > deadline)
+		if (wait_now_ms() > deadline)
 			fail_msg("there are %" PRId64 " sessions, never %" PRId64, got, n);
-		dut_pause();
+		wait_pause();
 	}
 }
 

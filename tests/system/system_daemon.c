@@ -26,6 +26,7 @@
 
 #include "tests/support/actor.h"
 #include "tests/support/hugetlb.h"
+#include "tests/support/wait.h"
 
 #define PAGE     UINT64_C(4096)
 #define HUGEPAGE (UINT64_C(2) << 20)
@@ -33,7 +34,6 @@
 #define NOBODY   65534
 #define SOMEUID  12345
 #define N_RACERS 6
-#define START_MS (30 * 1000)
 
 #define POOL DUT_WORDS("--pool", "p=4K:16M,arena=4M,users=*")
 
@@ -60,7 +60,7 @@ static bool is_there(const char *path)
 /* For one that was not started by dut_start(): wait until it answers, asked with that environment. */
 static void wait_until_answers(pid_t pid, uid_t uid, const char *const *environment)
 {
-	uint64_t deadline = dut_now_ms() + START_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 	struct dut_program ask = {.name = "hugepoolctl",
 				  .uid = uid,
 				  .arguments = DUT_WORDS("status"),
@@ -72,8 +72,8 @@ static void wait_until_answers(pid_t pid, uid_t uid, const char *const *environm
 	while ((status = dut_wait_child(dut_spawn(&ask))) != 0) {
 		assert_int_equal(WEXITSTATUS(status), 3);
 		assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
-		assert_true(dut_now_ms() < deadline);
-		dut_pause();
+		assert_true(wait_now_ms() < deadline);
+		wait_pause();
 	}
 	close(null_fd);
 }
@@ -194,7 +194,7 @@ static void daemon_stopped_gives_back_what_it_raised(void **state)
 /* It listens before it has its memory: a signal that comes between is not lost, and undoes what there is. */
 static void daemon_told_to_stop_while_it_starts_leaves_nothing(void **state)
 {
-	uint64_t deadline = dut_now_ms() + START_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 	struct dut dut;
 
 	dut_prepare(&dut, 0);
@@ -203,7 +203,7 @@ static void daemon_told_to_stop_while_it_starts_leaves_nothing(void **state)
 		.arguments = DUT_WORDS("--socket", dut.socket, "--pool", "p=4K:512M,arena=16M,reserve=512M"),
 	});
 	while (!is_there(dut.socket)) {
-		assert_true(dut_now_ms() < deadline);
+		assert_true(wait_now_ms() < deadline);
 		sched_yield();
 	}
 	assert_int_equal(kill(dut.pid, SIGTERM), 0);
@@ -268,7 +268,7 @@ static void daemon_replaces_a_dead_ones_socket(void **state)
 /* All see the dead one's socket; one of them gets it. */
 static void daemon_of_many_that_start_at_once_is_one(void **state)
 {
-	uint64_t deadline = dut_now_ms() + START_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 	pid_t pids[N_RACERS];
 	unsigned n_left = N_RACERS;
 	struct dut dut;
@@ -281,8 +281,8 @@ static void daemon_of_many_that_start_at_once_is_one(void **state)
 			.arguments = DUT_WORDS("--socket", dut.socket, "--pool", "p=4K:1M"),
 		});
 	while (n_left > 1) {
-		assert_true(dut_now_ms() < deadline);
-		dut_pause();
+		assert_true(wait_now_ms() < deadline);
+		wait_pause();
 		for (unsigned i = 0; i < n_left; i++) {
 			siginfo_t info = {.si_pid = 0};
 
@@ -295,8 +295,8 @@ static void daemon_of_many_that_start_at_once_is_one(void **state)
 	}
 	dut.pid = pids[0];
 	while (dut_ctl(&dut, 0, DUT_WORDS("status"), NULL, NULL) != 0) {
-		assert_true(dut_now_ms() < deadline);
-		dut_pause();
+		assert_true(wait_now_ms() < deadline);
+		wait_pause();
 	}
 	dut_stop(&dut);
 }
@@ -469,7 +469,7 @@ static void log_a_life(int error_fd, const char *level, const char *const *envir
 		.error_fd = error_fd,
 	});
 	while (!is_there(dut.socket) || dut_ctl(&dut, 0, DUT_WORDS("status"), NULL, NULL) != 0)
-		dut_pause();
+		wait_pause();
 	dut_stop(&dut);
 }
 

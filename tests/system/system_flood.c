@@ -20,13 +20,13 @@
 #include <cmocka.h>
 
 #include "client/include/hugepool.h"
+#include "tests/support/wait.h"
 #include "tests/system/system_hostile_scene.h"
 
-#define PAGE          4096
-#define NEVER_A_POOL  3
-#define PATIENCE_MS   500 /* of a sender: after this, the daemon takes no more */
-#define GROWTH_MAX    (UINT64_C(8) << 20)
-#define STALL_WAIT_MS (60 * 1000) /* for what the daemon does after 30 s */
+#define PAGE         4096
+#define NEVER_A_POOL 3
+#define PATIENCE_MS  500 /* of a sender: after this, the daemon takes no more */
+#define GROWTH_MAX   (UINT64_C(8) << 20)
 
 static void run_hostile(struct scene *scene, void (*run)(void *arg))
 {
@@ -38,7 +38,7 @@ static void wait_hangup(const struct raw *raw)
 {
 	struct pollfd poll_fd = {.fd = raw->fd};
 
-	raw_check(poll(&poll_fd, 1, STALL_WAIT_MS) == 1 && poll_fd.revents & POLLHUP,
+	raw_check(poll(&poll_fd, 1, WAIT_MAX_MS) == 1 && poll_fd.revents & POLLHUP,
 		  "the daemon does not close");
 }
 
@@ -130,7 +130,7 @@ static void ask_for_what_is_not_there(void *arg)
 {
 	struct scene *scene = arg;
 	size_t n_bytes, n_sent;
-	uint8_t *bytes = pack_requests(SCENE_SMALL, RAW_WAIT_MS, &n_bytes);
+	uint8_t *bytes = pack_requests(SCENE_SMALL, WAIT_MAX_MS, &n_bytes);
 	struct raw_request ask;
 	struct raw holder, raw;
 
@@ -209,10 +209,10 @@ static void silence_is_closed_and_holds_nobody(struct scene *scene)
 {
 	pid_t reader = raw_fork(scene_uid(UID_HOSTILE), never_read, scene);
 	pid_t mute = raw_fork(scene_uid(UID_HOSTILE), say_nothing_whole, scene);
-	uint64_t deadline = dut_now_ms() + STALL_WAIT_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 
 	while (scene->shared->n_out < 2) {
-		raw_check(dut_now_ms() < deadline, "silent connections are still there");
+		raw_check(wait_now_ms() < deadline, "silent connections are still there");
 		scene_expect_service(scene, true);
 	}
 	raw_join(reader);
@@ -285,7 +285,7 @@ static void send_byte_by_byte(void *arg)
 	raw_ask_received(&ask)->id = 3;
 	n_bytes = raw_pack(&ask.request, bytes, n_bytes, sizeof(bytes));
 	for (size_t i = 0; i < n_bytes; i++)
-		raw_check(raw_send_bytes(&raw, bytes + i, 1, RAW_WAIT_MS) == 1, "byte %zu does not go", i);
+		raw_check(raw_send_bytes(&raw, bytes + i, 1, WAIT_MAX_MS) == 1, "byte %zu does not go", i);
 	reply = raw_receive(&raw, NULL);
 	raw_check(reply && reply->hello, "no Hello");
 	raw_drop(reply);
@@ -398,7 +398,7 @@ static void clients_killed_by_hundreds_leave_nothing(struct scene *scene)
 			children[i] = raw_fork(scene_uid(UID_HOSTILE), work_until_killed, scene);
 		/* Some are at work by then, some on their way in. */
 		while (scene->shared->n_in < N_STORM_WAVE / 2)
-			dut_pause();
+			wait_pause();
 		for (unsigned i = 0; i < N_STORM_WAVE; i++)
 			raw_kill(children[i]);
 	}

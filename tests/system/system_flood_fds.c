@@ -29,16 +29,16 @@
 #include <cmocka.h>
 
 #include "client/include/hugepool.h"
+#include "tests/support/wait.h"
 #include "tests/system/system_hostile_scene.h"
 
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83
 #endif
 
-#define PAGE          4096
-#define SILENCE_MS    300         /* nothing is said for so long by who waits */
-#define STALL_WAIT_MS (60 * 1000) /* only failures wait this long */
-#define MAX_FD        1024
+#define PAGE       4096
+#define SILENCE_MS 300 /* nothing is said for so long by who waits */
+#define MAX_FD     1024
 
 /* ---- taking descriptors away ---- */
 
@@ -193,7 +193,7 @@ static void daemon_without_descriptors_serves_those_it_has(struct scene *scene)
 	scene_wait_step(scene, 3);
 	scene_expect_service(scene, false);
 	while (scene->shared->n_in == 0)
-		dut_pause();
+		wait_pause();
 
 	put_limit(scene->dut.pid, limit);
 	raw_join(waiting);
@@ -283,13 +283,13 @@ static void never_say_received(void *arg)
  * `unacknowledged`. */
 static void descriptors_unacknowledged_hold_up_nobody(struct scene *scene)
 {
-	uint64_t deadline = dut_now_ms() + STALL_WAIT_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 	pid_t children[N_SILENT];
 
 	for (unsigned i = 0; i < N_SILENT; i++)
 		children[i] = raw_fork(scene_uid(UID_HOSTILE), never_say_received, scene);
 	while (scene->shared->n_in < N_SILENT) {
-		raw_check(dut_now_ms() < deadline, "only %d were served", scene->shared->n_in);
+		raw_check(wait_now_ms() < deadline, "only %d were served", scene->shared->n_in);
 		scene_expect_service(scene, true);
 	}
 	scene_set_step(scene, 1);
@@ -306,7 +306,7 @@ static void die_with_one_in_flight(void *arg)
 
 	raw_open(&raw, &scene->dut);
 	raw_send(&raw, raw_ask_alloc(&ask, 1));
-	raw_check(!raw_is_silent(&raw, RAW_WAIT_MS), "no reply");
+	raw_check(!raw_is_silent(&raw, WAIT_MAX_MS), "no reply");
 	if (scene->shared->n_in++ % 3 == 0)
 		raw_close(&raw);
 	raise(SIGKILL);
@@ -322,11 +322,11 @@ static void descriptors_in_flight_die_with_their_client(struct scene *scene)
 		dut_wait_child(raw_fork(scene_uid(UID_HOSTILE), die_with_one_in_flight, scene));
 	scene_expect_service(scene, true);
 	scene_wait_sessions(scene, 2);
-	deadline = dut_now_ms() + RAW_WAIT_MS;
+	deadline = wait_now_ms() + WAIT_MAX_MS;
 	while (dut_n_fds(&scene->dut) > n_before) {
-		raw_check(dut_now_ms() < deadline, "the daemon has %u descriptors, before it had %u",
+		raw_check(wait_now_ms() < deadline, "the daemon has %u descriptors, before it had %u",
 			  dut_n_fds(&scene->dut), n_before);
-		dut_pause();
+		wait_pause();
 	}
 }
 
@@ -349,9 +349,9 @@ static void leave_in_flight(void *arg)
 	n_bytes = raw_pack(raw_ask_bye(&ask), bytes, n_bytes, sizeof(bytes));
 	for (unsigned i = 0; i < N_LEFT; i++) {
 		raw_connect(&left[i], &scene->dut);
-		raw_send_bytes(&left[i], bytes, n_bytes, RAW_WAIT_MS);
+		raw_send_bytes(&left[i], bytes, n_bytes, WAIT_MAX_MS);
 		/* Its first reply: it has been let in, or not. */
-		raw_check(!raw_is_silent(&left[i], RAW_WAIT_MS), "no reply");
+		raw_check(!raw_is_silent(&left[i], WAIT_MAX_MS), "no reply");
 	}
 	scene_set_step(scene, 1);
 	scene_wait_step(scene, 2);
@@ -422,7 +422,6 @@ static void client_without_descriptors_gets_emfile(struct scene *scene)
 /* ---- descriptors that a client sends ---- */
 
 #define LINGER_S      4
-#define LINGERED_MS   (60 * 1000) /* more than that, for all of them */
 #define MAX_SESSIONS  16
 #define UNREAD_ROUNDS 1000
 
@@ -502,7 +501,7 @@ static void send_descriptors(void *arg)
 	scene_set_step(scene, 4);
 	/* The other ends of what was sent have to stay. */
 	while (scene->shared->step < 5)
-		dut_pause();
+		wait_pause();
 }
 
 static void play_lingering(struct scene *scene)
@@ -518,9 +517,9 @@ static void play_lingering(struct scene *scene)
 	scene_wait_step(scene, 3);
 	raw_check(kill(scene->dut.pid, SIGCONT) == 0, "kill: %s", strerror(errno));
 	scene_wait_step(scene, 4);
-	deadline = dut_now_ms() + LINGERED_MS;
+	deadline = wait_now_ms() + WAIT_MAX_MS;
 	while (dut_n_fds(&scene->dut) > n_fds) {
-		raw_check(dut_now_ms() < deadline, "what clients sent is never closed");
+		raw_check(wait_now_ms() < deadline, "what clients sent is never closed");
 		scene_expect_service(scene, true);
 	}
 	scene_set_step(scene, 5);

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "tests/support/wait.h"
 #include "tests/system/system_hostile_scene.h"
 
 #define NEVER_A_LEASE UINT64_C(0x7fffffffffffffff)
@@ -62,7 +63,8 @@ static void ask_absurd_sizes(void *arg)
 	refuse(&raw, SCENE_DEFAULT, UINT64_MAX, 0, HUGEPOOL__CODE__BAD_SIZE, "18446744073709551615 pages");
 	refuse(&raw, SCENE_DEFAULT, UINT64_C(1) << 32, 0, HUGEPOOL__CODE__BAD_SIZE, "4294967296 pages");
 	refuse(&raw, SCENE_DEFAULT, UINT64_MAX / 4096 + 2, 0, HUGEPOOL__CODE__BAD_SIZE, "leases pages of");
-	refuse(&raw, SCENE_DEFAULT, 1, 3, HUGEPOOL__CODE__BAD_SIZE, "alignment of 3 pages (12K): a power of two");
+	refuse(&raw, SCENE_DEFAULT, 1, 3, HUGEPOOL__CODE__BAD_SIZE,
+	       "alignment of 3 pages (12K): a power of two");
 	refuse(&raw, SCENE_DEFAULT, 1, UINT64_C(1) << 63, HUGEPOOL__CODE__BAD_SIZE,
 	       "alignment of 9223372036854775808");
 	refuse(&raw, SCENE_DEFAULT, 1, UINT64_MAX, HUGEPOOL__CODE__BAD_SIZE, "a power of two");
@@ -523,7 +525,7 @@ static void ask_after_bye(void *arg)
 	n = raw_pack(&ask.request, bytes, n, sizeof(bytes));
 	raw_ask_bye(&ask)->id = 102;
 	n = raw_pack(&ask.request, bytes, n, sizeof(bytes));
-	raw_check(raw_send_bytes(&raw, bytes, n, RAW_WAIT_MS) == n, "cannot send");
+	raw_check(raw_send_bytes(&raw, bytes, n, WAIT_MAX_MS) == n, "cannot send");
 	while ((reply = raw_receive(&raw, NULL))) {
 		raw_check((reply->id == 100) == !reply->error, "request %" PRIu64 ": %s", reply->id,
 			  reply->error ? reply->error->message : "granted after Bye");
@@ -641,7 +643,8 @@ static void ask_as_admin(void *arg)
 	struct raw raw;
 
 	raw_open(&raw, &scene->dut);
-	raw_expect_error(&raw, raw_ask_status(&ask), HUGEPOOL__CODE__NOT_ALLOWED, "only root, the daemon's user");
+	raw_expect_error(&raw, raw_ask_status(&ask), HUGEPOOL__CODE__NOT_ALLOWED,
+			 "only root, the daemon's user");
 	raw_expect_error(&raw, raw_ask_arena(&ask, 1), HUGEPOOL__CODE__NO_ARENA, "shown no such arena");
 	raw_expect_error(&raw, raw_ask_arena(&ask, 0), HUGEPOOL__CODE__NO_ARENA, "shown no such arena");
 	raw_close(&raw);

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "client/include/hugepool.h"
+#include "tests/support/wait.h"
 #include "tests/system/system_hostile_scene.h"
 
 #define PAGE 4096
@@ -60,19 +61,18 @@ static void bystander_round(hp_client *client, uint64_t round)
 /* Where seats are few it may have to wait until those that it left a moment ago are free. */
 static hp_client *bystander_open(const struct scene *scene)
 {
-	const uint64_t deadline = dut_now_ms() + DUT_WAIT_MS;
+	const uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 	hp_client *client;
 	int r;
 
-	while ((r = hp_open(scene->dut.socket, &client)) == -EOVERFLOW && dut_now_ms() < deadline)
-		dut_pause();
+	while ((r = hp_open(scene->dut.socket, &client)) == -EOVERFLOW && wait_now_ms() < deadline)
+		wait_pause();
 	raw_check(r == 0, "the bystander cannot come in: %s", hp_error());
 	return client;
 }
 
 static void bystander(void *arg)
 {
-	const struct timespec pause = {.tv_nsec = 500 * 1000};
 	struct scene *scene = arg;
 	struct scene_shared *shared = scene->shared;
 	hp_client *clients[BYSTANDERS];
@@ -92,7 +92,7 @@ static void bystander(void *arg)
 			hp_close(newcomer);
 		}
 		shared->n_rounds++;
-		nanosleep(&pause, NULL);
+		wait_pause();
 	}
 	for (unsigned i = 0; i < BYSTANDERS; i++)
 		hp_close(clients[i]);
@@ -101,15 +101,15 @@ static void bystander(void *arg)
 void scene_expect_service(struct scene *scene, bool newcomers)
 {
 	struct scene_shared *shared = scene->shared;
-	uint64_t before, deadline = dut_now_ms() + DUT_WAIT_MS;
+	uint64_t before, deadline = wait_now_ms() + WAIT_MAX_MS;
 
 	shared->newcomers = newcomers;
 	/* One round of each kind that began after this call. */
 	before = shared->n_rounds;
 	while (shared->n_rounds < before + 18) {
-		raw_check(dut_now_ms() < deadline, "the bystander is stuck in round %" PRIu64,
+		raw_check(wait_now_ms() < deadline, "the bystander is stuck in round %" PRIu64,
 			  shared->n_rounds);
-		dut_pause();
+		wait_pause();
 	}
 	shared->newcomers = false;
 }
@@ -157,7 +157,7 @@ void scene_begin(struct scene *scene, uid_t uid, const char *const *arguments)
 
 void scene_wait_sessions(struct scene *scene, int64_t n)
 {
-	uint64_t deadline = dut_now_ms() + DUT_WAIT_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 	int64_t got;
 
 	for (;;) {
@@ -167,20 +167,20 @@ void scene_wait_sessions(struct scene *scene, int64_t n)
 		json_decref(status);
 		if (got == n)
 			return;
-		raw_check(dut_now_ms() < deadline, "%" PRId64 " sessions instead of %" PRId64, got, n);
-		dut_pause();
+		raw_check(wait_now_ms() < deadline, "%" PRId64 " sessions instead of %" PRId64, got, n);
+		wait_pause();
 	}
 }
 
 static void wait_fds(struct scene *scene)
 {
-	uint64_t deadline = dut_now_ms() + DUT_WAIT_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 	unsigned n;
 
 	while ((n = dut_n_fds(&scene->dut)) > scene->n_fds) {
-		raw_check(dut_now_ms() < deadline, "the daemon has %u descriptors, before it had %u", n,
+		raw_check(wait_now_ms() < deadline, "the daemon has %u descriptors, before it had %u", n,
 			  scene->n_fds);
-		dut_pause();
+		wait_pause();
 	}
 }
 
@@ -225,12 +225,12 @@ void scene_set_step(struct scene *scene, int step)
 
 void scene_wait_step(struct scene *scene, int step)
 {
-	uint64_t deadline = dut_now_ms() + DUT_WAIT_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 
 	while (scene->shared->step < step) {
-		raw_check(dut_now_ms() < deadline, "step %d is not reached, only %d", step,
+		raw_check(wait_now_ms() < deadline, "step %d is not reached, only %d", step,
 			  scene->shared->step);
-		dut_pause();
+		wait_pause();
 	}
 }
 

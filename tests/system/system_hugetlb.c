@@ -26,6 +26,7 @@
 #include "tests/support/actor.h"
 #include "tests/support/hugetlb.h"
 #include "tests/support/raw.h"
+#include "tests/support/wait.h"
 #include "tests/system/system_hugetlb_scene.h"
 
 #define KIB4 UINT64_C(4096)
@@ -148,12 +149,12 @@ static void churn(void *arg)
 
 static void wait_rounds(_Atomic unsigned *n_done, unsigned n)
 {
-	uint64_t deadline = dut_now_ms() + RAW_WAIT_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 
 	while (atomic_load(n_done) < n) {
-		if (dut_now_ms() > deadline)
+		if (wait_now_ms() > deadline)
 			fail_msg("a client is stuck, or has failed, after %u rounds", atomic_load(n_done));
-		dut_pause();
+		wait_pause();
 	}
 }
 
@@ -235,7 +236,7 @@ static void hugetlb_reserve_is_kept_and_the_rest_decays(void **state)
 	assert_int_equal(dut_pool(&dut, "p", "pages_stock"), reserve);
 	scene_assert_taken(&dut, (uint64_t)reserve);
 	for (unsigned round = 0; round < 3; round++) {
-		uint64_t deadline = dut_now_ms() + RAW_WAIT_MS;
+		uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 
 		actor_start(&one, SOMEUID, &dut);
 		actor_start(&two, OTHERUID, &dut);
@@ -247,8 +248,8 @@ static void hugetlb_reserve_is_kept_and_the_rest_decays(void **state)
 		while ((backed = dut_pool(&dut, "p", "pages_backed")) != reserve) {
 			assert_true(backed > reserve);
 			assert_true(scene_taken() >= (uint64_t)reserve);
-			assert_true(dut_now_ms() < deadline);
-			dut_pause();
+			assert_true(wait_now_ms() < deadline);
+			wait_pause();
 		}
 		scene_assert_taken(&dut, (uint64_t)reserve);
 	}

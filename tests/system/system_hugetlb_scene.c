@@ -14,11 +14,11 @@
 
 #include <cmocka.h>
 
+#include "tests/support/wait.h"
 #include "tests/system/system_hugetlb_scene.h"
 
 #define N_WORDS    8
 #define WORD_BYTES 256
-#define WAIT_MS    20000
 #define LOG_BYTES  65536
 
 struct hugetlb_counts scene_start;
@@ -106,20 +106,20 @@ void scene_assert_all_back(void)
 
 void scene_wait_taken(uint64_t n_pages)
 {
-	uint64_t deadline = dut_now_ms() + WAIT_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 
-	while (scene_taken() != n_pages && dut_now_ms() < deadline)
-		dut_pause();
+	while (scene_taken() != n_pages && wait_now_ms() < deadline)
+		wait_pause();
 	assert_int_equal(scene_taken(), n_pages);
 }
 
 void scene_wait_all_back(void)
 {
-	uint64_t deadline = dut_now_ms() + WAIT_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 	struct hugetlb_counts now;
 
-	while (now = hugetlb_counts(scene_page_bytes), !is_all_back(&now) && dut_now_ms() < deadline)
-		dut_pause();
+	while (now = hugetlb_counts(scene_page_bytes), !is_all_back(&now) && wait_now_ms() < deadline)
+		wait_pause();
 	scene_assert_all_back();
 }
 

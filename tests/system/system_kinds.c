@@ -25,6 +25,7 @@
 
 #include "tests/support/actor.h"
 #include "tests/support/operator.h"
+#include "tests/support/wait.h"
 
 #define PAGE     UINT64_C(4096)
 #define MIB      (UINT64_C(1) << 20)
@@ -32,7 +33,6 @@
 #define OTHER    12346
 #define STRANGER 12347
 #define MAX_WORD 24
-#define WAIT_MS  (UINT64_C(60) * 1000) /* only failures wait this long */
 
 /* A pool of tenants' arenas, and one whose leases have files of their own. What is empty stays for ages, so
  * that only the end of a lease gives pages back. */
@@ -336,11 +336,11 @@ static void expect_revoked(struct actor *actor, uint64_t lease)
 /* The file is truncated some time after the event: then it is a signal, for whoever has it mapped. */
 static void wait_gone(struct actor *actor, uint64_t lease)
 {
-	uint64_t deadline = dut_now_ms() + WAIT_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 
 	while (actor_peek(actor, lease, 0) != -SIGBUS) {
-		assert_true(dut_now_ms() < deadline);
-		dut_pause();
+		assert_true(wait_now_ms() < deadline);
+		wait_pause();
 	}
 }
 
@@ -349,7 +349,7 @@ static void kinds_deadline_ends_a_lease(void **state)
 	uint64_t brief, lasting;
 
 	actor_subscribe(&owner, HP_EVENT_REVOKED);
-	lasting = alloc(&owner, 2, &(struct hp_alloc_options){.lifetime_ms = 1000 * WAIT_MS});
+	lasting = alloc(&owner, 2, &(struct hp_alloc_options){.lifetime_ms = 1000 * WAIT_MAX_MS});
 	brief = alloc(&owner, 4, &(struct hp_alloc_options){.lifetime_ms = 100});
 	wait_gone(&owner, brief);
 	expect_revoked(&owner, brief);
@@ -455,7 +455,7 @@ static void wait_asked(const struct actor *actor)
 
 static void kinds_waiting_is_served_in_order_of_arrival(void **state)
 {
-	const struct hp_alloc_options patient = {.wait_ms = WAIT_MS}, brief = {.wait_ms = 50};
+	const struct hp_alloc_options patient = {.wait_ms = WAIT_MAX_MS}, brief = {.wait_ms = 50};
 	uint64_t halves[2] = {alloc(&owner, 128, NULL), alloc(&owner, 128, NULL)}, lease;
 	struct actor waiters[3];
 
@@ -478,7 +478,7 @@ static void kinds_waiting_is_served_in_order_of_arrival(void **state)
 
 static void kinds_waiting_ends_when_the_pool_is_drained(void **state)
 {
-	const struct hp_alloc_options patient = {.wait_ms = WAIT_MS};
+	const struct hp_alloc_options patient = {.wait_ms = WAIT_MAX_MS};
 	uint64_t lease;
 
 	alloc(&owner, 256, NULL);

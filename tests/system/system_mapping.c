@@ -20,11 +20,11 @@
 #include "client/include/hugepool.h"
 #include "tests/support/dut.h"
 #include "tests/support/hugetlb.h"
+#include "tests/support/wait.h"
 
 #define PAGE       (UINT64_C(2) << 20)
 #define POOL_PAGES 8
 #define SPARE      6 /* pages of the kernel's that are not the pool's */
-#define WAIT_MS    20000
 
 static struct dut dut;
 static hp_client *client;
@@ -249,7 +249,7 @@ static void dispatch_until(const unsigned *count, unsigned n)
 	while (*count < n) {
 		struct pollfd fd = {.fd = hp_fd(client), .events = POLLIN};
 
-		if (poll(&fd, 1, WAIT_MS) != 1)
+		if (poll(&fd, 1, WAIT_MAX_MS) != 1)
 			fail_msg("silence after %u leases (%u failed) and %u events", seen.n_done,
 				 seen.n_failed, seen.n_events);
 		assert_true(hp_dispatch(client) >= 0);
@@ -259,7 +259,8 @@ static void dispatch_until(const unsigned *count, unsigned n)
 /* All pages one by one, every other one back, and no two beside each other: until pressure makes us. */
 static void mapping_in_a_loop_waits_for_memory(void **state)
 {
-	const struct hp_alloc_options contiguous = {.wait_ms = WAIT_MS, .flags = HP_CONTIGUOUS | HP_GUARD};
+	const struct hp_alloc_options contiguous = {.wait_ms = WAIT_MAX_MS,
+						    .flags = HP_CONTIGUOUS | HP_GUARD};
 	hp_lease *pages[POOL_PAGES];
 	uint64_t before;
 

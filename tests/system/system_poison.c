@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "tests/support/actor.h"
+#include "tests/support/wait.h"
 
 #define PAGE       UINT64_C(4096)
 #define POOL_PAGES 256
@@ -21,17 +22,16 @@
 #define POISON     ((const uint8_t[]){0x6b, 0x6b, 0x6b, 0x6b})
 #define ALICE      1001
 #define BOB        1002
-#define WAIT_MS    10000
 
 /* The scrubber gets there soon after the pages were freed. */
 static void wait_poisoned(int fd, uint64_t offset)
 {
-	uint64_t deadline = dut_now_ms() + WAIT_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 	uint8_t bytes[sizeof(POISON)] = {0};
 
 	while (memcmp(bytes, POISON, sizeof(POISON)) != 0) {
-		assert_true(dut_now_ms() < deadline);
-		dut_pause();
+		assert_true(wait_now_ms() < deadline);
+		wait_pause();
 		assert_int_equal(pread(fd, bytes, sizeof(bytes), (off_t)offset), sizeof(bytes));
 	}
 }

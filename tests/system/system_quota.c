@@ -27,6 +27,7 @@
 #include "tests/support/hugetlb.h"
 #include "tests/support/operator.h"
 #include "tests/support/raw.h"
+#include "tests/support/wait.h"
 
 #define PAGE     UINT64_C(4096)
 #define HUGE     (UINT64_C(2) << 20)
@@ -34,7 +35,6 @@
 #define OTHER    12346
 #define QUOTA    UINT64_C(64) /* pages: 256K */
 #define MAX_WORD 24
-#define WAIT_MS  (UINT64_C(60) * 1000) /* only failures wait this long */
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -199,7 +199,7 @@ static void quota_of_pages_stays_with_the_maker_of_what_others_opened(void **sta
 	assert_int_equal(tenant_number("pages_leased"), QUOTA);
 	alloc(&reader, QUOTA, NULL);
 	actor_kill(&reader);
-	alloc(&b, QUOTA, &(struct hp_alloc_options){.wait_ms = WAIT_MS});
+	alloc(&b, QUOTA, &(struct hp_alloc_options){.wait_ms = WAIT_MAX_MS});
 	actor_start(&a, USER, &dut);
 	end();
 }
@@ -242,7 +242,7 @@ static void wait_asked(const struct actor *actor)
 
 static void quota_of_pages_lets_only_as_many_wait_no_more(void **state)
 {
-	const struct hp_alloc_options patient = {.wait_ms = WAIT_MS};
+	const struct hp_alloc_options patient = {.wait_ms = WAIT_MAX_MS};
 	struct actor waiters[3];
 	uint64_t lease, none;
 
@@ -372,7 +372,7 @@ static void send_resize(struct raw *raw, uint64_t lease, uint64_t n_pages)
 	resize.lease = lease;
 	resize.n_pages = n_pages;
 	resize.max_runs = 8;
-	resize.wait_ms = WAIT_MS;
+	resize.wait_ms = WAIT_MAX_MS;
 	request.method_case = HUGEPOOL__REQUEST__METHOD_RESIZE;
 	request.resize = &resize;
 	raw_send(raw, &request);

@@ -22,6 +22,7 @@
 #include <cmocka.h>
 
 #include "client/include/hugepool.h"
+#include "tests/support/wait.h"
 #include "tests/system/system_hostile_scene.h"
 
 #define PAGE 4096
@@ -64,13 +65,13 @@ static void close_all(struct raw *in, unsigned n)
 /* Come in, as soon as a seat that was left is free. */
 static void open_eventually(struct scene *scene, hp_client **ret_client)
 {
-	uint64_t deadline = dut_now_ms() + RAW_WAIT_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 	int r;
 
 	while ((r = hp_open(scene->dut.socket, ret_client)) != 0) {
-		raw_check(r == -EOVERFLOW && dut_now_ms() < deadline, "a free seat is not to be had: %s",
+		raw_check(r == -EOVERFLOW && wait_now_ms() < deadline, "a free seat is not to be had: %s",
 			  hp_error());
-		dut_pause();
+		wait_pause();
 	}
 }
 

@@ -28,9 +28,9 @@
 #include <cmocka.h>
 
 #include "tests/support/dut.h"
+#include "tests/support/wait.h"
 
 #define SOMEUID    12345
-#define WAIT_MS    (120 * 1000)
 #define N_RESTARTS 20
 #define POOL       "p=4K:1M,users=*"
 
@@ -73,26 +73,26 @@ static unsigned mode_of(const char *path)
 
 static void wait_until_there(const char *path)
 {
-	uint64_t deadline = dut_now_ms() + WAIT_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 
 	while (!is_there(path)) {
-		assert_true(dut_now_ms() < deadline);
-		dut_pause();
+		assert_true(wait_now_ms() < deadline);
+		wait_pause();
 	}
 }
 
 /* Until a client is answered on that socket. */
 static void wait_until_serving(const char *socket, uid_t uid)
 {
-	uint64_t deadline = dut_now_ms() + WAIT_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 	char *error;
 	int status;
 
-	while ((status = dut_run("hugepoolctl", uid, DUT_WORDS("--socket", socket, "alloc", "--detach", "4K"), NULL,
-				 &error)) == 3) {
+	while ((status = dut_run("hugepoolctl", uid, DUT_WORDS("--socket", socket, "alloc", "--detach", "4K"),
+				 NULL, &error)) == 3) {
 		free(error);
-		assert_true(dut_now_ms() < deadline);
-		dut_pause();
+		assert_true(wait_now_ms() < deadline);
+		wait_pause();
 	}
 	if (status != 0)
 		fail_msg("hugepoolctl alloc: %s", error);
@@ -118,7 +118,7 @@ static void expect_text(int fd, const char *text)
 
 static void wait_for_text(int fd, const char *text)
 {
-	uint64_t deadline = dut_now_ms() + WAIT_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 	char all[8192] = "";
 
 	while (!strstr(all, text)) {
@@ -126,9 +126,9 @@ static void wait_for_text(int fd, const char *text)
 
 		assert_true(n >= 0);
 		all[n] = 0;
-		if (dut_now_ms() > deadline)
+		if (wait_now_ms() > deadline)
 			fail_msg("\"%s\" is never in: %s", text, all);
-		dut_pause();
+		wait_pause();
 	}
 }
 

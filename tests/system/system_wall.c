@@ -24,10 +24,10 @@
 
 #include "tests/support/actor.h"
 #include "tests/support/intruder.h"
+#include "tests/support/wait.h"
 #include "tests/system/system_hugetlb_scene.h"
 
-#define KIB4    UINT64_C(4096)
-#define WAIT_MS 20000
+#define KIB4 UINT64_C(4096)
 
 /* A pool that one arena fills. */
 struct wall {
@@ -85,11 +85,11 @@ static void assert_victim_untouched(struct wall *wall)
 /* Truncating is under way, and the actor does not hear of it. */
 static void wait_gone(struct wall *wall)
 {
-	uint64_t deadline = dut_now_ms() + WAIT_MS;
+	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
 
 	while (actor_act(&wall->intruder, 0, intruder_is_gone) != 1) {
-		assert_true(dut_now_ms() < deadline);
-		dut_pause();
+		assert_true(wait_now_ms() < deadline);
+		wait_pause();
 	}
 }
 

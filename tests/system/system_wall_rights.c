@@ -28,6 +28,7 @@
 
 #include "tests/support/actor.h"
 #include "tests/support/intruder.h"
+#include "tests/support/wait.h"
 #include "tests/system/system_hugetlb_scene.h"
 
 #define KIB4      UINT64_C(4096)
@@ -443,11 +444,11 @@ static int64_t stop_removing(int unused)
 
 static void wait_removed(uint64_t n)
 {
-	uint64_t deadline = dut_now_ms() + 20000;
+	uint64_t deadline = wait_now_ms() + 20000;
 
 	while (atomic_load(n_removed) < n) {
-		assert_true(dut_now_ms() < deadline);
-		dut_pause();
+		assert_true(wait_now_ms() < deadline);
+		wait_pause();
 	}
 }
 

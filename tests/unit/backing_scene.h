@@ -18,8 +18,7 @@
 #define MIB2 (UINT64_C(2) << 20)
 #define GIB1 (UINT64_C(1) << 30)
 
-#define NOBODY      65534
-#define DEADLINE_NS (10 * NS_PER_S)
+#define NOBODY 65534
 
 extern char scene_scratch[]; /* a private directory, for all tests of the program */
 

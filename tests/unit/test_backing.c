@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "daemon/backing/mapping.h"
+#include "tests/support/wait.h"
 #include "tests/unit/backing_scene.h"
 
 static void backing_plain_file_is_zeroed_sealed_and_private(void **state)
@@ -255,10 +256,9 @@ static struct hugetlb_pinner pin(int fd)
 /* The kernel takes a ring down some time after its process has ended. */
 static uint64_t wait_for_return(struct backing *backing)
 {
-	uint64_t deadline = clock_now_ns() + DEADLINE_NS, returned;
+	uint64_t returned = 0;
 
-	while ((returned = backing_limbo_returned(backing)) == 0 && clock_now_ns() < deadline)
-		usleep(1000);
+	assert_true(wait_for((returned = backing_limbo_returned(backing)) > 0));
 	return returned;
 }
 
@@ -321,7 +321,7 @@ static void backing_own_mount_limbo_ignores_other_programs(void **state)
 
 static void backing_unexposed_file_is_not_watched(void **state)
 {
-	uint64_t limbo_pages = 7, deadline = clock_now_ns() + DEADLINE_NS, before;
+	uint64_t limbo_pages = 7, before;
 	struct hugetlb_pinner pinner;
 	struct backing_file *file;
 	struct backing *backing;
@@ -334,8 +334,7 @@ static void backing_unexposed_file_is_not_watched(void **state)
 	backing_file_release(file, false, &limbo_pages);
 	assert_int_equal(limbo_pages, 0);
 	hugetlb_unpin(&pinner);
-	while (scene_free_pages() < before && clock_now_ns() < deadline)
-		usleep(1000);
+	assert_true(wait_for(scene_free_pages() >= before));
 	assert_int_equal(scene_free_pages(), before);
 	assert_int_equal(backing_limbo_returned(backing), 0);
 	backing_free(backing);

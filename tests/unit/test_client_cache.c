@@ -19,6 +19,7 @@
 
 #include "client/include/hugepool.h"
 #include "tests/support/peer.h"
+#include "tests/support/wait.h"
 
 #define ARENA_PAGES (1u << 18)
 #define MAX_GRANTS  1024
@@ -448,11 +449,7 @@ static void cache_under_pressure_is_relieved_by_dispatch(void **state)
 	pthread_t thread = start_idler(&idler);
 
 	tell(HUGEPOOL__EVENT_KIND__PRESSURE, PEER_POOL);
-	for (unsigned i = 0; i < 10000 && figures().n_live > 0; i++) {
-		assert_int_equal(hp_dispatch(client), 0);
-		usleep(100);
-	}
-	assert_int_equal(figures().n_live, 0);
+	assert_true(wait_for((assert_int_equal(hp_dispatch(client), 0), figures().n_live == 0)));
 	end_idler(&idler, thread);
 	hp_cache_free(idler.cache);
 }
@@ -472,11 +469,7 @@ static void cache_hears_of_pressure_whatever_the_program_subscribes_to(void **st
 	assert_true(figures().kinds & HP_EVENT_PRESSURE && figures().kinds & HP_EVENT_RESTORED);
 	tell(HUGEPOOL__EVENT_KIND__RESTORED, PEER_POOL);
 	tell(HUGEPOOL__EVENT_KIND__PRESSURE, PEER_POOL);
-	for (unsigned i = 0; i < 10000 && figures().n_live > 0; i++) {
-		assert_true(hp_dispatch(client) >= 0);
-		usleep(100);
-	}
-	assert_int_equal(figures().n_live, 0);
+	assert_true(wait_for((assert_true(hp_dispatch(client) >= 0), figures().n_live == 0)));
 	assert_int_equal(told, HP_EVENT_RESTORED);
 	hp_cache_free(cache);
 	/* and the other way round */
@@ -491,10 +484,7 @@ static void cache_keeps_nothing_older_than_a_revocation(void **state)
 	hp_lease *lease = take(cache), *newer;
 
 	tell(HUGEPOOL__EVENT_KIND__REVOKED, PEER_POOL);
-	for (unsigned i = 0; i < 10000 && figures().n_live > 1; i++) {
-		assert_int_equal(hp_dispatch(client), 0);
-		usleep(100);
-	}
+	assert_true(wait_for((assert_int_equal(hp_dispatch(client), 0), figures().n_live <= 1)));
 	assert_int_equal(hp_cache_put(cache, lease), 0);
 	assert_int_equal(figures().n_live, 0);
 	newer = take(cache);
@@ -583,7 +573,7 @@ static void cache_many_threads_pass_buffers_around(void **state)
 	for (unsigned i = 0; i < 50; i++) {
 		tell(HUGEPOOL__EVENT_KIND__PRESSURE, PEER_POOL);
 		assert_true(hp_dispatch(client) >= 0);
-		usleep(500);
+		wait_pause();
 	}
 	for (unsigned i = 0; i < N_THREADS; i++)
 		assert_int_equal(pthread_join(threads[i], NULL), 0);
@@ -592,11 +582,7 @@ static void cache_many_threads_pass_buffers_around(void **state)
 			assert_int_equal(hp_cache_put(ring.cache, ring.places[i]), 0);
 	hp_cache_free(ring.cache);
 	/* what hp_dispatch() has begun */
-	for (unsigned i = 0; i < 10000 && figures().n_live > 0; i++) {
-		assert_true(hp_dispatch(client) >= 0);
-		usleep(100);
-	}
-	assert_int_equal(figures().n_live, 0);
+	assert_true(wait_for((assert_true(hp_dispatch(client) >= 0), figures().n_live == 0)));
 }
 
 /* ---- what ends ---- */
@@ -608,8 +594,7 @@ static void cache_of_a_lost_session_grants_nothing(void **state)
 
 	assert_int_equal(hp_cache_put(cache, lease), 0);
 	peer_do(&peer, peer_forget, NULL);
-	while (hp_dispatch(client) != -ESTALE)
-		usleep(1000);
+	assert_true(wait_for(hp_dispatch(client) == -ESTALE));
 	assert_int_equal(hp_cache_take(cache, &none), -ESTALE);
 	assert_true(strlen(hp_error()) > 0);
 	assert_int_equal(hp_cache_put(cache, other), -ESTALE);

@@ -19,10 +19,10 @@
 
 #include "client/include/hugepool.h"
 #include "tests/support/peer.h"
+#include "tests/support/wait.h"
 
 #define ARENA_PAGES 16384
 #define MAX_HELD    4096
-#define WAIT_MS     20000
 
 /* The peer's side: its thread's, and the test's in errands. */
 static struct {
@@ -159,11 +159,7 @@ static void wait_held(uint64_t n)
 {
 	uint64_t n_held = 0;
 
-	for (unsigned i = 0; i < WAIT_MS && n_held < n; i++) {
-		peer_do(&peer, get_n_held, &n_held);
-		if (n_held < n)
-			poll(NULL, 0, 1);
-	}
+	assert_true(wait_for((peer_do(&peer, get_n_held, &n_held), n_held >= n)));
 	assert_int_equal(n_held, n);
 }
 
@@ -208,7 +204,7 @@ static void dispatch_until(unsigned n)
 
 	assert_true(fd >= 0);
 	while (seen.n_done + seen.n_events < n) {
-		assert_true(is_readable(fd, WAIT_MS));
+		assert_true(is_readable(fd, WAIT_MAX_MS));
 		assert_true(hp_dispatch(client) >= 0);
 	}
 	assert_int_equal(seen.n_done + seen.n_events, n);
@@ -415,7 +411,7 @@ static void loop_mends_a_broken_connection(void **state)
 	peer_do(&peer, hang_up, NULL);
 	for (unsigned i = 0; n_hellos() < 3; i++) {
 		assert_true(i < 1000);
-		assert_true(is_readable(fd, WAIT_MS));
+		assert_true(is_readable(fd, WAIT_MAX_MS));
 		assert_int_equal(hp_dispatch(client), 0);
 	}
 	assert_silent();
@@ -435,7 +431,7 @@ static void loop_that_has_lost_its_session_says_so(void **state)
 	peer_do(&peer, peer_forget, NULL);
 	for (unsigned i = 0; r >= 0; i++) {
 		assert_true(i < 1000);
-		assert_true(is_readable(hp_fd(client), WAIT_MS));
+		assert_true(is_readable(hp_fd(client), WAIT_MAX_MS));
 		r = hp_dispatch(client);
 	}
 	assert_int_equal(r, -ESTALE);
@@ -458,14 +454,14 @@ static void loop_without_a_daemon_gives_up_and_tries_again(void **state)
 	wait_held(3);
 	peer_do(&peer, hang_up, NULL);
 	while (r >= 0) {
-		assert_true(is_readable(hp_fd(client), WAIT_MS));
+		assert_true(is_readable(hp_fd(client), WAIT_MAX_MS));
 		r = hp_dispatch(client);
 	}
 	assert_int_equal(r, -ECONNRESET);
 	assert_int_equal(seen.n_failed, 3);
 	assert_int_equal(seen.last_error, -ECONNRESET);
 	/* It goes on trying. */
-	assert_true(is_readable(hp_fd(client), WAIT_MS));
+	assert_true(is_readable(hp_fd(client), WAIT_MAX_MS));
 	assert_int_equal(hp_dispatch(client), 0);
 	start(1);
 	client = hp_close(client);
@@ -615,7 +611,7 @@ static void spin_gives_way_to_other_threads(void **state)
 	pthread_t thread;
 	void *bad;
 
-	alarm(WAIT_MS / 1000);
+	alarm(WAIT_MAX_MS / 1000);
 	assert_int_equal(hp_set_spin(client, LONG_SPIN_US), 0);
 	side.holds_allocs = true;
 	assert_int_equal(pthread_create(&thread, NULL, alloc_in_thread, NULL), 0);

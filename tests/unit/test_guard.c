@@ -19,6 +19,7 @@
 
 #include "daemon/backing/clear.h"
 #include "daemon/backing/guard.h"
+#include "tests/support/wait.h"
 #include "tests/unit/backing_scene.h"
 
 #define N_ZEROERS 4
@@ -48,7 +49,6 @@ static void backing_truncated_under_many_zeroers_all_survive(void **state)
 {
 	struct backing *backing = scene_new_backing(scene_memfd_config(KIB4));
 	struct zeroer zeroers[N_ZEROERS] = {0};
-	uint64_t deadline = clock_now_ns() + DEADLINE_NS;
 	void *complaint;
 
 	/* Two threads to a file, and the cut is in the first one's half. */
@@ -59,8 +59,7 @@ static void backing_truncated_under_many_zeroers_all_survive(void **state)
 				 0);
 	}
 	for (unsigned i = 0; i < N_ZEROERS; i++)
-		while (zeroers[i].n_zeroed < 3 && clock_now_ns() < deadline)
-			usleep(100);
+		assert_true(wait_for(zeroers[i].n_zeroed >= 3));
 	for (unsigned i = 0; i < N_ZEROERS; i += 2)
 		assert_int_equal(ftruncate(backing_file_fd(zeroers[i].file), 256 * KIB4), 0);
 	for (unsigned i = 0; i < N_ZEROERS; i++) {

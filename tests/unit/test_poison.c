@@ -21,6 +21,7 @@
 #include "daemon/lease/audit.h"
 #include "daemon/pool/poison.h"
 #include "tests/support/house.h"
+#include "tests/support/wait.h"
 
 #define MAX_PAGES   256
 #define ARENA_PAGES 64
@@ -273,7 +274,7 @@ static void poison_of_others_lets_those_who_wait_rest(void **state)
 	house->shards[0].now_ns = clock_now_ns();
 	assert_int_equal(lease_alloc_start(waiting), LEASE_WAIT);
 	lease_alloc_wait(waiting);
-	alarm(30);
+	alarm(WAIT_MAX_MS / 1000);
 	house_settle(house);
 	alarm(0);
 	assert_int_equal(figures_of(house).dirty, MAX_PAGES / 2);

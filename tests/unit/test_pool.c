@@ -13,6 +13,7 @@
 #include "daemon/lease/audit.h"
 #include "tests/support/house.h"
 #include "tests/support/hugetlb.h"
+#include "tests/support/wait.h"
 
 #define MAX_PAGES   1024
 #define ARENA_PAGES 256
@@ -554,14 +555,11 @@ static void pool_limbo_that_returns_at_once_is_not_forgotten(void **state)
 	assert_int_equal(lease_free(session, id, true), LEASE_OK);
 	shard_flush_freed(&house.shards[0]);
 	house_settle(&house);
-	assert_int_equal(
-		pool_release_empty(house.pools[0], session->zones[0].zone, UINT64_MAX),
-		1);
+	assert_int_equal(pool_release_empty(house.pools[0], session->zones[0].zone, UINT64_MAX), 1);
 	mailbox_deliver(&house.janitor);
 	assert_int_equal(hugetlb_counts(HUGE_BYTES).free, before.free - 1);
 	hugetlb_unpin(&pinner);
-	for (unsigned i = 0; i < 10000 && hugetlb_counts(HUGE_BYTES).free < before.free; i++)
-		usleep(1000);
+	assert_true(wait_for(hugetlb_counts(HUGE_BYTES).free >= before.free));
 	pool_settle_limbo(house.pools[0]);
 	house_settle(&house);
 	assert_int_equal(figures_of(&house).zones.limbo, 1);

@@ -422,18 +422,18 @@ static void lease_with_deadline_is_due_then(void **state)
 {
 	struct scene *scene = *state;
 	struct lease_alloc brief = scattered;
-	uint64_t ids[3], now_ns;
+	uint64_t ids[3], ends_ns[3];
 
 	for (unsigned i = 0; i < 3; i++) {
-		brief.lifetime_ms = 3000 - 1000 * i;
+		brief.lifetime_ms = 3000000 - 1000000 * i;
 		assert_int_equal(house_alloc_like(&scene->house, scene->one, 2, &brief, &ids[i]), LEASE_OK);
+		ends_ns[i] = house_record(&scene->house, ids[i])->deadline_ns;
 	}
-	now_ns = clock_now_ns();
-	assert_null(lease_take_due(scene->one->shard, now_ns));
+	assert_null(lease_take_due(scene->one->shard, ends_ns[2] - 1));
 	assert_int_equal(lease_free(scene->one, ids[1], true), LEASE_OK);
-	assert_int_equal(lease_take_due(scene->one->shard, now_ns + 1500 * NS_PER_MS)->id, ids[2]);
-	assert_null(lease_take_due(scene->one->shard, now_ns + 2500 * NS_PER_MS));
-	assert_int_equal(lease_take_due(scene->one->shard, now_ns + 3500 * NS_PER_MS)->id, ids[0]);
+	assert_int_equal(lease_take_due(scene->one->shard, ends_ns[2])->id, ids[2]);
+	assert_null(lease_take_due(scene->one->shard, ends_ns[0] - 1));
+	assert_int_equal(lease_take_due(scene->one->shard, ends_ns[0])->id, ids[0]);
 	assert_null(lease_take_due(scene->one->shard, UINT64_MAX));
 }
 

@@ -19,6 +19,7 @@
 
 #define ANSWER_MS    60000
 #define DUE_MAX      4096 /* requests under way */
+#define DUE_SOFT     200  /* no more are sent: they would be lost when the connection breaks */
 #define WAITING_MAX  8    /* of those that wait for memory; of a session's, fewer than would stop it */
 #define OUT_BYTES    (1u << 17)
 #define OUT_FULL     (1u << 15) /* the next request is left out */
@@ -331,8 +332,8 @@ void fuzz_client_ask(unsigned index, struct fuzz_input *input)
 	struct client *client = &clients[index];
 
 	come_back(client);
-	/* Sometimes more behind it. */
-	if (client->is_leaving && !fuzz_one_in(input, 64)) {
+	/* Sometimes more behind Bye. */
+	if ((client->is_leaving && !fuzz_one_in(input, 64)) || client->n_due > DUE_SOFT) {
 		fuzz_client_poll(index);
 		return;
 	}
@@ -357,16 +358,29 @@ void fuzz_client_ask_again(unsigned index)
 	queue(client, &client->kept);
 }
 
+/* Some milliseconds: most of what was asked for is answered then. */
+static void poll_for(unsigned index, unsigned n_ms)
+{
+	fuzz_client_poll(index);
+	while (n_ms-- > 0 && clients[index].fd >= 0 && clients[index].n_due > 0) {
+		struct pollfd poll_fd = {.fd = clients[index].fd, .events = POLLIN};
+
+		(void)poll(&poll_fd, 1, 1);
+		fuzz_client_poll(index);
+	}
+}
+
 void fuzz_client_break(unsigned index, enum fuzz_return how, struct fuzz_input *input)
 {
 	struct client *client = &clients[index];
 	uint8_t token[SESSION_TOKEN_BYTES];
-	uint64_t session = client->session;
+	uint64_t session;
 
 	if (!fuzz_one_in(input, 4))
-		flush(client);
+		poll_for(index, 5);
 	if (fuzz_one_in(input, 2))
 		receive(client);
+	session = client->session;
 	memcpy(token, client->token, sizeof(token));
 	if (how == FUZZ_PRETEND && fuzz_one_in(input, 2))
 		session = known.sessions.values[fuzz_below(input, FUZZ_KNOWN)];

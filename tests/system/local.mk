@@ -102,9 +102,10 @@ tests_system_system_hostile_LDADD   = $(HOSTILE_LIBS)
 
 check_PROGRAMS += tests/system/system_edges
 TESTS          += tests/system/system_edges
-tests_system_system_edges_SOURCES = tests/system/system_edges.c tests/support/dut.h tests/support/dut.c \
+tests_system_system_edges_SOURCES = tests/system/system_edges.c tests/system/system_edges_fields.h \
+	tests/system/system_edges_fields.c tests/support/dut.h tests/support/dut.c \
 	tests/support/raw.h tests/support/raw.c
-tests_system_system_edges_LDADD   = libproto.la $(JANSSON_LIBS) $(TEST_LIBS)
+tests_system_system_edges_LDADD   = libproto.la libbase.la $(JANSSON_LIBS) $(TEST_LIBS)
 
 check_PROGRAMS += tests/system/system_flood
 TESTS          += tests/system/system_flood

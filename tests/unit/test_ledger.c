@@ -59,6 +59,19 @@ static void ledger_find_of_ended_id_says_ended_for_ever(void **state)
 	ledger_free(ledger);
 }
 
+/* Its id was never told to anybody: whoever names it must not reach the record. */
+static void ledger_find_of_part_says_never(void **state)
+{
+	struct ledger *ledger = ledger_new(1, 10000);
+	struct lease_record *part = ledger_take(ledger, 0), *found = NULL;
+
+	part->state = LEASE_PART;
+	assert_int_equal(ledger_find(ledger, part->id, &found), LEDGER_NEVER);
+	assert_null(found);
+	strike(ledger, 0, part);
+	ledger_free(ledger);
+}
+
 static void ledger_find_of_id_that_never_was_says_never(void **state)
 {
 	struct ledger *ledger = ledger_new(1, 10000);
@@ -271,6 +284,7 @@ int main(void)
 		cmocka_unit_test(ledger_find_of_live_id_finds),
 		cmocka_unit_test(ledger_find_of_ended_id_says_ended_for_ever),
 		cmocka_unit_test(ledger_find_of_id_that_never_was_says_never),
+		cmocka_unit_test(ledger_find_of_part_says_never),
 		cmocka_unit_test(ledger_take_past_max_fails),
 		cmocka_unit_test(ledger_record_is_small),
 		cmocka_unit_test(shares_names_are_unique_until_ended),

@@ -14,6 +14,7 @@
  *   -ESHUTDOWN  the pool is being drained             -ENOENT     too: what was leased was revoked at once
  *   -ECONNREFUSED, -ENOENT (from hp_open)  no daemon  -ETIMEDOUT  (from hp_open) the daemon does not answer
  *   -ECONNRESET the daemon went away for good         -EPROTO     the daemon speaks another language
+ *   -EOPNOTSUPP the daemon is too old for that         -ENODATA    (from hp_lease_owner) nobody has said
  *   -ECANCELED  (to callbacks) the client was closed
  *   -ESTALE     the session ended while we were not connected: its leases are gone, only hp_close() is left
  *   -ECHILD     the client belongs to the process that this one was forked from

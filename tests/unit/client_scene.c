@@ -82,6 +82,8 @@ static void answer_grant(const Hugepool__Request *request, uint64_t lease)
 		alloc.n_new_arenas = opened.n_new_arenas = resized.n_new_arenas = 1;
 		alloc.new_arenas = opened.new_arenas = resized.new_arenas = &info_ptr;
 	}
+	opened.uid = scene.maker_uid;
+	opened.mode = scene.maker_mode;
 	reply.id = request->id;
 	reply.result_case = (Hugepool__Reply__ResultCase)request->method_case;
 	if (request->method_case == HUGEPOOL__REQUEST__METHOD_ALLOC)

@@ -44,6 +44,7 @@ struct scene {
 	Hugepool__Code error;           /* that it is answered with instead, if it is not OK */
 	bool shown[SCENE_N_ARENAS + 1]; /* its descriptor was sent */
 	bool opens_for_writing;
+	uint32_t maker_uid, maker_mode; /* of what is opened; mode 0: an older daemon, which does not say */
 	unsigned n_lost, n_too_early, n_gone; /* so many Arena requests go wrong */
 
 	/* What it was asked. */

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/base/text.h"
 #include "tests/unit/client_scene.h"
 
 /* ---- several runs ---- */
@@ -178,6 +179,66 @@ static void lease_opened_read_only_then_for_writing_gets_both(void **state)
 	assert_int_equal(hp_free(writer), 0);
 }
 
+static void lease_opened_of_somebody_is_of_nobody_else(void **state)
+{
+	hp_lease *lease = NULL;
+	uint32_t uid, mode;
+
+	SCENE_PLAN({1, 2, 2});
+	scene.maker_uid = 1001;
+	scene.maker_mode = 0640;
+	assert_int_equal(hp_lease_open_of(scene.client, "shared", 1001, HP_READ_ONLY, &lease), 0);
+	assert_int_equal(scene.asked->open->owner_case, HUGEPOOL__OPEN__OWNER_UID);
+	assert_int_equal(scene.asked->open->uid, 1001);
+	assert_int_equal(hp_lease_owner(lease, &uid, &mode), 0);
+	assert_int_equal(uid, 1001);
+	assert_int_equal(mode, 0640);
+	assert_int_equal(hp_free(lease), 0);
+	assert_int_equal(hp_lease_open(scene.client, "shared", HP_READ_ONLY, &lease), 0);
+	assert_int_equal(scene.asked->open->owner_case, HUGEPOOL__OPEN__OWNER__NOT_SET);
+	assert_int_equal(hp_free(lease), 0);
+	assert_int_equal(scene.n_frees, 2);
+
+	/* What such a daemon would not do, and one that never looked. */
+	lease = NULL;
+	assert_int_equal(hp_lease_open_of(scene.client, "shared", 0, HP_READ_ONLY, &lease), -EPROTO);
+	assert_int_equal(scene.n_frees, 3);
+	scene.maker_mode = 0;
+	assert_int_equal(hp_lease_open_of(scene.client, "shared", 1001, HP_READ_ONLY, &lease), -EOPNOTSUPP);
+	assert_non_null(strstr(hp_error(), "too old"));
+	assert_int_equal(scene.n_frees, 4);
+	assert_null(lease);
+	assert_int_equal(hp_lease_open(scene.client, "shared", HP_READ_ONLY, &lease), 0);
+	assert_int_equal(hp_lease_owner(lease, &uid, &mode), -ENODATA);
+	assert_int_equal(hp_free(lease), 0);
+}
+
+static void lease_name_of_a_user_becomes_a_number(void **state)
+{
+	static const char *const bad[] = {"x\xff",      "~/", "~nobody-of-that-name/x", "~root/",
+					  "~root/\x1b", "12", "~4294967295/x",          "~/\xe2\x80\xae"};
+	struct hp_alloc_options options = {.name = "~root/x"};
+	hp_lease *lease = NULL;
+
+	SCENE_PLAN({1, 2, 2});
+	assert_int_equal(hp_lease_open(scene.client, "~root/x", HP_READ_ONLY, &lease), 0);
+	assert_string_equal(scene.asked->open->name, "~0/x");
+	assert_int_equal(hp_free(lease), 0);
+	assert_int_equal(hp_alloc(scene.client, 2 * PAGE, &options, &lease), 0);
+	assert_string_equal(scene.asked->alloc->name, "~0/x");
+	assert_int_equal(hp_free(lease), 0);
+	assert_int_equal(hp_lease_open(scene.client, "~/x", HP_READ_ONLY, &lease), 0);
+	assert_string_equal(scene.asked->open->name, "~/x");
+	assert_int_equal(hp_free(lease), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		options.name = bad[i];
+		assert_true(hp_lease_open(scene.client, bad[i], 0, &lease) < 0);
+		assert_true(hp_alloc(scene.client, PAGE, &options, &lease) < 0);
+		assert_true(hp_free_name(scene.client, bad[i]) < 0);
+		assert_true(text_is_plain(hp_error()));
+	}
+}
+
 static void lease_opened_for_writing_needs_a_descriptor_for_that(void **state)
 {
 	hp_lease *lease = NULL;
@@ -331,6 +392,8 @@ int main(void)
 		SCENE_TEST(lease_revoked_before_its_descriptor_came_is_given_back),
 		SCENE_TEST(lease_revoked_before_it_was_mapped_is_given_back),
 		SCENE_TEST(lease_opened_read_only_then_for_writing_gets_both),
+		SCENE_TEST(lease_opened_of_somebody_is_of_nobody_else),
+		SCENE_TEST(lease_name_of_a_user_becomes_a_number),
 		SCENE_TEST(lease_opened_for_writing_needs_a_descriptor_for_that),
 		SCENE_TEST(lease_whose_arenas_are_gone_stays_until_it_is_freed),
 		SCENE_TEST(lease_options_reach_the_daemon),

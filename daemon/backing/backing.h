@@ -134,8 +134,8 @@ void backing_file_release(struct backing_file *consume_file, bool exposed, uint6
  * read or verify the file meanwhile. `exposed` and *ret_limbo_pages as above. */
 void backing_file_trim(struct backing_file *file, uint64_t n_pages, bool exposed, uint64_t *ret_limbo_pages);
 
-/* Pages in limbo that the kernel has got back since the last call (asks the kernel's counters). Of backings
- * that share a page size's counter the oldest are credited first. */
+/* Pages in limbo that the kernel has got back since the last call (asks the kernel's counters). Backings that
+ * share a page size's counter: what cannot be told apart is credited to neither, balance.h. */
 uint64_t backing_limbo_returned(struct backing *backing);
 
 uint64_t backing_page_bytes(const struct backing *backing);

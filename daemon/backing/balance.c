@@ -24,16 +24,30 @@ void balance_add(struct balance *balance, struct limbo *limbo)
 	*tail = limbo;
 }
 
+/* Nobody can miss more than all together do: what a limbo has too much of is credited to it. */
+static void limit_all(struct balance *balance)
+{
+	for (struct limbo *limbo = balance->oldest; limbo; limbo = limbo->next) {
+		const uint64_t pages = min_pages(limbo->pages, balance->limbo_pages);
+
+		limbo->returned_pages += limbo->pages - pages;
+		limbo->pages = pages;
+	}
+}
+
 void balance_remove(struct balance *balance, struct limbo *limbo)
 {
 	struct limbo **link = &balance->oldest;
+	uint64_t others_pages = 0;
 
 	while (*link != limbo) {
 		hp_assert(*link);
 		link = &(*link)->next;
 	}
 	*link = limbo->next;
-	balance->limbo_pages -= limbo->pages;
+	for (const struct limbo *other = balance->oldest; other; other = other->next)
+		others_pages += other->pages;
+	balance->limbo_pages = min_pages(balance->limbo_pages, others_pages);
 	*limbo = (struct limbo){0};
 }
 
@@ -59,13 +73,7 @@ void balance_settle(struct balance *balance, uint64_t used_pages)
 	returned = min_pages(balance->limbo_pages, minus_or_zero(balance->floor_pages, excess));
 	balance->floor_pages = excess;
 	balance->limbo_pages -= returned;
-	for (struct limbo *limbo = balance->oldest; returned > 0; limbo = limbo->next) {
-		uint64_t share = min_pages(limbo->pages, returned);
-
-		limbo->pages -= share;
-		limbo->returned_pages += share;
-		returned -= share;
-	}
+	limit_all(balance);
 }
 
 uint64_t balance_lose_watched(struct balance *balance, struct limbo *limbo, uint64_t n_pages,

@@ -15,7 +15,12 @@
  * round would not mend itself: pages often return in a truncation, because a client that unmaps at the same
  * time has the previous file's for a moment longer; taken for copies, they would stay in limbo for ever.
  *
- * Invariant: limbo_pages is the sum of `pages` over the list, and not more than floor_pages.
+ * Whose pages have returned the counter does not say, and nothing else does: a page without a file is in no
+ * list that a process could read. So each backing's share is the most that it can miss: what it left behind,
+ * and not more than all together miss. One whose pages are back is told so at once if nobody else misses any,
+ * else when the others' are back too; none is cleared because another's came back.
+ *
+ * Invariant: each share is at most limbo_pages, which is at most their sum, and at most floor_pages.
  */
 #pragma once
 
@@ -24,7 +29,7 @@
 /* One backing's share, embedded in it. */
 struct limbo {
 	struct limbo *next;
-	uint64_t pages;          /* missing now */
+	uint64_t pages;          /* missing now, at most */
 	uint64_t returned_pages; /* came back and nobody has asked yet */
 };
 
@@ -32,7 +37,7 @@ struct balance {
 	uint64_t live_pages;  /* in files of ours */
 	uint64_t limbo_pages; /* of all on the list */
 	uint64_t floor_pages; /* least excess since there is limbo */
-	struct limbo *oldest; /* by the time they were added */
+	struct limbo *oldest; /* the list, by the time they were added */
 };
 
 /* Both need no other preparation than to be zero. */
@@ -50,5 +55,5 @@ void balance_lose(struct balance *balance, uint64_t n_pages);
 uint64_t balance_lose_watched(struct balance *balance, struct limbo *limbo, uint64_t n_pages,
 			      uint64_t used_before, uint64_t used_after);
 
-/* Compare with a fresh reading: what has returned is credited to the oldest that miss something. */
+/* Compare with a fresh reading: what has returned is credited to those that can have missed it. */
 void balance_settle(struct balance *balance, uint64_t used_pages);

@@ -45,7 +45,8 @@ struct arena {
 	bool condemned; /* a client destroyed the file, or it is evicted: released when nothing is out */
 	bool isolated; /* by the operator: no new leases until it is restored; released when nothing is out */
 	bool is_empty; /* shared, and nothing is out: its pages are in zone->empty_pages */
-	bool leaving;  /* empty, and wanted elsewhere: nothing more of it is scrubbed */
+	bool is_charged;           /* with the janitor: its pages are in zone->returning_pages */
+	bool leaving;              /* empty, and wanted elsewhere: nothing more of it is scrubbed */
 	bool trim_queued;          /* trim_letter is with the janitor */
 	struct zone *zone;         /* NULL: blank. Constant while pages are out */
 	struct arena *prev, *next; /* the zone's list */

@@ -245,7 +245,12 @@ void pool_zone_unref(struct zone *zone)
 {
 	lock_take(&zone->pool->lock);
 	hp_assert(zone->n_refs > 0);
-	zone->n_refs--;
+	if (--zone->n_refs == 0) {
+		lock_take(&zone->lock);
+		zone->gone_pages = zone->pinned_pages;
+		lock_drop(&zone->lock);
+		zone->pool->has_gone |= zone->gone_pages > 0;
+	}
 	lock_drop(&zone->pool->lock);
 }
 

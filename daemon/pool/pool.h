@@ -87,7 +87,9 @@ struct pool {
 	uint64_t backed_pages;    /* all that the kernel gave and has not back, limbo included */
 	uint64_t limbo_pages;     /* of those: being truncated, or pinned by a client */
 	uint64_t returning_pages; /* of those: with the janitor */
-	uint64_t n_posted;        /* arenas sent to the janitor, so far */
+	uint64_t pinned_pages;    /* of those: truncated, and the kernel has them not back */
+	bool has_gone;            /* a zone whose clients are all gone has pinned_pages */
+	uint64_t n_posted;        /* arenas, and parts of them, sent to the janitor, so far */
 
 	/* the stocker's thread only */
 	struct construction making;
@@ -101,7 +103,6 @@ struct pool {
 	struct backing_shortage shortage;      /* what the last arena that could not be had lacked */
 	uint64_t blocked_round, blocked_pages; /* stocker.c: who waits for room, in this round */
 	bool blocked_by_work;                  /* and something under way may help one of them */
-	uint64_t n_released;                   /* of n_posted: come back */
 	struct zone_drain drain;               /* of all zones: drain.h */
 	uint64_t pressure_tick;                /* when whoever listens was told last */
 	struct pool_work work;
@@ -109,6 +110,7 @@ struct pool {
 				    told released */
 
 	_Atomic uint64_t empty_pages;  /* the sum of the zones' */
+	_Atomic uint64_t n_released;   /* of n_posted: come back. Written under the lock */
 	_Atomic uint64_t n_cut_slices; /* by which the janitor has truncated files, so far */
 	_Atomic uint64_t n_gone; /* arenas that left; sessions compare it with what they told their clients */
 	_Atomic unsigned n_waiting;         /* supplies queued */
@@ -238,7 +240,13 @@ unsigned pool_reclaim(struct zone *zone, const struct want *want, uint64_t n_pag
 void pool_signal_pressure(struct pool *pool, uint64_t tick);
 /* Let blank arenas go that neither the reserve nor the stock needs: what could not be used after all. */
 void pool_release_stock(struct pool *pool);
-/* Ask the kernel which pages in limbo are back. */
+/* Ask the kernel how many pages in limbo are back. Its counters do not say whose, and nothing else does: a
+ * page without a file is in no list, /proc/kpageflags shows the same flags for one that is pinned and one
+ * that is free. So a zone is charged for the most that it can still miss: what it left behind, and not more
+ * than the whole pool misses. That is exact where one tenant has pages in limbo, and as soon as nothing is in
+ * limbo; a zone is never cleared because another's pages came back. Pages that a tenant left whose clients
+ * were then all gone are taken for back before those of clients that live: a process that died pins nothing,
+ * unless it had left the pin to another that the daemon does not know. */
 void pool_settle_limbo(struct pool *pool);
 /* Free zones that nobody uses and that have nothing. */
 void pool_free_idle_zones(struct pool *pool);

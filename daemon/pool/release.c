@@ -22,9 +22,11 @@ static struct arena *arena_of_letter(struct letter *letter)
 }
 
 /* Pages that were on their way out are gone, but for those that the kernel has not back: these stay with the
- * zone, in limbo. A blank arena (no zone) leaves nothing behind. */
+ * zone, in limbo. A blank arena (no zone) leaves nothing behind. `is_charged`: they count in the zone's
+ * quota.
+ */
 static void account_returned_locked(struct pool *pool, struct zone *zone, uint64_t n_pages,
-				    uint64_t limbo_pages)
+				    uint64_t limbo_pages, bool is_charged)
 {
 	const uint64_t n_returned = n_pages - limbo_pages;
 
@@ -32,12 +34,16 @@ static void account_returned_locked(struct pool *pool, struct zone *zone, uint64
 	if (zone) {
 		lock_take(&zone->lock);
 		zone->limbo_pages -= n_returned;
+		zone->returning_pages -= is_charged ? n_pages : 0;
 		zone->pinned_pages += limbo_pages;
+		zone->gone_pages += zone->n_refs == 0 ? limbo_pages : 0;
 		lock_drop(&zone->lock);
+		pool->pinned_pages += limbo_pages;
 	}
 	pool->backed_pages -= n_returned;
 	pool->limbo_pages -= n_returned;
 	pool->returning_pages -= n_pages;
+	atomic_fetch_add(&pool->n_released, 1);
 }
 
 /* On the stocker's thread: the file is gone. */
@@ -47,8 +53,7 @@ static void arena_released(struct letter *letter)
 	struct pool *pool = arena->pool;
 
 	lock_take(&pool->lock);
-	account_returned_locked(pool, arena->zone, arena->n_pages, arena->limbo_pages);
-	pool->n_released++;
+	account_returned_locked(pool, arena->zone, arena->n_pages, arena->limbo_pages, arena->is_charged);
 	pool->n_arenas--;
 	atomic_store(&pool->arenas[arena->slot], NULL);
 	if (arena->slot < pool->slot_hint)
@@ -224,10 +229,11 @@ static void trim_arena(struct letter *letter)
 	lock_assert_none();
 	cut_pages = cut_slice(arena, keep_pages, &limbo_pages);
 	lock_take(&pool->lock);
-	account_returned_locked(pool, zone, cut_pages, limbo_pages);
+	account_returned_locked(pool, zone, cut_pages, limbo_pages, true);
 	lock_take(&zone->lock);
 	/* It may have been shortened again meanwhile. */
 	arena->trim_queued = backing_file_pages(arena->file) > arena->n_pages;
+	pool->n_posted += arena->trim_queued;
 	if (arena->trim_queued)
 		mailbox_post(pool->threads->janitor, &arena->trim_letter);
 	lock_drop(&zone->lock);
@@ -249,6 +255,7 @@ void pool_trim_sole(struct zone *zone, struct run run, uint64_t n_pages)
 	pool->returning_pages += cut_pages;
 	if (!arena->trim_queued) {
 		arena->trim_queued = true;
+		pool->n_posted++;
 		arena->trim_letter.deliver = trim_arena;
 		mailbox_post(pool->threads->janitor, &arena->trim_letter);
 	}
@@ -357,27 +364,49 @@ void pool_signal_pressure(struct pool *pool, uint64_t tick)
 	send_signal(pool, POOL_PRESSURE, 0);
 }
 
-/* The kernel's counters do not say whose pages came back: the zones' limbo shrinks in their order. Pages can
- * be back before arena_released() has put them into a zone's limbo: they are kept for the next time. */
-void pool_settle_limbo(struct pool *pool)
+static uint64_t at_most(uint64_t n, uint64_t most)
 {
-	uint64_t left = pool->returned_pages + backing_limbo_returned(pool->backing);
+	return n < most ? n : most;
+}
 
-	if (left == 0)
-		return;
-	lock_take(&pool->lock);
-	for (struct zone *zone = pool->zones; zone && left > 0; zone = zone->next) {
-		uint64_t n;
+/* The most that each zone can still miss, when all together miss pool->pinned_pages. */
+static void limit_pinned_locked(struct pool *pool)
+{
+	const uint64_t total = pool->pinned_pages;
+	uint64_t live = 0, for_gone;
+
+	lock_assert_held(&pool->lock);
+	for (const struct zone *zone = pool->zones; zone; zone = zone->next)
+		live += at_most(zone->pinned_pages - zone->gone_pages, total);
+	for_gone = total > live ? total - live : 0;
+	for (struct zone *zone = pool->zones; zone; zone = zone->next) {
+		uint64_t pinned;
 
 		lock_take(&zone->lock);
-		n = left < zone->pinned_pages ? left : zone->pinned_pages;
-		zone->pinned_pages -= n;
-		zone->limbo_pages -= n;
+		pinned = at_most(zone->pinned_pages - zone->gone_pages, total);
+		zone->gone_pages = at_most(zone->gone_pages, for_gone);
+		pinned = at_most(pinned + zone->gone_pages, total);
+		zone->limbo_pages -= zone->pinned_pages - pinned;
+		zone->pinned_pages = pinned;
 		lock_drop(&zone->lock);
-		pool->backed_pages -= n;
-		pool->limbo_pages -= n;
-		left -= n;
 	}
+}
+
+/* Pages can be back before arena_released() has put them into a zone's limbo: they are kept for the next
+ * time.
+ */
+void pool_settle_limbo(struct pool *pool)
+{
+	uint64_t left = pool->returned_pages + backing_limbo_returned(pool->backing), n;
+
+	lock_take(&pool->lock);
+	n = at_most(left, pool->pinned_pages);
+	pool->pinned_pages -= n;
+	pool->backed_pages -= n;
+	pool->limbo_pages -= n;
+	if (n > 0 || pool->has_gone)
+		limit_pinned_locked(pool);
+	pool->has_gone = false;
 	lock_drop(&pool->lock);
-	pool->returned_pages = left;
+	pool->returned_pages = left - n;
 }

@@ -7,8 +7,9 @@
 #include "daemon/pool/drain.h"
 #include "daemon/pool/supply.h"
 
-#define ATTEMPTS_MAX 8 /* of one supply, to have room made; of one that waits, in each tick */
-#define FAILURES_MAX 2 /* of one that does not wait */
+#define ATTEMPTS_MAX    8 /* of one supply, to have room made; of one that waits, in each tick */
+#define QUOTA_WAITS_MAX 8 /* of one supply, for its tenant's pages that the janitor has */
+#define FAILURES_MAX    2 /* of one that does not wait */
 #define BACKOFF_SHIFT                                                                                        \
 	6 /* one that waits asks a kernel that was short again after 2^n ticks, up to this n                 \
 	   */
@@ -24,21 +25,41 @@ static bool is_drained(struct supply *supply)
 	return zone->drain.n_finished >= supply->drain_target;
 }
 
+/* The janitor has pages of the tenant's: true while those are waited for that it had when this supply came to
+ * that point, a bounded number of times. */
+static bool waits_for_own_pages(struct supply *supply)
+{
+	struct pool *pool = supply->zone->pool;
+
+	if (atomic_load(&pool->n_released) < supply->quota_target)
+		return true;
+	if (supply->n_quota_waits >= QUOTA_WAITS_MAX)
+		return false;
+	supply->n_quota_waits++;
+	lock_take(&pool->lock);
+	supply->quota_target = pool->n_posted;
+	lock_drop(&pool->lock);
+	return true;
+}
+
 /* Before anything is made: 0, SUPPLY_OVER_QUOTA or SUPPLY_WAIT. */
 static int try_quota(struct supply *supply)
 {
 	struct zone *zone = supply->zone;
 	const uint64_t n_pages = supply->want.n_pages + supply->more_pages;
-	uint64_t left;
+	uint64_t left, returning;
 
 	lock_take(&zone->lock);
 	left = zone_quota_left(zone);
+	returning = zone->returning_pages;
 	lock_drop(&zone->lock);
 	if (n_pages <= left)
 		return 0;
-	if (n_pages > left + drain_cached_pages(zone))
+	if (n_pages > left + returning + drain_cached_pages(zone))
 		return SUPPLY_OVER_QUOTA;
-	return is_drained(supply) ? SUPPLY_OVER_QUOTA : SUPPLY_WAIT;
+	if (!is_drained(supply))
+		return SUPPLY_WAIT;
+	return n_pages <= left + returning && waits_for_own_pages(supply) ? SUPPLY_WAIT : SUPPLY_OVER_QUOTA;
 }
 
 /* From the zone itself. */

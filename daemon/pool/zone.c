@@ -217,7 +217,8 @@ bool zone_isolate_locked(struct arena *arena, bool isolated)
 
 uint64_t zone_quota_left(const struct zone *zone)
 {
-	const uint64_t used = zone->out_pages + zone->pinned_pages, quota = zone->pool->config.quota_pages;
+	const uint64_t used = zone->out_pages + zone->returning_pages + zone->pinned_pages;
+	const uint64_t quota = zone->pool->config.quota_pages;
 
 	lock_assert_held(&zone->lock);
 	if (quota >= zone->pool->config.max_pages)
@@ -672,6 +673,10 @@ void zone_remove_arena_locked(struct zone *zone, struct arena *arena)
 	zone->clean_pages -= buddy_free_pages(arena->buddy);
 	zone->dirty_pages -= arena->n_dirty;
 	zone->limbo_pages += arena->n_pages;
+	/* Who has a descriptor can pin any page of the file. */
+	arena->is_charged = arena->sole || atomic_load(&arena->exposed);
+	if (arena->is_charged)
+		zone->returning_pages += arena->n_pages;
 }
 
 void zone_shorten_arena_locked(struct zone *zone, struct arena *arena, uint64_t n_pages)
@@ -684,6 +689,7 @@ void zone_shorten_arena_locked(struct zone *zone, struct arena *arena, uint64_t 
 	zone->out_pages -= n_cut;
 	zone->sole_pages -= n_cut;
 	zone->limbo_pages += n_cut;
+	zone->returning_pages += n_cut;
 }
 
 void zone_add_figures(struct zone *zone, struct zone_figures *sum)

@@ -70,11 +70,14 @@ struct zone {
 		*shared; /* those that are not sole, in the order of their slots: low ones are filled first */
 	unsigned n_shared, shared_room;
 	uint64_t clean_pages, dirty_pages, out_pages;
-	uint64_t sole_pages;   /* of those that are out: in sole arenas */
-	uint64_t empty_pages;  /* clean and dirty ones in shared arenas of which nothing is out */
-	uint64_t n_scrubbed;   /* pages that the scrubber has made clean, so far */
-	uint64_t limbo_pages;  /* being truncated, or pinned */
-	uint64_t pinned_pages; /* of those: truncated, and the kernel has them not back */
+	uint64_t sole_pages;      /* of those that are out: in sole arenas */
+	uint64_t empty_pages;     /* clean and dirty ones in shared arenas of which nothing is out */
+	uint64_t n_scrubbed;      /* pages that the scrubber has made clean, so far */
+	uint64_t limbo_pages;     /* with the janitor, or in pinned_pages */
+	uint64_t returning_pages; /* of those: with the janitor, and a client may have pinned them */
+	uint64_t pinned_pages; /* truncated, and at most so many the kernel has not back: pool_settle_limbo()
+				*/
+	uint64_t gone_pages;   /* of those: left behind by clients that were all gone. And the pool's lock */
 	unsigned n_waiting;    /* supplies queued: nobody overtakes them */
 	bool scrub_queued;     /* scrub_letter is with the scrubber */
 	struct letter scrub_letter;
@@ -115,8 +118,8 @@ bool zone_is_granting(struct zone *zone, const struct run *runs, unsigned n);
 /* The clean pages just behind a run that is out, all `n_more` of them: 0 or ZONE_SHORT. */
 int zone_take_behind(struct zone *zone, struct run run, uint64_t n_more);
 
-/* Pages that the tenant may still have; UINT64_MAX: what there is, as its quota is the pool's max. With the
- * lock held. */
+/* Pages that the tenant may still have; UINT64_MAX: what there is, as its quota is the pool's max. What was
+ * its own counts until the kernel has it. With the lock held. */
 uint64_t zone_quota_left(const struct zone *zone);
 
 /* A client had the run: it is dirty. `hot`: likely to be asked for again soon. */

@@ -36,8 +36,8 @@ static void balance_foreign_pages_come_and_go_nothing_returns(void **state)
 	assert_int_equal(balance.limbo_pages, 0);
 }
 
-/* By when they were added, and not by when they began to miss pages. */
-static void balance_return_goes_to_oldest_first(void **state)
+/* Three of four pages are back: nobody can miss more than one, and each of them may miss that one. */
+static void balance_return_clears_nobody_who_may_still_miss_pages(void **state)
 {
 	struct balance balance = {0};
 	struct limbo old, young;
@@ -47,10 +47,32 @@ static void balance_return_goes_to_oldest_first(void **state)
 	balance_gain(&balance, 4);
 	assert_int_equal(balance_lose_watched(&balance, &young, 2, 4, 4), 2);
 	assert_int_equal(balance_lose_watched(&balance, &old, 2, 4, 4), 2);
+	balance_settle(&balance, 2);
+	assert_int_equal(old.returned_pages + young.returned_pages, 0);
 	balance_settle(&balance, 1);
-	assert_int_equal(old.returned_pages, 2);
+	assert_int_equal(old.returned_pages, 1);
 	assert_int_equal(young.returned_pages, 1);
-	balance_remove(&balance, &young);
+	balance_settle(&balance, 0);
+	assert_int_equal(old.returned_pages, 2);
+	assert_int_equal(young.returned_pages, 2);
+	assert_int_equal(balance.limbo_pages, 0);
+}
+
+/* What it misses is somebody else's then; the others' shares stay what they can be. */
+static void balance_removed_backing_takes_no_share_of_others(void **state)
+{
+	struct balance balance = {0};
+	struct limbo one, other;
+
+	balance_add(&balance, &one);
+	balance_add(&balance, &other);
+	balance_gain(&balance, 5);
+	assert_int_equal(balance_lose_watched(&balance, &one, 3, 5, 5), 3);
+	assert_int_equal(balance_lose_watched(&balance, &other, 2, 5, 5), 2);
+	balance_remove(&balance, &one);
+	assert_int_equal(balance.limbo_pages, 2);
+	assert_int_equal(other.pages, 2);
+	balance_remove(&balance, &other);
 	assert_int_equal(balance.limbo_pages, 0);
 }
 
@@ -88,7 +110,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(balance_foreign_pages_come_and_go_nothing_returns),
-		cmocka_unit_test(balance_return_goes_to_oldest_first),
+		cmocka_unit_test(balance_return_clears_nobody_who_may_still_miss_pages),
+		cmocka_unit_test(balance_removed_backing_takes_no_share_of_others),
 		cmocka_unit_test(balance_copies_dropped_by_truncation_are_no_return),
 		cmocka_unit_test(balance_return_during_a_truncation_is_a_return),
 	};

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -57,6 +58,12 @@ static int scattered_setup(void **state)
 static int teardown(void **state)
 {
 	house_fini(*state);
+	return 0;
+}
+
+static int huge_teardown(void **state)
+{
+	hugetlb_unlock();
 	return 0;
 }
 
@@ -386,13 +393,140 @@ static void work_what_can_never_be_is_not_queued(void **state)
 	house_end_session(house, session);
 }
 
-/* ---- the kernel ---- */
-
-static int huge_teardown(void **state)
+/* What the janitor has is its tenant's until the kernel has it: a request that lacks only that waits for it.
+ */
+static void work_pages_with_a_busy_janitor_stay_charged(void **state)
 {
-	hugetlb_unlock();
-	return 0;
+	const struct want wants[] = {sole_of(100), run_of(1)};
+	struct house *house = *state;
+	struct asker first, next, other;
+
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(ask_and_settle(house, &first, 1000, sole_of(100)), SUPPLY_GRANTED);
+		end(&first);
+		ask(house, &next, 1000, wants[i], 0);
+		ask(house, &other, 1001, sole_of(100), 0);
+		for (unsigned k = 0; k < 20; k++) {
+			mailbox_ring(&house->stocker.mailbox);
+			stocker_step(&house->stocker);
+			mailbox_deliver(&house->worker_boxes[0]);
+		}
+		assert_false(next.is_answered);
+		assert_int_equal(other.supply.result, SUPPLY_GRANTED);
+		end(&other);
+		house_settle(house);
+		assert_int_equal(next.supply.result, SUPPLY_GRANTED);
+		end(&next);
+		house_tick(house);
+	}
 }
+
+/* ---- limbo ---- */
+
+struct pinning {
+	struct session *session;
+	struct zone *zone;
+	struct hugetlb_pinner pinner;
+};
+
+/* A lease of one page that has ended, and whose page a client still pins. */
+static void pin_and_free(struct house *house, struct pinning *pinning, uid_t uid)
+{
+	const struct lease_alloc sole = {.want = {.max_runs = 1, .node = -1}, .revocable = true};
+	struct arena *arena;
+	uint64_t id;
+
+	pinning->session = house_session(house, 0, uid);
+	assert_int_equal(house_alloc_like(house, pinning->session, 1, &sole, &id), LEASE_OK);
+	pinning->zone = pinning->session->zones[0].zone;
+	arena = pool_arena(house->pools[0], (uint32_t)(house_record(house, id)->address >> 32));
+	atomic_store(&arena->exposed, true);
+	if (!hugetlb_pin(backing_file_fd(arena->file), HUGE_BYTES, &pinning->pinner))
+		fail_msg("no io_uring buffers here");
+	assert_int_equal(lease_free(pinning->session, id, true), LEASE_OK);
+	house_settle(house);
+	assert_int_equal(pinning->zone->pinned_pages, 1);
+}
+
+/* The kernel has the page, and the pool has asked it. */
+static void unpin(struct house *house, struct pinning *pinning)
+{
+	const uint64_t n_free = hugetlb_counts(HUGE_BYTES).free;
+
+	hugetlb_unpin(&pinning->pinner);
+	for (unsigned i = 0; i < 60000 && hugetlb_counts(HUGE_BYTES).free == n_free; i++)
+		usleep(1000);
+	assert_int_equal(hugetlb_counts(HUGE_BYTES).free, n_free + 1);
+	pool_settle_limbo(house->pools[0]);
+}
+
+static enum lease_result lease_one(struct house *house, struct pinning *pinning)
+{
+	uint64_t id;
+	enum lease_result result = house_alloc(house, pinning->session, 1, &id);
+
+	if (result == LEASE_OK)
+		assert_int_equal(lease_free(pinning->session, id, true), LEASE_OK);
+	return result;
+}
+
+static void begin_limbo(struct house *house, struct pinning *one, struct pinning *two)
+{
+	hugetlb_need(HUGE_BYTES, 6);
+	house_init_sized(house, HUGE_BYTES, 6, 1, 0, 1);
+	pin_and_free(house, one, 1000);
+	pin_and_free(house, two, 1001);
+	assert_int_equal(figures_of(house).zones.limbo, 2);
+	assert_int_equal(lease_one(house, one), LEASE_OVER_QUOTA);
+	assert_int_equal(lease_one(house, two), LEASE_OVER_QUOTA);
+}
+
+/* One of two tenants lets go: the kernel does not say which. Neither is cleared by what may be the other's.
+ */
+static void work_limbo_is_not_cleared_by_what_another_lets_go(void **state)
+{
+	static struct house house;
+	struct pinning one, two;
+
+	begin_limbo(&house, &one, &two);
+	unpin(&house, &two);
+	assert_int_equal(figures_of(&house).zones.limbo, 1);
+	assert_int_equal(one.zone->pinned_pages, 1);
+	assert_int_equal(lease_one(&house, &one), LEASE_OVER_QUOTA);
+	unpin(&house, &one);
+	assert_int_equal(figures_of(&house).zones.limbo, 0);
+	assert_int_equal(lease_one(&house, &one), LEASE_OK);
+	assert_int_equal(lease_one(&house, &two), LEASE_OK);
+	house_end_session(&house, one.session);
+	house_end_session(&house, two.session);
+	house_fini(&house);
+}
+
+/* All clients of the one are dead, and as many pages are back as they can have pinned: it is charged for
+ * none, the other for what it pins. */
+static void work_limbo_of_the_dead_is_not_what_the_living_pin(void **state)
+{
+	static struct house house;
+	struct pinning one, two;
+
+	begin_limbo(&house, &one, &two);
+	house_end_session(&house, two.session);
+	pool_settle_limbo(house.pools[0]);
+	assert_int_equal(two.zone->pinned_pages, 1);
+	unpin(&house, &two);
+	assert_int_equal(two.zone->pinned_pages, 0);
+	assert_int_equal(one.zone->pinned_pages, 1);
+	two.session = house_session(&house, 1, 1001);
+	assert_int_equal(lease_one(&house, &two), LEASE_OK);
+	assert_int_equal(lease_one(&house, &one), LEASE_OVER_QUOTA);
+	house_end_session(&house, two.session);
+	unpin(&house, &one);
+	assert_int_equal(figures_of(&house).zones.limbo, 0);
+	house_end_session(&house, one.session);
+	house_fini(&house);
+}
+
+/* ---- the kernel ---- */
 
 /* What its counters say is believed, before any page is taken. */
 static void work_kernel_is_not_asked_for_what_it_has_not(void **state)
@@ -496,6 +630,10 @@ int main(void)
 		LARGE(work_arena_in_the_making_for_nobody_is_given_back),
 		LARGE(work_large_files_are_truncated_in_slices),
 		cmocka_unit_test_setup_teardown(work_request_over_quota_makes_nothing, quota_setup, teardown),
+		cmocka_unit_test_setup_teardown(work_pages_with_a_busy_janitor_stay_charged, quota_setup,
+						teardown),
+		cmocka_unit_test_teardown(work_limbo_is_not_cleared_by_what_another_lets_go, huge_teardown),
+		cmocka_unit_test_teardown(work_limbo_of_the_dead_is_not_what_the_living_pin, huge_teardown),
 		PLAIN(work_request_of_more_than_there_is_makes_nothing),
 		RESERVE(work_what_can_never_be_is_not_queued),
 		RESERVE(work_reserve_stays_for_a_run_longer_than_an_arena),

@@ -373,15 +373,28 @@ static uint64_t pages_behind(const struct lease_alloc *alloc)
 	return n_pages;
 }
 
+/* Nothing of an arena that is condemned is leased, and of others nothing when it was not the next item's. */
+static bool let_go(struct lease_alloc *alloc)
+{
+	if (alloc->n_taken == 0 ||
+	    zone_is_granting(alloc->request.zone->zone, lease_alloc_runs(alloc), alloc->n_runs))
+		return false;
+	lease_alloc_unwind(alloc);
+	return true;
+}
+
 static void alloc_supplied(struct lease_request *request, enum lease_result result)
 {
 	struct lease_alloc *alloc = container_of(request, struct lease_alloc, request);
 
-	if (result == LEASE_OK) {
+	if (result == LEASE_OK && alloc->starts_again)
+		put_back(request, &request->supply.want, &request->supply.runs);
+	else if (result == LEASE_OK)
 		keep(alloc, &request->supply.runs);
+	alloc->starts_again = false;
+	if (result == LEASE_OK) {
 		/* Nor what was kept here. */
-		if (!zone_is_granting(request->zone->zone, lease_alloc_runs(alloc), alloc->n_runs))
-			lease_alloc_unwind(alloc);
+		let_go(alloc);
 		result = go_on(alloc);
 		if (result == LEASE_WAIT) {
 			post(request, &alloc->want, pages_behind(alloc), alloc->deadline_ns);
@@ -394,8 +407,20 @@ static void alloc_supplied(struct lease_request *request, enum lease_result resu
 	alloc->done(alloc, result);
 }
 
+void lease_requests_let_go(struct shard *shard)
+{
+	for (struct session *session = shard->first; session; session = session->next)
+		for (struct lease_request *request = session->requests; request; request = request->next) {
+			struct lease_alloc *alloc = container_of(request, struct lease_alloc, request);
+
+			if (request->supplied == alloc_supplied && let_go(alloc))
+				alloc->starts_again = true;
+		}
+}
+
 void lease_alloc_wait(struct lease_alloc *alloc)
 {
+	alloc->starts_again = false;
 	alloc->request.supplied = alloc_supplied;
 	enlist(&alloc->request);
 	post(&alloc->request, &alloc->want, pages_behind(alloc), alloc->deadline_ns);

@@ -32,6 +32,10 @@ bool lease_request_is_waiting(const struct session *session, uint64_t request_id
 /* The session ends: what waits is called off, and done() soon. */
 void lease_requests_cancel(struct session *session);
 
+/* What waits here for more gives back what it has of condemned arenas. For an operator's eviction only: it
+ * looks at each session. */
+void lease_requests_let_go(struct shard *shard);
+
 /* ---- new leases: all items, or none. There is no record, and so nothing that could be freed or end with its
  * holder, before every item has its pages ---- */
 
@@ -61,6 +65,7 @@ struct lease_alloc {
 	uint64_t deadline_ns; /* of waiting */
 	uint32_t n_taken;     /* items; the one behind them is next */
 	uint32_t n_runs;
+	bool starts_again; /* the item that it waits for is not the next any more */
 
 	/* Last, for one that waits has no more than n_items of them, and right behind these its runs. */
 	struct lease_item items[LEASE_MAX_BATCH];

@@ -24,6 +24,12 @@ struct zone;
 
 #define ARENA_MAGIC 0xa2e4a000u
 
+/* Somebody waits until the arena's pages are the kernel's again: see pool_watch_arena(). */
+struct arena_watch {
+	struct arena_watch *next;
+	void (*gone)(struct arena_watch *watch); /* on the stocker's thread, no lock held */
+};
+
 struct arena {
 	unsigned magic;
 
@@ -61,7 +67,9 @@ struct arena {
 	uint64_t empty_since_ns; /* 0: something is out */
 	struct letter trim_letter;
 
-	struct arena *stock_next; /* guarded by the pool's lock, while blank */
+	/* guarded by the pool's lock */
+	struct arena *stock_next;    /* while blank */
+	struct arena_watch *watches; /* who waits for its end */
 
 	/* the janitor's, while it is released */
 	struct letter letter;

@@ -187,7 +187,11 @@ enum {
 int pool_isolate_arena(struct pool *pool, uint64_t arena_id, bool isolated);
 /* Condemn it: it goes as soon as nothing is out; ending the leases in it is the caller's, who gets a
  * reference to its zone. 0 or POOL_NO_ARENA. */
-int pool_condemn_arena(struct pool *pool, uint64_t arena_id, struct zone **ret_zone);
+int pool_condemn_arena(struct pool *pool, uint64_t arena_id, struct zone **ret_zone, uint32_t *ret_slot);
+/* Everything in the condemned arena with this id, at this slot, has been put: it goes now, or, when it is
+ * being scrubbed, soon; watch->gone() is called when its file is truncated and its pages are counted as gone,
+ * but for those in limbo. 0, or POOL_NO_ARENA: it is gone already, and nobody is called. */
+int pool_watch_arena(struct pool *pool, uint32_t slot, uint64_t arena_id, struct arena_watch *watch);
 /* Lease nothing new, isolate all arenas, give back the stock; or undo it. Whoever listens is told, if that is
  * news. */
 void pool_drain(struct pool *pool, bool draining);
@@ -248,6 +252,8 @@ void pool_release_stock(struct pool *pool);
  * were then all gone are taken for back before those of clients that live: a process that died pins nothing,
  * unless it had left the pin to another that the daemon does not know. */
 void pool_settle_limbo(struct pool *pool);
+/* At the end, when nothing is out any more: all arenas of all zones go to the janitor. */
+void pool_release_all(struct pool *pool);
 /* Free zones that nobody uses and that have nothing. */
 void pool_free_idle_zones(struct pool *pool);
 /* missing_pages, as the kernel's counters are now, or as a failed attempt has shown. */

@@ -51,6 +51,7 @@ static void arena_released(struct letter *letter)
 {
 	struct arena *arena = arena_of_letter(letter);
 	struct pool *pool = arena->pool;
+	struct arena_watch *watch, *next;
 
 	lock_take(&pool->lock);
 	account_returned_locked(pool, arena->zone, arena->n_pages, arena->limbo_pages, arena->is_charged);
@@ -58,9 +59,14 @@ static void arena_released(struct letter *letter)
 	atomic_store(&pool->arenas[arena->slot], NULL);
 	if (arena->slot < pool->slot_hint)
 		pool->slot_hint = arena->slot;
+	watch = arena->watches;
 	lock_drop(&pool->lock);
 	pool_uncount_arena(pool);
 	arena_free(arena);
+	for (; watch; watch = next) {
+		next = watch->next;
+		watch->gone(watch);
+	}
 }
 
 /* Pages of the pool that truncating gives back in a millisecond or so. */
@@ -268,7 +274,7 @@ void pool_trim_sole(struct zone *zone, struct run run, uint64_t n_pages)
 /* Do `act` to a zone's arena, under the locks; *ret_changed is what it says. `ret_zone`, if not NULL, gets
  * its zone with a reference. */
 static int act_on_arena(struct pool *pool, uint64_t arena_id, bool (*act)(struct arena *arena),
-			bool *ret_changed, struct zone **ret_zone)
+			bool *ret_changed, struct zone **ret_zone, uint32_t *ret_slot)
 {
 	int r = POOL_NO_ARENA;
 
@@ -278,6 +284,7 @@ static int act_on_arena(struct pool *pool, uint64_t arena_id, bool (*act)(struct
 		for (struct arena *arena = zone->arenas; arena && r != 0; arena = arena->next)
 			if (arena->id == arena_id) {
 				*ret_changed = act(arena);
+				*ret_slot = arena->slot;
 				r = 0;
 			}
 		lock_drop(&zone->lock);
@@ -317,19 +324,58 @@ static void send_signal(const struct pool *pool, enum pool_signal signal, uint64
 
 int pool_isolate_arena(struct pool *pool, uint64_t arena_id, bool isolated)
 {
+	uint32_t slot;
 	bool changed = false;
-	int r = act_on_arena(pool, arena_id, isolated ? isolate : restore, &changed, NULL);
+	int r = act_on_arena(pool, arena_id, isolated ? isolate : restore, &changed, NULL, &slot);
 
 	if (changed)
 		send_signal(pool, isolated ? POOL_DRAINED : POOL_RESTORED, arena_id);
 	return r;
 }
 
-int pool_condemn_arena(struct pool *pool, uint64_t arena_id, struct zone **ret_zone)
+int pool_condemn_arena(struct pool *pool, uint64_t arena_id, struct zone **ret_zone, uint32_t *ret_slot)
 {
 	bool changed;
 
-	return act_on_arena(pool, arena_id, condemn, &changed, ret_zone);
+	return act_on_arena(pool, arena_id, condemn, &changed, ret_zone, ret_slot);
+}
+
+/* Nothing is out, nobody is at work in it. */
+static bool release_condemned_locked(struct arena *arena)
+{
+	struct zone *zone = arena->zone;
+	bool can_go;
+
+	lock_take(&zone->lock);
+	can_go = arena->condemned && !arena->sole && !arena->scrubbing && arena_out_pages(arena) == 0;
+	if (can_go)
+		zone_remove_arena_locked(zone, arena);
+	lock_drop(&zone->lock);
+	return can_go;
+}
+
+int pool_watch_arena(struct pool *pool, uint32_t slot, uint64_t arena_id, struct arena_watch *watch)
+{
+	struct arena *arena;
+	bool is_there;
+
+	lock_take(&pool->lock);
+	arena = pool_arena(pool, slot);
+	is_there = arena && arena->id == arena_id;
+	if (is_there) {
+		watch->next = arena->watches;
+		arena->watches = watch;
+		if (pool_has_arena(pool, slot, arena_id) && release_condemned_locked(arena))
+			pool_post_release_locked(pool, arena);
+	}
+	lock_drop(&pool->lock);
+	return is_there ? 0 : POOL_NO_ARENA;
+}
+
+void pool_release_all(struct pool *pool)
+{
+	for (struct zone *zone = pool->zones; zone; zone = zone->next)
+		pool_release_empty(pool, zone, UINT64_MAX);
 }
 
 void pool_drain(struct pool *pool, bool draining)

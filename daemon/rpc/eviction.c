@@ -5,10 +5,12 @@
 #include "daemon/rpc/eviction.h"
 
 #include <errno.h>
+#include <stddef.h>
 
 #include "daemon/base/assert.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+#include "daemon/lease/request.h"
 #include "daemon/rpc/event.h"
 
 #define SLICE_CHUNKS 4  /* of the ledger: 4096 records, about 0.1 ms */
@@ -18,9 +20,11 @@
 /* ---- of an arena, by an operator ---- */
 
 struct eviction {
-	struct errand errand;
+	struct errand errand; /* first */
+	struct arena_watch watch;
 	struct zone *zone; /* a reference */
 	uint64_t arena;
+	uint32_t slot;   /* of the arena in its pool */
 	uint32_t cursor; /* chunk of the ledger where the visited worker goes on */
 	bool is_walked;  /* by all workers */
 	uint64_t n_ended;
@@ -72,8 +76,25 @@ static bool evict_slice(struct eviction *eviction, struct shard *shard)
 	return false;
 }
 
-/* Every worker's records first; then what shares still have there, of which nobody has the record any more.
- */
+/* On the stocker's thread. */
+static void arena_gone(struct arena_watch *watch)
+{
+	struct eviction *eviction = (struct eviction *)((char *)watch - offsetof(struct eviction, watch));
+
+	errand_resume(&eviction->errand, ERRAND_HOME);
+}
+
+/* From here on the errand may be at home already. */
+static int await_end(struct eviction *eviction)
+{
+	eviction->watch.gone = arena_gone;
+	return pool_watch_arena(eviction->zone->pool, eviction->slot, eviction->arena, &eviction->watch) == 0
+		       ? ERRAND_AWAY
+		       : ERRAND_HOME;
+}
+
+/* Every worker's records first; then what shares still have there, of which nobody has the record any more;
+ * at last the arena goes, and the answer is given when it is gone. */
 static int visit(struct errand *errand, struct server *here)
 {
 	struct eviction *eviction = (struct eviction *)errand;
@@ -81,6 +102,7 @@ static int visit(struct errand *errand, struct server *here)
 
 	if (!eviction->is_walked && eviction->cursor == 0) {
 		drain_cache(&here->shard, eviction->zone);
+		lease_requests_let_go(&here->shard);
 		/* From its cache it may have granted a named one since. */
 		lease_condemn_shares(&here->shard, eviction->arena);
 	}
@@ -90,8 +112,9 @@ static int visit(struct errand *errand, struct server *here)
 	if (!eviction->is_walked && index + 1 < errand->service->n_servers)
 		return (int)index + 1;
 	eviction->is_walked = true;
-	return lease_evict_shares(&here->shard, eviction->zone, eviction->arena, SLICE_SHARES) ? ERRAND_HOME
-											       : (int)index;
+	if (!lease_evict_shares(&here->shard, eviction->zone, eviction->arena, SLICE_SHARES))
+		return (int)index;
+	return await_end(eviction);
 }
 
 static void answer(struct errand *errand, struct connection *connection)
@@ -112,7 +135,7 @@ static void answer(struct errand *errand, struct connection *connection)
 
 /* Named leases are closed first; then every worker's records lose the pages; at last nobody has them, and
  * they go. A worker that was not visited yet may so go on with what its records say. */
-void eviction_of_arena(struct server *server, struct zone *consume_zone, uint64_t arena,
+void eviction_of_arena(struct server *server, struct zone *consume_zone, uint64_t arena, uint32_t slot,
 		       struct connection *connection, uint64_t request_id)
 {
 	struct eviction *eviction = errand_new(sizeof(*eviction), connection, request_id);
@@ -123,6 +146,7 @@ void eviction_of_arena(struct server *server, struct zone *consume_zone, uint64_
 	}
 	eviction->zone = consume_zone;
 	eviction->arena = arena;
+	eviction->slot = slot;
 	eviction->errand.visit = visit;
 	eviction->errand.answer = answer;
 	lease_condemn_shares(&server->shard, arena);
@@ -137,8 +161,7 @@ struct share_eviction {
 	uint64_t share;
 };
 
-/* A slice of its holders. Returns the worker that has the next one's record, or ERRAND_HOME. */
-static int evict_holders(struct server *here, uint64_t share)
+int eviction_of_holders(struct server *here, uint64_t share)
 {
 	struct ledger *ledger = here->shard.ledger;
 
@@ -160,7 +183,7 @@ static int evict_holders(struct server *here, uint64_t share)
 
 static int visit_holders(struct errand *errand, struct server *here)
 {
-	return evict_holders(here, ((struct share_eviction *)errand)->share);
+	return eviction_of_holders(here, ((struct share_eviction *)errand)->share);
 }
 
 static void answer_nobody(struct errand *errand, struct connection *connection)
@@ -175,7 +198,7 @@ static int evict_share(struct server *server, uint64_t share)
 
 	if (!shares_begin_eviction(shares, share))
 		return 0;
-	if (!shares_has_others(shares, share) && evict_holders(server, share) == ERRAND_HOME)
+	if (!shares_has_others(shares, share) && eviction_of_holders(server, share) == ERRAND_HOME)
 		return 0;
 	eviction = errand_new(sizeof(*eviction), NULL, 0);
 	if (!eviction) {
@@ -189,13 +212,39 @@ static int evict_share(struct server *server, uint64_t share)
 	return 0;
 }
 
-int eviction_of_lease(struct server *server, struct lease_record *record)
+void eviction_of_unnamed(struct server *server, struct lease_record *record)
+{
+	evict_record(&server->shard, record, NULL, 0);
+}
+
+static int eviction_of_lease(struct server *server, struct lease_record *record)
 {
 	if (record->share)
 		return evict_share(server, record->share);
-	/* Without a name nobody else has it. */
-	evict_record(&server->shard, record, NULL, 0);
+	eviction_of_unnamed(server, record);
 	return 0;
+}
+
+/* ---- until it has happened ---- */
+
+static void at_stocker(struct letter *letter)
+{
+	errand_resume((struct errand *)letter, ERRAND_HOME);
+}
+
+static void at_janitor(struct letter *letter)
+{
+	const struct errand *errand = (struct errand *)letter;
+
+	letter->deliver = at_stocker;
+	mailbox_post(errand->service->pools[0]->threads->stocker, letter);
+}
+
+int eviction_await_release(struct errand *errand)
+{
+	errand->letter.deliver = at_janitor;
+	mailbox_post(errand->service->janitor, &errand->letter);
+	return ERRAND_AWAY;
 }
 
 bool eviction_of_due(struct server *server)

@@ -9,12 +9,18 @@
 #include "daemon/lease/lease.h"
 #include "daemon/rpc/errand.h"
 
-/* All arenas of a sole lease, on the worker that owns its record; whoever else holds it loses it too. Nobody
- * waits for it; asked for again while it is under way, it is the same one. -ENOMEM: nothing has happened. */
-int eviction_of_lease(struct server *server, struct lease_record *record);
+/* All pages of a sole lease without a name, which nobody else has: at once. On the worker of its record. */
+void eviction_of_unnamed(struct server *server, struct lease_record *record);
+/* A slice of the holders of a named lease, for which shares_begin_eviction() was called. Returns the worker
+ * that has the next one's record, or ERRAND_HOME: all have lost it. */
+int eviction_of_holders(struct server *here, uint64_t share);
+/* At the end of a visit: what was given to the janitor before is truncated, and counted as gone, when the
+ * errand comes home. Returns ERRAND_AWAY. */
+int eviction_await_release(struct errand *errand);
 /* One arena of the zone, of which the caller gives away a reference; it is condemned. Answers the request,
- * which is an Evict: when it cannot be done as well, and then it is to be asked for again. */
-void eviction_of_arena(struct server *server, struct zone *consume_zone, uint64_t arena,
+ * which is an Evict, when the arena is gone; when it cannot be done as well, and then it is to be asked for
+ * again. */
+void eviction_of_arena(struct server *server, struct zone *consume_zone, uint64_t arena, uint32_t slot,
 		       struct connection *connection, uint64_t request_id);
 /* A slice of this server's leases whose deadline has passed. Returns whether there may be more. */
 bool eviction_of_due(struct server *server);

@@ -52,40 +52,48 @@ __attribute__((format(printf, 2, 3))) static void log_order(const struct peer *p
 struct revoke_errand {
 	struct errand errand;
 	uint64_t lease;
+	uint64_t share;   /* whose holders are losing it; 0: it did not come to that */
 	struct peer peer; /* without its groups */
 	bool is_admin;
 	Hugepool__Code code;
 };
 
-static Hugepool__Code revoke_record(const struct revoke_errand *job, struct server *here,
-				    struct lease_record *record)
+static void revoke_record(struct revoke_errand *job, struct server *here, struct lease_record *record)
 {
-	const uid_t holder = record->uid;
-
-	if (eviction_of_lease(here, record) < 0)
-		return HUGEPOOL__CODE__NO_MEMORY;
-	if (holder != job->peer.uid)
-		log_order(&job->peer, "revokes lease %" PRIu64 " of uid %u", job->lease, holder);
-	return HUGEPOOL__CODE__OK;
+	if (record->uid != job->peer.uid)
+		log_order(&job->peer, "revokes lease %" PRIu64 " of uid %u", job->lease, record->uid);
+	job->share = record->share;
+	/* A deadline may have begun with it already. */
+	if (job->share != 0)
+		shares_begin_eviction(ledger_shares(here->shard.ledger), job->share);
+	else
+		eviction_of_unnamed(here, record);
 }
 
+/* On the worker that has the record; then, if it has a name, on those of all who hold it. */
 static int revoke_here(struct errand *errand, struct server *here)
 {
 	struct revoke_errand *job = (struct revoke_errand *)errand;
 	struct lease_record *record;
-	int r = ledger_find(here->shard.ledger, job->lease, &record);
+	int r = LEDGER_ENDED, next;
 
-	job->code = HUGEPOOL__CODE__OK;
-	if (r != 0)
-		job->code = r == LEDGER_NEVER ? HUGEPOOL__CODE__NO_LEASE : HUGEPOOL__CODE__OK;
+	if (job->share == 0)
+		r = ledger_find(here->shard.ledger, job->lease, &record);
+	if (r == LEDGER_NEVER)
+		job->code = HUGEPOOL__CODE__NO_LEASE;
+	else if (r != 0)
+		job->code = HUGEPOOL__CODE__OK;
 	else if ((record->uid != job->peer.uid || record->opened) && !job->is_admin)
 		/* Who has opened a lease has no say over its maker's pages. */
 		job->code = HUGEPOOL__CODE__NOT_ALLOWED;
 	else if (!record->sole)
 		job->code = HUGEPOOL__CODE__BUSY;
 	else
-		job->code = revoke_record(job, here, record);
-	return ERRAND_HOME;
+		revoke_record(job, here, record);
+	if (job->code != HUGEPOOL__CODE__OK)
+		return ERRAND_HOME;
+	next = job->share != 0 ? eviction_of_holders(here, job->share) : ERRAND_HOME;
+	return next == ERRAND_HOME ? eviction_await_release(errand) : next;
 }
 
 static void answer_revoke(struct errand *errand, struct connection *connection)
@@ -153,13 +161,14 @@ enum dispatch_result evict_handle(struct connection *connection, const Hugepool_
 	const struct service *service = connection->server->service;
 	const uint64_t arena = request->evict->arena;
 	struct zone *zone;
+	uint32_t slot;
 
 	for (unsigned i = 0; i < service->n_pools; i++) {
-		if (pool_condemn_arena(service->pools[i], arena, &zone) != 0)
+		if (pool_condemn_arena(service->pools[i], arena, &zone, &slot) != 0)
 			continue;
 		log_order(&connection->session->peer, "evicts arena %" PRIu64 " of pool %s", arena,
 			  service->pools[i]->config.name);
-		eviction_of_arena(connection->server, zone, arena, connection, request->id);
+		eviction_of_arena(connection->server, zone, arena, slot, connection, request->id);
 		return DISPATCH_DONE;
 	}
 	return refuse_arena(connection, request->id, arena);

@@ -409,6 +409,9 @@ void daemon_fini(struct daemon *daemon)
 		lease_end_detached(&daemon->workers[i].server.shard);
 	for (unsigned i = 0; i < daemon->n_pools; i++)
 		pool_for_each_zone(daemon->pools[i], empty_caches, NULL);
+	/* Somebody may wait for the end of one. */
+	for (unsigned i = 0; i < daemon->n_pools; i++)
+		pool_release_all(daemon->pools[i]);
 	deliver_rest(daemon);
 	for (unsigned i = 0; i < daemon->n_pools; i++) {
 		pool_check(daemon->pools[i]);

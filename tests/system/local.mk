@@ -117,6 +117,11 @@ TESTS          += tests/system/system_restart
 tests_system_system_restart_SOURCES = tests/system/system_restart.c $(HOSTILE)
 tests_system_system_restart_LDADD   = $(HOSTILE_LIBS)
 
+check_PROGRAMS += tests/system/system_evict
+TESTS          += tests/system/system_evict
+tests_system_system_evict_SOURCES = tests/system/system_evict.c $(HOSTILE) tests/support/hugetlb.h tests/support/hugetlb.c
+tests_system_system_evict_LDADD   = $(HOSTILE_LIBS)
+
 check_PROGRAMS += tests/system/system_kept
 TESTS          += tests/system/system_kept
 tests_system_system_kept_SOURCES = tests/system/system_kept.c $(HOSTILE)

@@ -262,7 +262,7 @@ static unsigned evict(struct scene *scene, uint64_t arena)
 	struct zone *zone;
 	int owner;
 
-	assert_int_equal(pool_condemn_arena(pool, arena, &zone), 0);
+	assert_int_equal(pool_condemn_arena(pool, arena, &zone, &(uint32_t){0}), 0);
 	house_settle(&scene->house);
 	lease_condemn_shares(&scene->house.shards[0], arena);
 	for (uint32_t chunk = 0; (owner = ledger_chunk_owner(scene->house.ledger, chunk)) >= 0; chunk++)
@@ -376,7 +376,7 @@ static void lease_named_is_resized_while_it_is_evicted(void **state)
 
 	assert_int_equal(house_alloc_like(&scene->house, scene->one, 4, &private, &id), LEASE_OK);
 	runs = runs_of(scene, id);
-	assert_int_equal(pool_condemn_arena(scene->house.pools[0], runs.arenas[0], &zone), 0);
+	assert_int_equal(pool_condemn_arena(scene->house.pools[0], runs.arenas[0], &zone, &(uint32_t){0}), 0);
 	lease_condemn_shares(scene->one->shard, runs.arenas[0]);
 	pool_zone_unref(zone);
 	assert_int_equal(figures_of(scene).zones.leased, 4);
@@ -401,7 +401,7 @@ static void lease_evicted_is_not_granted_unscrubbed(void **state)
 	assert_int_equal(house_alloc(&scene->house, scene->one, 2, &stays), LEASE_OK);
 	arena = house_record(&scene->house, id)->arena;
 	assert_int_equal(house_record(&scene->house, stays)->arena, arena);
-	assert_int_equal(pool_condemn_arena(pool, arena, &zone), 0);
+	assert_int_equal(pool_condemn_arena(pool, arena, &zone, &(uint32_t){0}), 0);
 	/* The worker is visited: its caches are drained, then one of its records; another will be later. */
 	lock_take(&zone->lock);
 	zone_drain_locked(zone, 0);

@@ -133,7 +133,7 @@ static void lease_batch_keeps_nothing_of_an_evicted_arena(void **state)
 
 	start_batch(house, session, &alloc);
 	arena = pool_arena(house->pools[0], run_slot(lease_alloc_runs(&alloc)[0]))->id;
-	assert_int_equal(pool_condemn_arena(house->pools[0], arena, &zone), 0);
+	assert_int_equal(pool_condemn_arena(house->pools[0], arena, &zone, &(uint32_t){0}), 0);
 	pool_zone_unref(zone);
 	house_settle(house);
 	assert_int_equal(result, LEASE_OK);

@@ -89,6 +89,95 @@ void event_deliver_pressure(struct server *server)
 		send_all(server, HUGEPOOL__EVENT_KIND__PRESSURE, server->shard.pools[i], 0);
 }
 
+/* ---- later ---- */
+
+struct late_event {
+	struct letter letter;
+	struct late_event *next; /* in its list */
+	struct server *server;
+	uint64_t session, lease;
+	Hugepool__EventKind kind;
+	const struct pool *pool;
+};
+
+void event_hold(struct late_event **list, struct session *session, Hugepool__EventKind kind,
+		const struct pool *pool, uint64_t lease)
+{
+	struct late_event *event;
+
+	if (!wants(session, kind))
+		return;
+	event = malloc(sizeof(*event));
+	if (!event) {
+		event_send(session, kind, pool, lease, 0);
+		return;
+	}
+	*event = (struct late_event){
+		.next = *list,
+		.server = server_of(session),
+		.session = session->id,
+		.lease = lease,
+		.kind = kind,
+		.pool = pool,
+	};
+	*list = event;
+}
+
+static void at_worker(struct letter *letter)
+{
+	struct late_event *event = (struct late_event *)letter;
+	struct session *session = session_find(&event->server->shard, event->session);
+
+	if (session)
+		event_send(session, event->kind, event->pool, event->lease, 0);
+	free(event);
+}
+
+static void post(struct late_event *event)
+{
+	event->letter.deliver = at_worker;
+	mailbox_post(&event->server->mailbox, &event->letter);
+}
+
+static void at_stocker(struct letter *letter)
+{
+	post((struct late_event *)letter);
+}
+
+static void at_janitor(struct letter *letter)
+{
+	const struct late_event *event = (struct late_event *)letter;
+
+	letter->deliver = at_stocker;
+	mailbox_post(event->pool->threads->stocker, letter);
+}
+
+static void post_released(struct late_event *event)
+{
+	event->letter.deliver = at_janitor;
+	mailbox_post(event->server->service->janitor, &event->letter);
+}
+
+static void post_each(struct late_event **list, void (*post_one)(struct late_event *event))
+{
+	struct late_event *event;
+
+	while ((event = *list)) {
+		*list = event->next;
+		post_one(event);
+	}
+}
+
+void event_post_all(struct late_event **list)
+{
+	post_each(list, post);
+}
+
+void event_post_all_released(struct late_event **list)
+{
+	post_each(list, post_released);
+}
+
 /* ---- from other threads ---- */
 
 /* What operators do is rare enough for a letter of its own. */

@@ -13,6 +13,16 @@
 /* On the session's thread. `lease`, `arena`: 0 where the kind has none. */
 void event_send(struct session *session, Hugepool__EventKind kind, const struct pool *pool, uint64_t lease,
 		uint64_t arena);
+/* An event that is told later than it is made, since what it says is not so yet; in a list (NULL: empty). */
+struct late_event;
+/* Add one, if the session wants it. Without memory it is told at once. */
+void event_hold(struct late_event **list, struct session *session, Hugepool__EventKind kind,
+		const struct pool *pool, uint64_t lease);
+/* Tell all of them now, from any thread; or when all is truncated that the janitor was given before. The list
+ * is empty then. */
+void event_post_all(struct late_event **list);
+void event_post_all_released(struct late_event **list);
+
 /* What had to be kept, as far as the client reads again. Now and then, on the server's thread. */
 void event_send_kept(struct server *server);
 

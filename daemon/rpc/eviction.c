@@ -28,6 +28,7 @@ struct eviction {
 	uint32_t cursor; /* chunk of the ledger where the visited worker goes on */
 	bool is_walked;  /* by all workers */
 	uint64_t n_ended;
+	struct late_event *events; /* to be told when the arena is gone */
 };
 
 /* This worker's caches may hold runs of the arenas, which must not be granted any more. */
@@ -38,9 +39,9 @@ static void drain_cache(struct shard *shard, struct zone *zone)
 	lock_drop(&zone->lock);
 }
 
-/* `arenas`: NULL for all of its pages. */
+/* `arenas`: NULL for all of its pages. Its holder is to be told when they are gone. */
 static enum lease_eviction evict_record(struct shard *shard, struct lease_record *record,
-					const uint64_t *arenas, unsigned n_arenas)
+					const uint64_t *arenas, unsigned n_arenas, struct late_event **events)
 {
 	struct session *session = record->session ? session_find(shard, record->session) : NULL;
 	const struct pool *pool = shard->pools[record->pool];
@@ -48,7 +49,7 @@ static enum lease_eviction evict_record(struct shard *shard, struct lease_record
 	enum lease_eviction outcome = lease_evict(shard, record, arenas, n_arenas);
 
 	if (outcome != LEASE_UNTOUCHED && session)
-		event_send(session, HUGEPOOL__EVENT_KIND__REVOKED, pool, id, 0);
+		event_hold(events, session, HUGEPOOL__EVENT_KIND__REVOKED, pool, id);
 	return outcome;
 }
 
@@ -69,8 +70,8 @@ static bool evict_slice(struct eviction *eviction, struct shard *shard)
 
 			if (record->state != LEASE_NONE && record->state != LEASE_PART &&
 			    record->pool == eviction->zone->pool->index)
-				eviction->n_ended +=
-					evict_record(shard, record, &eviction->arena, 1) == LEASE_EVICTED;
+				eviction->n_ended += evict_record(shard, record, &eviction->arena, 1,
+								  &eviction->events) == LEASE_EVICTED;
 		}
 	}
 	return false;
@@ -81,6 +82,7 @@ static void arena_gone(struct arena_watch *watch)
 {
 	struct eviction *eviction = (struct eviction *)((char *)watch - offsetof(struct eviction, watch));
 
+	event_post_all(&eviction->events);
 	errand_resume(&eviction->errand, ERRAND_HOME);
 }
 
@@ -127,6 +129,7 @@ static void answer(struct errand *errand, struct connection *connection)
 	evict.leases = eviction->n_ended;
 	reply.result_case = HUGEPOOL__REPLY__RESULT_EVICT;
 	reply.evict = &evict;
+	event_post_all(&eviction->events);
 	if (connection)
 		connection_reply(connection, &reply, NULL, 0);
 	pool_zone_unref(eviction->zone);
@@ -159,9 +162,10 @@ void eviction_of_arena(struct server *server, struct zone *consume_zone, uint64_
 struct share_eviction {
 	struct errand errand;
 	uint64_t share;
+	struct late_event *events;
 };
 
-int eviction_of_holders(struct server *here, uint64_t share)
+int eviction_of_holders(struct server *here, uint64_t share, struct late_event **events)
 {
 	struct ledger *ledger = here->shard.ledger;
 
@@ -170,20 +174,24 @@ int eviction_of_holders(struct server *here, uint64_t share)
 		struct lease_record *record;
 		unsigned worker;
 
-		if (holder == 0)
+		if (holder == 0) {
+			event_post_all_released(events);
 			return ERRAND_HOME;
+		}
 		hp_assert(ledger_owner(ledger, holder, &worker) == 0);
 		if (worker != here->shard.index)
 			return (int)worker;
 		hp_assert(ledger_find(ledger, holder, &record) == 0);
-		evict_record(&here->shard, record, NULL, 0);
+		evict_record(&here->shard, record, NULL, 0, events);
 	}
 	return (int)here->shard.index;
 }
 
 static int visit_holders(struct errand *errand, struct server *here)
 {
-	return eviction_of_holders(here, ((struct share_eviction *)errand)->share);
+	struct share_eviction *eviction = (struct share_eviction *)errand;
+
+	return eviction_of_holders(here, eviction->share, &eviction->events);
 }
 
 static void answer_nobody(struct errand *errand, struct connection *connection)
@@ -194,11 +202,13 @@ static void answer_nobody(struct errand *errand, struct connection *connection)
 static int evict_share(struct server *server, uint64_t share)
 {
 	struct shares *shares = ledger_shares(server->shard.ledger);
+	struct late_event *events = NULL;
 	struct share_eviction *eviction;
 
 	if (!shares_begin_eviction(shares, share))
 		return 0;
-	if (!shares_has_others(shares, share) && eviction_of_holders(server, share) == ERRAND_HOME)
+	/* Most have no holder but the one whose time is over. */
+	if (!shares_has_others(shares, share) && eviction_of_holders(server, share, &events) == ERRAND_HOME)
 		return 0;
 	eviction = errand_new(sizeof(*eviction), NULL, 0);
 	if (!eviction) {
@@ -214,7 +224,10 @@ static int evict_share(struct server *server, uint64_t share)
 
 void eviction_of_unnamed(struct server *server, struct lease_record *record)
 {
-	evict_record(&server->shard, record, NULL, 0);
+	struct late_event *events = NULL;
+
+	evict_record(&server->shard, record, NULL, 0, &events);
+	event_post_all_released(&events);
 }
 
 static int eviction_of_lease(struct server *server, struct lease_record *record)

@@ -8,12 +8,14 @@
 
 #include "daemon/lease/lease.h"
 #include "daemon/rpc/errand.h"
+#include "daemon/rpc/event.h"
 
 /* All pages of a sole lease without a name, which nobody else has: at once. On the worker of its record. */
 void eviction_of_unnamed(struct server *server, struct lease_record *record);
 /* A slice of the holders of a named lease, for which shares_begin_eviction() was called. Returns the worker
- * that has the next one's record, or ERRAND_HOME: all have lost it. */
-int eviction_of_holders(struct server *here, uint64_t share);
+ * that has the next one's record, or ERRAND_HOME: all have lost it. `events` are of those that have, and told
+ * when its memory is gone. */
+int eviction_of_holders(struct server *here, uint64_t share, struct late_event **events);
 /* At the end of a visit: what was given to the janitor before is truncated, and counted as gone, when the
  * errand comes home. Returns ERRAND_AWAY. */
 int eviction_await_release(struct errand *errand);

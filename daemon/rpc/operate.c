@@ -52,7 +52,8 @@ __attribute__((format(printf, 2, 3))) static void log_order(const struct peer *p
 struct revoke_errand {
 	struct errand errand;
 	uint64_t lease;
-	uint64_t share;   /* whose holders are losing it; 0: it did not come to that */
+	uint64_t share; /* whose holders are losing it; 0: it did not come to that */
+	struct late_event *events;
 	struct peer peer; /* without its groups */
 	bool is_admin;
 	Hugepool__Code code;
@@ -92,7 +93,7 @@ static int revoke_here(struct errand *errand, struct server *here)
 		revoke_record(job, here, record);
 	if (job->code != HUGEPOOL__CODE__OK)
 		return ERRAND_HOME;
-	next = job->share != 0 ? eviction_of_holders(here, job->share) : ERRAND_HOME;
+	next = job->share != 0 ? eviction_of_holders(here, job->share, &job->events) : ERRAND_HOME;
 	return next == ERRAND_HOME ? eviction_await_release(errand) : next;
 }
 

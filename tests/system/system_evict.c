@@ -36,7 +36,7 @@ static struct scene scene;
 
 static void start(const char *pool)
 {
-	dut_start(&scene.dut, DUT_WORDS("--workers", "2", "--pool", pool));
+	dut_start(&scene.dut, DUT_WORDS("--workers", "2", "--pool", pool, "--pool", "burdens=4K:128M"));
 	assert_int_equal(hp_open(scene.dut.socket, &scene.client), 0);
 	raw_open(&scene.raw, &scene.dut);
 }
@@ -78,7 +78,8 @@ static void burden_janitor(void)
 
 	for (unsigned i = 0; i < N_BURDENS; i++)
 		burdens[i] =
-			lease(BURDEN, &(struct hp_alloc_options){.flags = HP_REVOCABLE, .wait_ms = 60000});
+			lease(BURDEN, &(struct hp_alloc_options){
+					      .pool = "burdens", .flags = HP_REVOCABLE, .wait_ms = 60000});
 	for (unsigned i = 0; i < N_BURDENS; i++)
 		assert_int_equal(hp_free(burdens[i]), 0);
 }
@@ -146,7 +147,7 @@ static uint64_t arena_of(uint64_t id)
 
 static void evict_answers_revoke_when_the_memory_is_gone(void **state)
 {
-	start("p=4K:256M");
+	start("p=4K:32M");
 	for (unsigned i = 0; i < N_ROUNDS; i++) {
 		hp_lease *target = lease(8 * PAGE, &(struct hp_alloc_options){
 							   .flags = HP_REVOCABLE,
@@ -166,10 +167,38 @@ static void evict_answers_revoke_when_the_memory_is_gone(void **state)
 	stop();
 }
 
+static void note_event(void *arg, const struct hp_event *event)
+{
+	*(uint64_t *)arg = event->lease_id;
+}
+
+/* Nor is the holder told before. */
+static void evict_tells_the_holder_when_the_memory_is_gone(void **state)
+{
+	uint64_t told = 0, deadline_ms = dut_now_ms() + 60000;
+	hp_lease *target;
+	int fd;
+
+	start("p=4K:32M");
+	assert_int_equal(hp_subscribe(scene.client, HP_EVENT_REVOKED, note_event, &told), 0);
+	target = lease(8 * PAGE, &(struct hp_alloc_options){.lifetime_ms = 300});
+	fd = fd_of(target);
+	while (told == 0) {
+		burden_janitor();
+		assert_true(hp_dispatch(scene.client) >= 0);
+		assert_true(dut_now_ms() < deadline_ms);
+	}
+	assert_true(told == hp_lease_id(target));
+	expect_empty(fd);
+	close(fd);
+	hp_free(target);
+	stop();
+}
+
 /* One that is evicted already, and not gone: who asks for it as well waits as well. */
 static void evict_answers_the_second_one_not_before(void **state)
 {
-	start("p=4K:256M");
+	start("p=4K:32M");
 	for (unsigned i = 0; i < N_ROUNDS; i++) {
 		hp_lease *target = lease(8 * PAGE, &(struct hp_alloc_options){.flags = HP_REVOCABLE});
 		const uint64_t id = hp_lease_id(target);
@@ -186,7 +215,7 @@ static void evict_answers_the_second_one_not_before(void **state)
 
 static void evict_answers_evict_when_the_memory_is_gone(void **state)
 {
-	start("p=4K:256M,arena=4M");
+	start("p=4K:32M,arena=4M");
 	for (unsigned i = 0; i < N_ROUNDS; i++) {
 		hp_lease *target = lease(8 * PAGE, NULL), *freed = lease(PAGE, NULL);
 		const uint64_t arena = arena_of(hp_lease_id(target));
@@ -245,6 +274,7 @@ static void evict_gives_hugepages_back_before_it_answers(void **state)
 	target = lease(HUGE_PAGES * HUGE_PAGE, &(struct hp_alloc_options){.flags = HP_REVOCABLE});
 	memset(hp_lease_data(target), 1, HUGE_PAGES * HUGE_PAGE);
 	before = hugetlb_counts(HUGE_PAGE).free;
+	burden_janitor();
 	revoke_lease(hp_lease_id(target));
 	assert_int_equal(hugetlb_counts(HUGE_PAGE).free, before + HUGE_PAGES);
 	hp_free(target);
@@ -257,6 +287,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(evict_answers_revoke_when_the_memory_is_gone),
 		TEST(evict_answers_the_second_one_not_before),
+		TEST(evict_tells_the_holder_when_the_memory_is_gone),
 		TEST(evict_answers_evict_when_the_memory_is_gone),
 		TEST(evict_does_not_wait_for_those_who_wait),
 		TEST(evict_gives_hugepages_back_before_it_answers),

@@ -333,7 +333,7 @@ static void expect_revoked(struct actor *actor, uint64_t lease)
 	assert_int_equal(actor_free(actor, lease), 0);
 }
 
-/* The file is truncated some time after the event: then it is a signal, for whoever has it mapped. */
+/* The file is truncated before the event comes: then it is a signal, for whoever has it mapped. */
 static void wait_gone(struct actor *actor, uint64_t lease)
 {
 	uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;

@@ -15,15 +15,33 @@ static const char *environment(const char *name)
 	return value && value[0] ? value : NULL;
 }
 
+static int copy(char path[SOCKET_PATH_MAX], const char *directory, const char *name)
+{
+	return snprintf(path, SOCKET_PATH_MAX, "%s%s", directory, name) < SOCKET_PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+/* The user's own: NULL for root, and for whoever has no such directory. */
+static const char *runtime_directory(void)
+{
+	return geteuid() == 0 ? NULL : environment("XDG_RUNTIME_DIR");
+}
+
 int socket_path_find(const char *given, char path[SOCKET_PATH_MAX])
 {
-	const char *directory = "", *name = given ? given : environment("HUGEPOOL_SOCKET");
+	const char *name = given ? given : environment("HUGEPOOL_SOCKET"), *directory = runtime_directory();
 
-	if (!name) {
-		name = "/hugepool/hugepoold.sock";
-		directory = geteuid() == 0 ? "/run" : environment("XDG_RUNTIME_DIR");
-		if (!directory)
-			return -ENOENT;
-	}
-	return snprintf(path, SOCKET_PATH_MAX, "%s%s", directory, name) < SOCKET_PATH_MAX ? 0 : -ENAMETOOLONG;
+	if (name)
+		return copy(path, "", name);
+	return directory ? copy(path, directory, "/hugepool/hugepoold.sock")
+			 : copy(path, "", SOCKET_PATH_SYSTEM);
+}
+
+int socket_path_look(const char *given, char path[SOCKET_PATH_MAX])
+{
+	int r = socket_path_find(given, path);
+
+	if (given || environment("HUGEPOOL_SOCKET") || !runtime_directory() ||
+	    (r == 0 && access(path, F_OK) == 0))
+		return r;
+	return copy(path, "", SOCKET_PATH_SYSTEM);
 }

@@ -121,7 +121,7 @@ static void print_help(void)
 	putchar('\n');
 	ctl_options_print_help(stdout, CTL_OPTIONS_COMMON, HELP_INDENT);
 	puts("\nWithout --socket: $HUGEPOOL_SOCKET, else /run/hugepool/hugepoold.sock for root, else\n"
-	     "$XDG_RUNTIME_DIR/hugepool/hugepoold.sock.\n"
+	     "$XDG_RUNTIME_DIR/hugepool/hugepoold.sock if it is there, else root's.\n"
 	     "Exit status: 0 done, 1 the daemon refused or failed, 2 wrong usage, 3 no daemon there.");
 }
 

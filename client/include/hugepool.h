@@ -48,7 +48,7 @@ typedef struct hp_lease hp_lease;
 const char *hp_error(void);
 
 /* Connect to the daemon at `socket_path` (NULL: $HUGEPOOL_SOCKET, else /run/hugepool/hugepoold.sock for root,
- * else $XDG_RUNTIME_DIR/hugepool/hugepoold.sock) and start a session. */
+ * else $XDG_RUNTIME_DIR/hugepool/hugepoold.sock if it is there, else root's again) and start a session. */
 int hp_open(const char *socket_path, hp_client **ret_client);
 
 /* End the session: every lease ends (detached ones live on), every mapping goes, every handle is freed. Waits

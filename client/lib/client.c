@@ -102,11 +102,8 @@ int session_adopt(hp_client *client, const Hugepool__HelloReply *hello)
 
 static int find_socket(hp_client *client, const char *given)
 {
-	int r = socket_path_find(given, client->socket_path);
+	int r = socket_path_look(given, client->socket_path);
 
-	if (r == -ENOENT)
-		return error_set(
-			r, "Neither HUGEPOOL_SOCKET nor XDG_RUNTIME_DIR says where the daemon's socket is.");
 	if (r < 0)
 		return error_set(r, "The path of the daemon's socket is longer than %d bytes.",
 				 SOCKET_PATH_MAX - 1);

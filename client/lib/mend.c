@@ -54,6 +54,12 @@ static int greet(hp_client *client)
 	struct mend *mend = &client->mend;
 	int r = connection_open(client->socket_path, &mend->greeting);
 
+	if (r == -ENOENT || r == -ECONNREFUSED || r == -EACCES)
+		return error_keep(
+			&mend->error, r,
+			"Cannot connect to a daemon at %s: %s. Start it, or say in HUGEPOOL_SOCKET where "
+			"it listens.",
+			client->socket_path, strerror(-r));
 	if (r < 0)
 		return error_keep(&mend->error, r, "Cannot connect to a daemon at %s: %s.",
 				  client->socket_path, strerror(-r));

@@ -399,7 +399,7 @@ int journal_put(struct journal *journal, const char *key, const char *format, ..
 
 int journal_drop(struct journal *journal, const char *key)
 {
-	struct entry entry;
+	struct entry entry = {NULL, NULL};
 	unsigned place;
 	bool is_there;
 	int r = 0;

@@ -167,8 +167,11 @@ static int make_default_directory(const char *socket_path)
 	parent = path ? directory_split(path, &name) : NULL;
 	if (parent)
 		r = directory_open(parent, &parent_fd);
-	if (r == 0 && mkdirat(parent_fd, name, 0700) < 0)
-		return errno == EEXIST ? 0 : -errno;
+	if (r == 0 && mkdirat(parent_fd, name, 0700) < 0) {
+		if (errno != EEXIST)
+			return -errno;
+		return faccessat(parent_fd, name, W_OK, AT_EACCESS) < 0 ? -errno : 0;
+	}
 	if (r == 0)
 		fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (r == 0 && (fd < 0 || fchmod(fd, 0755) < 0))
@@ -180,18 +183,18 @@ static int find_socket(const struct config *config, char path[SOCKET_PATH_MAX])
 {
 	int r = socket_path_find(config->socket_path, path);
 
-	if (r == -ENOENT) {
-		log_error("no --socket, no $HUGEPOOL_SOCKET and no $XDG_RUNTIME_DIR: where shall clients "
-			  "connect?");
-		return r;
-	}
 	if (r < 0) {
 		log_error("the socket's path is longer than %d bytes", SOCKET_PATH_MAX - 1);
 		return r;
 	}
-	if (!config->socket_path && !getenv("HUGEPOOL_SOCKET"))
-		r = make_default_directory(path);
-	if (r < 0)
+	if (config->socket_path || getenv("HUGEPOOL_SOCKET"))
+		return 0;
+	r = make_default_directory(path);
+	if (r == -EACCES)
+		log_error("cannot listen at %s: this user may not make files there; set XDG_RUNTIME_DIR or "
+			  "HUGEPOOL_SOCKET, or say --socket",
+			  path);
+	else if (r < 0)
 		log_error("cannot make the directory of %s: %s", path, strerror(-r));
 	return r;
 }

@@ -38,7 +38,6 @@ static void socket_path_given_wins_over_the_environment(void **state)
 
 static void socket_path_by_default_depends_on_the_user(void **state)
 {
-	hp_client *client = NULL;
 	char path[SOCKET_PATH_MAX];
 
 	setenv("HUGEPOOL_SOCKET", "", 1); /* as good as unset */
@@ -51,11 +50,51 @@ static void socket_path_by_default_depends_on_the_user(void **state)
 	assert_int_equal(socket_path_find(NULL, path), 0);
 	assert_string_equal(path, "/run/user/7/hugepool/hugepoold.sock");
 	unsetenv("XDG_RUNTIME_DIR");
-	assert_int_equal(socket_path_find(NULL, path), -ENOENT);
-	assert_int_equal(hp_open(NULL, &client), -ENOENT);
-	assert_non_null(strstr(hp_error(), "XDG_RUNTIME_DIR"));
+	assert_int_equal(socket_path_find(NULL, path), 0);
+	assert_string_equal(path, "/run/hugepool/hugepoold.sock");
 	if (getuid() == 0)
 		assert_int_equal(seteuid(0), 0);
+}
+
+/* A client finds the system's daemon where its user has none, whether or not there is a place for one. */
+static void socket_path_of_a_client_falls_back_to_the_systems(void **state)
+{
+	char path[SOCKET_PATH_MAX], directory[] = "/tmp/hugepool-test-XXXXXX", socket[96], parent[64];
+	hp_client *client = NULL;
+
+	assert_non_null(mkdtemp(directory));
+	assert_int_equal(chmod(directory, 0755), 0);
+	snprintf(parent, sizeof(parent), "%s/hugepool", directory);
+	snprintf(socket, sizeof(socket), "%s/hugepoold.sock", parent);
+	assert_int_equal(mkdir(parent, 0755), 0);
+	unsetenv("HUGEPOOL_SOCKET");
+	setenv("XDG_RUNTIME_DIR", directory, 1);
+	if (geteuid() == 0)
+		assert_int_equal(seteuid(65534), 0);
+	assert_int_equal(socket_path_look(NULL, path), 0);
+	assert_string_equal(path, "/run/hugepool/hugepoold.sock");
+	if (access(path, F_OK) != 0) {
+		assert_true(hp_open(NULL, &client) < 0);
+		assert_non_null(strstr(hp_error(), "/run/hugepool/hugepoold.sock"));
+		assert_non_null(strstr(hp_error(), "HUGEPOOL_SOCKET"));
+	}
+	if (getuid() == 0)
+		assert_int_equal(seteuid(0), 0);
+	close(open(socket, O_CREAT | O_CLOEXEC, 0600));
+	if (geteuid() == 0)
+		assert_int_equal(seteuid(65534), 0);
+	assert_int_equal(socket_path_look(NULL, path), 0);
+	assert_string_equal(path, socket);
+	assert_int_equal(socket_path_look("/given", path), 0);
+	assert_string_equal(path, "/given");
+	unsetenv("XDG_RUNTIME_DIR");
+	assert_int_equal(socket_path_look(NULL, path), 0);
+	assert_string_equal(path, "/run/hugepool/hugepoold.sock");
+	if (getuid() == 0)
+		assert_int_equal(seteuid(0), 0);
+	unlink(socket);
+	rmdir(parent);
+	rmdir(directory);
 }
 
 static void socket_path_longer_than_an_address_is_refused(void **state)
@@ -311,6 +350,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(socket_path_given_wins_over_the_environment),
 		cmocka_unit_test(socket_path_by_default_depends_on_the_user),
+		cmocka_unit_test(socket_path_of_a_client_falls_back_to_the_systems),
 		cmocka_unit_test(socket_path_longer_than_an_address_is_refused),
 		cmocka_unit_test(error_of_every_code_is_negative_and_has_a_sentence),
 		cmocka_unit_test(error_from_the_daemon_keeps_its_sentence),

@@ -68,8 +68,10 @@ struct arena {
 	struct letter trim_letter;
 
 	/* guarded by the pool's lock */
-	struct arena *stock_next;    /* while blank */
-	struct arena_watch *watches; /* who waits for its end */
+	struct arena *stock_next;                  /* while blank */
+	struct arena_watch *watches;               /* who waits for its end */
+	struct arena *release_prev, *release_next; /* while the janitor has it: the pool's list */
+	uint64_t release_ticket;                   /* its place in that */
 
 	/* the janitor's, while it is released */
 	struct letter letter;

@@ -90,6 +90,8 @@ struct pool {
 	uint64_t pinned_pages;    /* of those: truncated, and the kernel has them not back */
 	bool has_gone;            /* a zone whose clients are all gone has pinned_pages */
 	uint64_t n_posted;        /* arenas, and parts of them, sent to the janitor, so far */
+	struct arena *first_releasing, *last_releasing; /* with the janitor, by their tickets */
+	struct release_watch *first_watch, *last_watch; /* by their tickets */
 
 	/* the stocker's thread only */
 	struct construction making;
@@ -192,6 +194,15 @@ int pool_condemn_arena(struct pool *pool, uint64_t arena_id, struct zone **ret_z
  * being scrubbed, soon; watch->gone() is called when its file is truncated and its pages are counted as gone,
  * but for those in limbo. 0, or POOL_NO_ARENA: it is gone already, and nobody is called. */
 int pool_watch_arena(struct pool *pool, uint32_t slot, uint64_t arena_id, struct arena_watch *watch);
+
+/* Somebody waits until all that the janitor was given so far is truncated and counted as gone. */
+struct release_watch {
+	struct release_watch *next;
+	uint64_t ticket;
+	void (*gone)(struct release_watch *watch); /* on the stocker's thread, no lock held */
+};
+/* False: there is nothing to wait for, and nobody is called. Any thread. */
+bool pool_watch_released(struct pool *pool, struct release_watch *watch);
 /* Lease nothing new, isolate all arenas, give back the stock; or undo it. Whoever listens is told, if that is
  * news. */
 void pool_drain(struct pool *pool, bool draining);

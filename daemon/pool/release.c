@@ -46,12 +46,73 @@ static void account_returned_locked(struct pool *pool, struct zone *zone, uint64
 	atomic_fetch_add(&pool->n_released, 1);
 }
 
+/* ---- who waits for what the janitor has ---- */
+
+static void enter_releasing_locked(struct pool *pool, struct arena *arena)
+{
+	arena->release_ticket = pool->n_posted;
+	arena->release_next = NULL;
+	arena->release_prev = pool->last_releasing;
+	if (arena->release_prev)
+		arena->release_prev->release_next = arena;
+	else
+		pool->first_releasing = arena;
+	pool->last_releasing = arena;
+}
+
+static void leave_releasing_locked(struct pool *pool, struct arena *arena)
+{
+	if (arena->release_prev)
+		arena->release_prev->release_next = arena->release_next;
+	else
+		pool->first_releasing = arena->release_next;
+	if (arena->release_next)
+		arena->release_next->release_prev = arena->release_prev;
+	else
+		pool->last_releasing = arena->release_prev;
+}
+
+/* Those who wait for nothing any more, out of the list. */
+static struct release_watch *take_watches_locked(struct pool *pool)
+{
+	const uint64_t oldest = pool->first_releasing ? pool->first_releasing->release_ticket : UINT64_MAX;
+	struct release_watch *first = pool->first_watch, **end = &first;
+
+	while (*end && (*end)->ticket < oldest)
+		end = &(*end)->next;
+	pool->first_watch = *end;
+	if (!pool->first_watch)
+		pool->last_watch = NULL;
+	*end = NULL;
+	return first;
+}
+
+bool pool_watch_released(struct pool *pool, struct release_watch *watch)
+{
+	bool waits;
+
+	lock_take(&pool->lock);
+	waits = pool->first_releasing;
+	if (waits) {
+		watch->ticket = pool->n_posted;
+		watch->next = NULL;
+		if (pool->last_watch)
+			pool->last_watch->next = watch;
+		else
+			pool->first_watch = watch;
+		pool->last_watch = watch;
+	}
+	lock_drop(&pool->lock);
+	return waits;
+}
+
 /* On the stocker's thread: the file is gone. */
 static void arena_released(struct letter *letter)
 {
 	struct arena *arena = arena_of_letter(letter);
 	struct pool *pool = arena->pool;
 	struct arena_watch *watch, *next;
+	struct release_watch *released, *after;
 
 	lock_take(&pool->lock);
 	account_returned_locked(pool, arena->zone, arena->n_pages, arena->limbo_pages, arena->is_charged);
@@ -60,12 +121,18 @@ static void arena_released(struct letter *letter)
 	if (arena->slot < pool->slot_hint)
 		pool->slot_hint = arena->slot;
 	watch = arena->watches;
+	leave_releasing_locked(pool, arena);
+	released = take_watches_locked(pool);
 	lock_drop(&pool->lock);
 	pool_uncount_arena(pool);
 	arena_free(arena);
 	for (; watch; watch = next) {
 		next = watch->next;
 		watch->gone(watch);
+	}
+	for (; released; released = after) {
+		after = released->next;
+		released->gone(released);
 	}
 }
 
@@ -135,6 +202,7 @@ void pool_post_release_locked(struct pool *pool, struct arena *arena)
 	pool->limbo_pages += arena->n_pages;
 	pool->returning_pages += arena->n_pages;
 	pool->n_posted++;
+	enter_releasing_locked(pool, arena);
 	arena->letter.deliver = release_arena;
 	mailbox_post(pool->threads->janitor, &arena->letter);
 }

@@ -3,6 +3,7 @@
 
 #include "daemon/rpc/event.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "daemon/rpc/connection.h"
@@ -92,16 +93,17 @@ void event_deliver_pressure(struct server *server)
 /* ---- later ---- */
 
 struct late_event {
-	struct letter letter;
+	struct letter letter; /* first */
+	struct release_watch watch;
 	struct late_event *next; /* in its list */
 	struct server *server;
 	uint64_t session, lease;
 	Hugepool__EventKind kind;
-	const struct pool *pool;
+	struct pool *pool;
 };
 
 void event_hold(struct late_event **list, struct session *session, Hugepool__EventKind kind,
-		const struct pool *pool, uint64_t lease)
+		struct pool *pool, uint64_t lease)
 {
 	struct late_event *event;
 
@@ -139,23 +141,16 @@ static void post(struct late_event *event)
 	mailbox_post(&event->server->mailbox, &event->letter);
 }
 
-static void at_stocker(struct letter *letter)
+static void released(struct release_watch *watch)
 {
-	post((struct late_event *)letter);
-}
-
-static void at_janitor(struct letter *letter)
-{
-	const struct late_event *event = (struct late_event *)letter;
-
-	letter->deliver = at_stocker;
-	mailbox_post(event->pool->threads->stocker, letter);
+	post((struct late_event *)((char *)watch - offsetof(struct late_event, watch)));
 }
 
 static void post_released(struct late_event *event)
 {
-	event->letter.deliver = at_janitor;
-	mailbox_post(event->server->service->janitor, &event->letter);
+	event->watch.gone = released;
+	if (!pool_watch_released(event->pool, &event->watch))
+		post(event);
 }
 
 static void post_each(struct late_event **list, void (*post_one)(struct late_event *event))

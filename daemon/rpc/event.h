@@ -17,9 +17,9 @@ void event_send(struct session *session, Hugepool__EventKind kind, const struct 
 struct late_event;
 /* Add one, if the session wants it. Without memory it is told at once. */
 void event_hold(struct late_event **list, struct session *session, Hugepool__EventKind kind,
-		const struct pool *pool, uint64_t lease);
-/* Tell all of them now, from any thread; or when all is truncated that the janitor was given before. The list
- * is empty then. */
+		struct pool *pool, uint64_t lease);
+/* Tell all of them now, from any thread; or when all of their pool is truncated that the janitor was given
+ * before. The list is empty then. */
 void event_post_all(struct late_event **list);
 void event_post_all_released(struct late_event **list);
 

@@ -44,7 +44,7 @@ static enum lease_eviction evict_record(struct shard *shard, struct lease_record
 					const uint64_t *arenas, unsigned n_arenas, struct late_event **events)
 {
 	struct session *session = record->session ? session_find(shard, record->session) : NULL;
-	const struct pool *pool = shard->pools[record->pool];
+	struct pool *pool = shard->pools[record->pool];
 	const uint64_t id = record->id;
 	enum lease_eviction outcome = lease_evict(shard, record, arenas, n_arenas);
 
@@ -236,28 +236,6 @@ static int eviction_of_lease(struct server *server, struct lease_record *record)
 		return evict_share(server, record->share);
 	eviction_of_unnamed(server, record);
 	return 0;
-}
-
-/* ---- until it has happened ---- */
-
-static void at_stocker(struct letter *letter)
-{
-	errand_resume((struct errand *)letter, ERRAND_HOME);
-}
-
-static void at_janitor(struct letter *letter)
-{
-	const struct errand *errand = (struct errand *)letter;
-
-	letter->deliver = at_stocker;
-	mailbox_post(errand->service->pools[0]->threads->stocker, letter);
-}
-
-int eviction_await_release(struct errand *errand)
-{
-	errand->letter.deliver = at_janitor;
-	mailbox_post(errand->service->janitor, &errand->letter);
-	return ERRAND_AWAY;
 }
 
 bool eviction_of_due(struct server *server)

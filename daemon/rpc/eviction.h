@@ -16,9 +16,6 @@ void eviction_of_unnamed(struct server *server, struct lease_record *record);
  * that has the next one's record, or ERRAND_HOME: all have lost it. `events` are of those that have, and told
  * when its memory is gone. */
 int eviction_of_holders(struct server *here, uint64_t share, struct late_event **events);
-/* At the end of a visit: what was given to the janitor before is truncated, and counted as gone, when the
- * errand comes home. Returns ERRAND_AWAY. */
-int eviction_await_release(struct errand *errand);
 /* One arena of the zone, of which the caller gives away a reference; it is condemned. Answers the request,
  * which is an Evict, when the arena is gone; when it cannot be done as well, and then it is to be asked for
  * again. */

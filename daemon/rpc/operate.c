@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,7 +51,10 @@ __attribute__((format(printf, 2, 3))) static void log_order(const struct peer *p
 /* ---- Revoke: on the worker that has the record ---- */
 
 struct revoke_errand {
-	struct errand errand;
+	struct errand errand; /* first */
+	struct release_watch watch;
+	bool is_ended;            /* what is left is to wait until these pools have nothing of it any more: */
+	unsigned pool, end_pools; /* indexes: the next, and the one behind the last */
 	uint64_t lease;
 	uint64_t share; /* whose holders are losing it; 0: it did not come to that */
 	struct late_event *events;
@@ -63,6 +67,8 @@ static void revoke_record(struct revoke_errand *job, struct server *here, struct
 {
 	if (record->uid != job->peer.uid)
 		log_order(&job->peer, "revokes lease %" PRIu64 " of uid %u", job->lease, record->uid);
+	job->pool = record->pool;
+	job->end_pools = job->pool + 1;
 	job->share = record->share;
 	/* A deadline may have begun with it already. */
 	if (job->share != 0)
@@ -71,19 +77,17 @@ static void revoke_record(struct revoke_errand *job, struct server *here, struct
 		eviction_of_unnamed(here, record);
 }
 
-/* On the worker that has the record; then, if it has a name, on those of all who hold it. */
-static int revoke_here(struct errand *errand, struct server *here)
+/* On the worker that has the record. */
+static void begin_revoke(struct revoke_errand *job, struct server *here)
 {
-	struct revoke_errand *job = (struct revoke_errand *)errand;
 	struct lease_record *record;
-	int r = LEDGER_ENDED, next;
+	int r = ledger_find(here->shard.ledger, job->lease, &record);
 
-	if (job->share == 0)
-		r = ledger_find(here->shard.ledger, job->lease, &record);
 	if (r == LEDGER_NEVER)
 		job->code = HUGEPOOL__CODE__NO_LEASE;
-	else if (r != 0)
-		job->code = HUGEPOOL__CODE__OK;
+	else if (r == LEDGER_ENDED)
+		/* Maybe not long ago. */
+		job->end_pools = here->shard.n_pools;
 	else if ((record->uid != job->peer.uid || record->opened) && !job->is_admin)
 		/* Who has opened a lease has no say over its maker's pages. */
 		job->code = HUGEPOOL__CODE__NOT_ALLOWED;
@@ -91,10 +95,44 @@ static int revoke_here(struct errand *errand, struct server *here)
 		job->code = HUGEPOOL__CODE__BUSY;
 	else
 		revoke_record(job, here, record);
+}
+
+/* On the stocker's thread. */
+static void pages_released(struct release_watch *watch)
+{
+	struct revoke_errand *job =
+		(struct revoke_errand *)((char *)watch - offsetof(struct revoke_errand, watch));
+
+	errand_resume(&job->errand, (int)job->errand.at);
+}
+
+/* Until its memory is gone. From when somebody is asked to call, the errand may be elsewhere. */
+static int await_release(struct revoke_errand *job, struct server *here)
+{
+	job->is_ended = true;
+	job->watch.gone = pages_released;
+	while (job->pool < job->end_pools) {
+		struct pool *pool = here->shard.pools[job->pool++];
+
+		if (pool_watch_released(pool, &job->watch))
+			return ERRAND_AWAY;
+	}
+	return ERRAND_HOME;
+}
+
+/* First on the worker that has the record; then, if it has a name, on those of all who hold it. */
+static int revoke_here(struct errand *errand, struct server *here)
+{
+	struct revoke_errand *job = (struct revoke_errand *)errand;
+	int next = ERRAND_HOME;
+
+	if (job->share == 0 && !job->is_ended)
+		begin_revoke(job, here);
 	if (job->code != HUGEPOOL__CODE__OK)
 		return ERRAND_HOME;
-	next = job->share != 0 ? eviction_of_holders(here, job->share, &job->events) : ERRAND_HOME;
-	return next == ERRAND_HOME ? eviction_await_release(errand) : next;
+	if (job->share != 0 && !job->is_ended)
+		next = eviction_of_holders(here, job->share, &job->events);
+	return next == ERRAND_HOME ? await_release(job, here) : next;
 }
 
 static void answer_revoke(struct errand *errand, struct connection *connection)

@@ -147,15 +147,15 @@ static uint64_t arena_of(uint64_t id)
 
 static void evict_answers_revoke_when_the_memory_is_gone(void **state)
 {
-	start("p=4K:32M");
+	start("p=4K:128M");
 	for (unsigned i = 0; i < N_ROUNDS; i++) {
-		hp_lease *target = lease(8 * PAGE, &(struct hp_alloc_options){
-							   .flags = HP_REVOCABLE,
-							   .name = i % 2 ? "named" : NULL,
-						   });
+		hp_lease *target = lease(i < 3 ? 8 * PAGE : BURDEN, &(struct hp_alloc_options){
+									    .flags = HP_REVOCABLE,
+									    .name = i % 2 ? "named" : NULL,
+								    });
 		int fd = fd_of(target);
 
-		assert_int_equal(stat_of(fd).st_size, 8 * PAGE);
+		assert_int_equal(stat_of(fd).st_size, hp_lease_bytes(target));
 		burden_janitor();
 		revoke_lease(hp_lease_id(target));
 		expect_empty(fd);
@@ -236,7 +236,7 @@ static void evict_answers_evict_when_the_memory_is_gone(void **state)
 /* An Alloc that waits has got one of its items from the arena already. */
 static void evict_does_not_wait_for_those_who_wait(void **state)
 {
-	uint64_t n_pages[2] = {1, 8192};
+	uint64_t n_pages[2] = {1, 4096}; /* a few more than are left */
 	struct raw waiting;
 	struct raw_request ask;
 	hp_lease *target, *rest;

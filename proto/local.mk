@@ -4,6 +4,7 @@ libproto_la_SOURCES = \
 	proto/bump.h proto/bump.c \
 	proto/frame.h proto/frame_reader.c proto/frame_writer.c \
 	proto/hot.h proto/hot_tags.h proto/hot_pack.c proto/hot_unpack.c \
+	proto/strings.h proto/strings.c \
 	proto/socket_path.h proto/socket_path.c
 nodist_libproto_la_SOURCES = proto/hugepool.pb-c.h proto/hugepool.pb-c.c
 libproto_la_LIBADD = $(PROTOBUF_C_LIBS)

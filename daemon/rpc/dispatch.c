@@ -4,6 +4,7 @@
 #include "daemon/rpc/dispatch.h"
 
 #include "proto/hot.h"
+#include "proto/strings.h"
 
 enum {
 	NEEDS_SESSION = 1 << 0,
@@ -73,11 +74,17 @@ enum dispatch_result dispatch_frame(struct connection *connection, const uint8_t
 	struct bump *bump = &connection->server->bump;
 	Hugepool__Request *request;
 	enum dispatch_result result = DISPATCH_DONE;
+	bool is_whole = true;
 
-	request = hot_unpack_request(bump, length, message);
-	if (!request)
+	request = hot_unpack_request(bump, length, message); /* has no strings */
+	if (!request) {
 		request = hugepool__request__unpack(&bump->allocator, length, message);
-	if (request) {
+		is_whole = strings_are_whole(&hugepool__request__descriptor, length, message);
+	}
+	if (request && !is_whole) {
+		connection_error(connection, request->id, HUGEPOOL__CODE__BAD_REQUEST,
+				 "a name or another text of the request has a NUL byte in it");
+	} else if (request) {
 		result = dispatch(connection, request);
 	} else {
 		connection_error(connection, 0, HUGEPOOL__CODE__BAD_REQUEST,

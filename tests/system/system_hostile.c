@@ -644,7 +644,7 @@ static void ask_as_admin(void *arg)
 
 	raw_open(&raw, &scene->dut);
 	raw_expect_error(&raw, raw_ask_status(&ask), HUGEPOOL__CODE__NOT_ALLOWED,
-			 "only root, the daemon's user");
+			 "only who administers hugepoold");
 	raw_expect_error(&raw, raw_ask_arena(&ask, 1), HUGEPOOL__CODE__NO_ARENA, "shown no such arena");
 	raw_expect_error(&raw, raw_ask_arena(&ask, 0), HUGEPOOL__CODE__NO_ARENA, "shown no such arena");
 	raw_close(&raw);

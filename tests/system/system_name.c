@@ -142,6 +142,53 @@ static void ask_odd_names(void *arg)
 	raw_close(&raw);
 }
 
+/* A NUL byte ends a string in C, and none on the wire: "pg-buffers" is not what was asked for. */
+static void ask_names_with_nul(void *arg)
+{
+	static const Hugepool__Request__MethodCase methods[] = {
+		HUGEPOOL__REQUEST__METHOD_ALLOC, HUGEPOOL__REQUEST__METHOD_OPEN,
+		HUGEPOOL__REQUEST__METHOD_FREE, HUGEPOOL__REQUEST__METHOD_DRAIN};
+	struct raw raw;
+
+	raw_open(&raw, arg);
+	for (size_t i = 0; i < LENGTH(methods); i++) {
+		Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
+		Hugepool__Alloc alloc = HUGEPOOL__ALLOC__INIT;
+		Hugepool__Open open = HUGEPOOL__OPEN__INIT;
+		Hugepool__Free free_it = HUGEPOOL__FREE__INIT;
+		Hugepool__Drain drain = HUGEPOOL__DRAIN__INIT;
+		uint8_t bytes[256];
+		size_t n;
+
+		alloc.name = open.name = free_it.name = drain.pool = (char *)(uintptr_t) "p!gbuffers";
+		request.id = 100 + i;
+		request.method_case = methods[i];
+		if (methods[i] == HUGEPOOL__REQUEST__METHOD_ALLOC)
+			request.alloc = &alloc;
+		else if (methods[i] == HUGEPOOL__REQUEST__METHOD_OPEN)
+			request.open = &open;
+		else if (methods[i] == HUGEPOOL__REQUEST__METHOD_FREE)
+			request.free = &free_it;
+		else
+			request.drain = &drain;
+		n = raw_pack(&request, bytes, 0, sizeof(bytes));
+		*(uint8_t *)memchr(bytes, '!', n) = 0;
+		raw_send_frame(&raw, bytes, bytes + FRAME_HEADER_BYTES, n - FRAME_HEADER_BYTES);
+		raw_receive_error(&raw, HUGEPOOL__CODE__BAD_REQUEST, "NUL byte");
+	}
+	check_reply(open_named(&raw, "p"), HUGEPOOL__CODE__NO_LEASE, "no lease named");
+	raw_close(&raw);
+}
+
+static void names_that_are_cut_by_a_nul_are_refused(void **state)
+{
+	struct dut dut;
+
+	dut_start(&dut, POOL);
+	raw_join(raw_fork(0, ask_names_with_nul, &dut));
+	dut_stop(&dut);
+}
+
 static void names_that_are_not_plain_text_are_refused(void **state)
 {
 	struct dut dut;
@@ -409,6 +456,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_teardown(name, dut_kill_all)
 	const struct CMUnitTest tests[] = {
 		TEST(names_that_are_not_plain_text_are_refused),
+		TEST(names_that_are_cut_by_a_nul_are_refused),
 		TEST(sentences_are_cut_between_characters),
 		TEST(clients_are_shown_as_plain_text),
 		TEST(name_belongs_to_the_user_in_whose_namespace_it_is),

@@ -167,6 +167,11 @@ tests_unit_test_table_SOURCES = tests/unit/test_table.c client/ctl/table.h clien
 	client/ctl/json.h client/ctl/json.c
 tests_unit_test_table_LDADD   = libclient.la libbase.la libproto.la $(JANSSON_LIBS) $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_strings
+TESTS          += tests/unit/test_strings
+tests_unit_test_strings_SOURCES = tests/unit/test_strings.c
+tests_unit_test_strings_LDADD   = libproto.la $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_idmap
 TESTS          += tests/unit/test_idmap
 tests_unit_test_idmap_SOURCES = tests/unit/test_idmap.c

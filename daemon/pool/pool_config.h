@@ -41,14 +41,14 @@ struct pool_config {
 	unsigned n_uids;
 	gid_t *gids; /* admitted, primary or supplementary */
 	unsigned n_gids;
-	bool everybody;    /* users named "*" */
-	uid_t *name_uids;  /* who may make names in the namespace that all users share, */
+	bool everybody;   /* users named "*" */
+	uid_t *name_uids; /* who may make names in the namespace that all users share, */
 	unsigned n_name_uids;
 	bool names_reserved; /* or else everybody who is admitted */
-	uint64_t decay_ms; /* an arena that is empty this long is given back; default 10 s */
-	int node;          /* NUMA node, -1: any */
-	bool grow;         /* may raise nr_hugepages by what is lacking */
-	bool poison;       /* freed pages are filled with a pattern, and looked at before the next grant */
+	uint64_t decay_ms;   /* an arena that is empty this long is given back; default 10 s */
+	int node;            /* NUMA node, -1: any */
+	bool grow;           /* may raise nr_hugepages by what is lacking */
+	bool poison;         /* freed pages are filled with a pattern, and looked at before the next grant */
 };
 
 const char *pool_backing_name(enum pool_backing backing);

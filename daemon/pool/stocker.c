@@ -1,7 +1,7 @@
 /* stocker.c - see stocker.h. */
 #include <config.h>
 
-#include <errno.h>
+#include <poll.h>
 #include <stddef.h>
 
 #include "daemon/base/assert.h"
@@ -9,9 +9,11 @@
 #include "daemon/pool/drain.h"
 #include "daemon/pool/stocker.h"
 
-#define TICK_NS  (NS_PER_S / 2)
-#define LATER_NS (5 * NS_PER_MS)
-#define RETRY_NS (10 * NS_PER_S) /* of a refill that the kernel could not supply */
+#define LOOKS_MAX 256 /* supplies that one step looks at */
+#define TRIES_MAX 32  /* and tries */
+#define TICK_NS   (NS_PER_S / 2)
+#define LATER_NS  (5 * NS_PER_MS)
+#define RETRY_NS  (10 * NS_PER_S) /* of a refill that the kernel could not supply */
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
@@ -127,6 +129,12 @@ static void note_blocked(struct stocker *stocker, struct zone *zone, uint64_t pa
 		note_blocked_for_room(stocker, zone->pool, pages, result);
 }
 
+static int try_one(struct stocker *stocker, struct supply *supply, bool may_take_room, bool is_patient)
+{
+	stocker->n_tried++;
+	return supply_try(supply, may_take_room, is_patient, stocker->n_ticks);
+}
+
 /* Returns a supply_result, or one of those that wait. */
 static int serve_one(struct stocker *stocker, struct supply *supply, uint64_t now_ns)
 {
@@ -145,7 +153,7 @@ static int serve_one(struct stocker *stocker, struct supply *supply, uint64_t no
 	if (zone->blocked_round == stocker->round && pages >= zone->blocked_pages)
 		r = zone->blocked_result;
 	else
-		r = supply_try(supply, may_take_room, is_patient, stocker->n_ticks);
+		r = try_one(stocker, supply, may_take_room, is_patient);
 	refused = r != SUPPLY_GRANTED && r != SUPPLY_NO_MEMORY && !is_waiting(r);
 	if (refused && supply->deadline_ns > 0 && !is_patient)
 		return SUPPLY_TIMED_OUT;
@@ -163,18 +171,25 @@ static void wake_at(struct stocker *stocker, uint64_t time_ns)
 		stocker->next_wake_ns = time_ns;
 }
 
-/* In the order of arrival. */
+/* In the order of arrival: so many as one step may look at, and try. The rest of the round is the next
+ * step's. */
 static void serve(struct stocker *stocker)
 {
-	const uint64_t now_ns = clock_now_ns();
+	const uint64_t now_ns = clock_now_ns(), n_tried = stocker->n_tried;
+	struct supply **link = stocker->cursor, *supply;
 
-	stocker->round++;
-	stocker->next_wake_ns = UINT64_MAX;
-	for (struct supply **link = &stocker->head, *supply; (supply = *link);) {
+	if (!link) {
+		link = &stocker->head;
+		stocker->round++;
+		stocker->next_wake_ns = UINT64_MAX;
+	}
+	for (unsigned n = 0; (supply = *link) && n < LOOKS_MAX && stocker->n_tried - n_tried < TRIES_MAX;
+	     n++) {
 		int r = serve_one(stocker, supply, now_ns);
 
+		stocker->n_looked++;
 		if (r == SUPPLY_WAIT) {
-			if (supply->deadline_ns > 0)
+			if (supply->deadline_ns > now_ns)
 				wake_at(stocker, supply->deadline_ns);
 			link = &supply->next;
 			continue;
@@ -184,6 +199,7 @@ static void serve(struct stocker *stocker)
 			stocker->tail = link;
 		finish(supply, (enum supply_result)r);
 	}
+	stocker->cursor = *link ? link : NULL;
 }
 
 /* ---- making ---- */
@@ -253,16 +269,33 @@ void stocker_fini(struct stocker *stocker)
 	mailbox_fini(&stocker->mailbox);
 }
 
-void stocker_step(struct stocker *stocker)
+/* Deliver letters, waiting for one at most until there is something else to do. Returns whether somebody
+ * rang. */
+static bool wait_for_letters(struct stocker *stocker)
 {
-	uint64_t now_ns = clock_now_ns(), until_ns = stocker->next_tick_ns;
+	const uint64_t now_ns = clock_now_ns();
+	uint64_t until_ns = stocker->next_tick_ns;
+	struct pollfd bell = {.fd = stocker->mailbox.event_fd, .events = POLLIN};
+	int timeout_ms = 0;
+	bool is_rung;
 
 	if (stocker->next_wake_ns < until_ns)
 		until_ns = stocker->next_wake_ns;
-	if (stocker->is_making || now_ns >= until_ns)
-		mailbox_wait(&stocker->mailbox, 0);
-	else
-		mailbox_wait(&stocker->mailbox, (int)((until_ns - now_ns) / NS_PER_MS + 1));
+	if (!stocker->is_making && !stocker->cursor && !stocker->is_rung && now_ns < until_ns)
+		timeout_ms = (int)((until_ns - now_ns) / NS_PER_MS + 1);
+	is_rung = poll(&bell, 1, timeout_ms) > 0;
+	mailbox_deliver(&stocker->mailbox);
+	return is_rung;
+}
+
+void stocker_step(struct stocker *stocker)
+{
+	const bool goes_on = stocker->cursor;
+	const bool is_rung = wait_for_letters(stocker);
+	uint64_t now_ns;
+
+	/* Those that a round has passed already are looked at again in one of its own. */
+	stocker->is_rung = goes_on && (stocker->is_rung || is_rung);
 	serve(stocker);
 	stocker->is_making = make_some(stocker);
 	now_ns = clock_now_ns();

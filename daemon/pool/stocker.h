@@ -20,6 +20,9 @@ struct stocker {
 	struct pool **pools;
 	unsigned n_pools;
 	struct supply *head, **tail;
+	struct supply **cursor;     /* where a round that is not over goes on; NULL: the next begins one */
+	bool is_rung;               /* while a round went on: there must be another */
+	uint64_t n_looked, n_tried; /* supplies, so far: each step has a bound of both */
 	uint64_t round;
 	uint64_t n_ticks;
 	uint64_t next_tick_ns, next_wake_ns;

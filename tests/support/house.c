@@ -48,8 +48,7 @@ void house_init_sized(struct house *house, uint64_t page_bytes, uint64_t max_pag
 		.workers = house->worker_ptrs,
 		.n_workers = HOUSE_WORKERS,
 	};
-	hp_assert(pool_new(&house->config, 0, &house->threads, NULL, &house->pools[0], &error) ==
-		  0);
+	hp_assert(pool_new(&house->config, 0, &house->threads, NULL, &house->pools[0], &error) == 0);
 	hp_assert(pool_fill_reserve(house->pools[0]) == 0);
 	house->stocker.n_pools = 1;
 	house->stocker.next_tick_ns = clock_now_ns() + 1000 * NS_PER_S; /* house_tick() makes the ticks */
@@ -83,9 +82,13 @@ void house_settle(struct house *house)
 
 	while (n_quiet < 3) {
 		hp_assert(n_steps++ < 100000); /* something goes round and round */
-		mailbox_ring(&house->stocker.mailbox);
+		if (!house->stocker.cursor)    /* else it goes on by itself */
+			mailbox_ring(&house->stocker.mailbox);
 		stocker_step(&house->stocker);
-		n_quiet = deliver(house) || house->stocker.is_making ? 0 : n_quiet + 1;
+		if (deliver(house) || house->stocker.is_making)
+			n_quiet = 0;
+		else if (!house->stocker.cursor)
+			n_quiet++;
 	}
 }
 

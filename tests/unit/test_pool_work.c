@@ -193,6 +193,39 @@ static void work_waiting_request_is_served_when_there_is_room(void **state)
 	}
 }
 
+#define N_CROWD 3000
+
+/* Of thousands that wait a step looks at some, and who comes then is served all the same. */
+static void work_step_looks_at_some_of_those_that_wait(void **state)
+{
+	static struct asker crowd[N_CROWD];
+	struct house *house = *state;
+	struct asker holder, small;
+	unsigned n_steps = 0;
+
+	assert_int_equal(ask_and_settle(house, &holder, 1000, run_of(400)), SUPPLY_GRANTED);
+	for (unsigned i = 0; i < N_CROWD; i++)
+		ask(house, &crowd[i], 1001 + i % 50, run_of(736), HOUR_NS);
+	house_settle(house);
+	ask(house, &small, 5000, run_of(1), 0);
+	for (; !small.is_answered && n_steps < 100; n_steps++) {
+		const uint64_t n_looked = house->stocker.n_looked, n_tried = house->stocker.n_tried;
+
+		stocker_step(&house->stocker);
+		assert_true(house->stocker.n_looked - n_looked <= 256);
+		assert_true(house->stocker.n_tried - n_tried <= 32);
+		mailbox_deliver(&house->worker_boxes[0]);
+	}
+	assert_int_equal(small.supply.result, SUPPLY_GRANTED);
+	end(&small);
+	for (unsigned i = 0; i < N_CROWD; i++)
+		supply_cancel(&crowd[i].supply);
+	house_settle(house);
+	for (unsigned i = 0; i < N_CROWD; i++)
+		end(&crowd[i]);
+	end(&holder);
+}
+
 /* Every step is the first of a tick, as when one step takes longer than that. */
 static void work_request_that_does_not_wait_ends_however_long_a_step_takes(void **state)
 {
@@ -623,6 +656,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		PLAIN(work_waiting_request_without_room_does_nothing),
 		PLAIN(work_waiting_request_is_served_when_there_is_room),
+		PLAIN(work_step_looks_at_some_of_those_that_wait),
 		PLAIN(work_request_that_does_not_wait_ends_however_long_a_step_takes),
 		PLAIN(work_small_requests_share_a_large_blank_arena),
 		cmocka_unit_test_teardown(work_kernel_is_not_asked_for_what_it_has_not, huge_teardown),

@@ -9,13 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "daemon/base/clock.h"
 #include "tests/support/house.h"
 #include "tests/support/hugetlb.h"
+#include "tests/support/wait.h"
 
 #define MAX_PAGES   1024
 #define ARENA_PAGES 256
@@ -487,9 +487,7 @@ static void unpin(struct house *house, struct pinning *pinning)
 	const uint64_t n_free = hugetlb_counts(HUGE_BYTES).free;
 
 	hugetlb_unpin(&pinning->pinner);
-	for (unsigned i = 0; i < 60000 && hugetlb_counts(HUGE_BYTES).free == n_free; i++)
-		usleep(1000);
-	assert_int_equal(hugetlb_counts(HUGE_BYTES).free, n_free + 1);
+	assert_true(wait_for(hugetlb_counts(HUGE_BYTES).free == n_free + 1));
 	pool_settle_limbo(house->pools[0]);
 }
 

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -220,7 +221,7 @@ static uint64_t file_truncate(struct backing_file *file, uint64_t keep_pages, bo
 static void file_discard(struct backing_file *file)
 {
 	if (file->fd >= 0) {
-		mapping_free(file->memory, file_bytes(file));
+		mapping_free(file->memory, file->mapped_bytes);
 		close(file->fd);
 	}
 	if (file->reader_fd >= 0)
@@ -245,6 +246,7 @@ static int map_and_seal(struct backing_file *file)
 	r = mapping_new(file->fd, file_bytes(file), &file->memory);
 	if (r < 0)
 		return r;
+	file->mapped_bytes = file_bytes(file);
 	if (file->backing->kernelpool)
 		mapping_populate(file->memory, file_bytes(file), file->backing->page_bytes);
 	r = file->backing->ops->file_seal ? file->backing->ops->file_seal(file) : 0;
@@ -291,6 +293,20 @@ int backing_file_finish(struct backing_file *consume_file)
 	return r;
 }
 
+/* A file of `n_pages` could not be mapped: half of it may be. */
+static int explain_mapping(uint64_t n_pages, struct backing_shortage *ret_shortage)
+{
+	struct rlimit limit = {.rlim_cur = RLIM_INFINITY};
+
+	(void)getrlimit(RLIMIT_AS, &limit);
+	*ret_shortage = (struct backing_shortage){
+		.limit = limit.rlim_cur == RLIM_INFINITY ? BACKING_LIMIT_MAPPINGS : BACKING_LIMIT_ADDRESSES,
+		.allowed_bytes = limit.rlim_cur,
+		.missing_pages = n_pages - n_pages / 2,
+	};
+	return BACKING_SHORT;
+}
+
 int backing_file_new(struct backing *backing, uint64_t n_pages, int node, struct backing_file **ret,
 		     struct backing_shortage *ret_shortage)
 {
@@ -307,6 +323,8 @@ int backing_file_new(struct backing *backing, uint64_t n_pages, int node, struct
 		return r;
 	}
 	r = backing_file_finish(file);
+	if (r == -ENOMEM)
+		return explain_mapping(n_pages, ret_shortage);
 	if (r == 0)
 		*ret = file;
 	return r;
@@ -413,14 +431,13 @@ void backing_file_release(struct backing_file *consume_file, bool exposed, uint6
 
 void backing_file_trim(struct backing_file *file, uint64_t n_pages, bool exposed, uint64_t *ret_limbo_pages)
 {
-	uint64_t old_bytes = file_bytes(file);
 	struct stat status;
 
 	hp_assert_alive(file, BACKING_FILE_MAGIC);
 	hp_assert(n_pages > 0 && n_pages <= file->n_pages);
 	*ret_limbo_pages = file_truncate(file, n_pages, exposed);
 	file->n_pages = n_pages;
-	mapping_trim(file->memory, old_bytes, file_bytes(file));
+	file->mapped_bytes = mapping_trim(file->memory, file->mapped_bytes, file_bytes(file));
 	if (fstat(file->fd, &status) == 0)
 		file->n_blocks = status.st_blocks;
 }

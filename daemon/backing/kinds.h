@@ -55,8 +55,9 @@ struct backing_file {
 
 	/* Constant after the last backing_file_trim(), or backing_file_open_reader(). */
 	uint64_t n_pages;
-	blkcnt_t n_blocks; /* when it was full, as fstat says it */
-	int reader_fd;     /* -1: none */
+	size_t mapped_bytes; /* as many, or more where the kernel could not cut the mapping */
+	blkcnt_t n_blocks;   /* when it was full, as fstat says it */
+	int reader_fd;       /* -1: none */
 };
 
 struct backing_kind_ops {

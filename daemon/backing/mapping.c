@@ -6,45 +6,65 @@
 #include <sys/mman.h>
 
 #include "daemon/backing/mapping.h"
-#include "daemon/base/assert.h"
 
 #define MAPPING_ALIGN (UINT64_C(1) << 30)
 
-/* Take `bytes` of addresses, and nothing else, aligned. NULL and errno if there are none. */
-static char *reserve_aligned(size_t bytes)
+/* Addresses that nobody else has. */
+struct reserved {
+	char *start;
+	size_t bytes;
+};
+
+static int reserve(size_t bytes, struct reserved *ret)
 {
-	size_t reserved_bytes, head_bytes;
-	char *reserved;
+	void *start = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-	if (__builtin_add_overflow(bytes, MAPPING_ALIGN, &reserved_bytes)) {
-		errno = EOVERFLOW;
-		return NULL;
-	}
-	reserved = mmap(NULL, reserved_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (reserved == MAP_FAILED)
-		return NULL;
-
-	head_bytes = -(uintptr_t)reserved & (MAPPING_ALIGN - 1);
-	if (head_bytes > 0)
-		munmap(reserved, head_bytes);
-	munmap(reserved + head_bytes + bytes, MAPPING_ALIGN - head_bytes);
-	return reserved + head_bytes;
+	if (start == MAP_FAILED)
+		return -errno;
+	*ret = (struct reserved){.start = start, .bytes = bytes};
+	return 0;
 }
 
+/* With room to align; without it where addresses are short (RLIMIT_AS): what is mapped there works as well.
+ */
+static int reserve_aligned(size_t bytes, struct reserved *ret, size_t *ret_head_bytes)
+{
+	size_t more_bytes;
+
+	if (__builtin_add_overflow(bytes, MAPPING_ALIGN, &more_bytes))
+		return -EOVERFLOW;
+	if (reserve(more_bytes, ret) == 0) {
+		*ret_head_bytes = -(uintptr_t)ret->start & (MAPPING_ALIGN - 1);
+		return 0;
+	}
+	*ret_head_bytes = 0;
+	return reserve(bytes, ret);
+}
+
+/* The file is mapped before the rest is returned: at no time is the middle of a mapping cut out, which the
+ * kernel refuses a process that has as many mappings as it may. */
 int mapping_new(int fd, size_t bytes, void **ret_memory)
 {
+	struct reserved reserved = {0};
+	size_t head_bytes = 0, tail_bytes;
 	char *memory;
+	int r = reserve_aligned(bytes, &reserved, &head_bytes);
 
-	memory = reserve_aligned(bytes);
-	if (!memory)
-		return -errno;
+	if (r < 0)
+		return r;
+	memory = reserved.start + head_bytes;
+	tail_bytes = reserved.bytes - head_bytes - bytes;
 	if (mmap(memory, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED ||
 	    madvise(memory, bytes, MADV_DONTDUMP) < 0 || madvise(memory, bytes, MADV_DONTFORK) < 0) {
-		int r = -errno;
-
-		munmap(memory, bytes);
+		r = -errno;
+		munmap(reserved.start, reserved.bytes);
 		return r;
 	}
+	/* What cannot be returned costs addresses, no memory. */
+	if (head_bytes > 0)
+		(void)munmap(reserved.start, head_bytes);
+	if (tail_bytes > 0)
+		(void)munmap(memory + bytes, tail_bytes);
 	*ret_memory = memory;
 	return 0;
 }
@@ -56,14 +76,15 @@ void mapping_populate(void *memory, size_t bytes, size_t page_bytes)
 		*((volatile char *)memory + at) = 0;
 }
 
-void mapping_trim(void *memory, size_t bytes, size_t keep_bytes)
+size_t mapping_trim(void *memory, size_t bytes, size_t keep_bytes)
 {
-	if (keep_bytes < bytes)
-		hp_assert(munmap((char *)memory + keep_bytes, bytes - keep_bytes) == 0);
+	if (keep_bytes < bytes && munmap((char *)memory + keep_bytes, bytes - keep_bytes) < 0)
+		return bytes;
+	return keep_bytes;
 }
 
 void mapping_free(void *memory, size_t bytes)
 {
 	if (memory)
-		hp_assert(munmap(memory, bytes) == 0);
+		(void)munmap(memory, bytes);
 }

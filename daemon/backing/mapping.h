@@ -16,8 +16,9 @@ int mapping_new(int fd, size_t bytes, void **ret_memory);
  * machine whose page tables are shadowed by its host that is what fills the shadows, 20 us a page. */
 void mapping_populate(void *memory, size_t bytes, size_t page_bytes);
 
-/* Keep the first `keep_bytes` of a mapping of `bytes`. */
-void mapping_trim(void *memory, size_t bytes, size_t keep_bytes);
+/* Keep the first `keep_bytes` of a mapping of `bytes`. Returns how many it still has: where the kernel has no
+ * memory to cut a mapping, all of them; nobody may touch what is behind the file's end. */
+size_t mapping_trim(void *memory, size_t bytes, size_t keep_bytes);
 
-/* NULL is fine. */
+/* NULL is fine. What the kernel cannot unmap stays, an address range without memory. */
 void mapping_free(void *memory, size_t bytes);

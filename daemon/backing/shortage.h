@@ -15,6 +15,8 @@ enum backing_limit {
 	BACKING_LIMIT_CPUSET,         /* the same of the nodes that this process may use */
 	BACKING_LIMIT_COMMIT,         /* vm.overcommit_memory is 2 */
 	BACKING_LIMIT_CGROUP,         /* a memory cgroup that this process is in */
+	BACKING_LIMIT_ADDRESSES,      /* RLIMIT_AS */
+	BACKING_LIMIT_MAPPINGS,       /* vm.max_map_count */
 	BACKING_LIMIT_FILE_SIZE,      /* RLIMIT_FSIZE */
 	BACKING_LIMIT_HUGETLB_CGROUP, /* a hugetlb cgroup that this process is in */
 	BACKING_LIMIT_HUGEPAGES, /* free pages of that size, and the pool may not have the kernel make more */

@@ -3,6 +3,7 @@ libbase_la_SOURCES = \
 	daemon/base/assert.h \
 	daemon/base/clock.h \
 	daemon/base/cleanup.h \
+	daemon/base/descriptors.h daemon/base/descriptors.c \
 	daemon/base/directory.h daemon/base/directory.c \
 	daemon/base/inode_id.h daemon/base/inode_id.c \
 	daemon/base/journal.h daemon/base/journal.c \

@@ -13,6 +13,7 @@
 
 int mailbox_init(struct mailbox *box)
 {
+	*box = MAILBOX_NONE;
 	box->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (box->event_fd < 0)
 		return -errno;
@@ -24,6 +25,8 @@ int mailbox_init(struct mailbox *box)
 
 void mailbox_fini(struct mailbox *box)
 {
+	if (box->event_fd < 0)
+		return;
 	hp_assert(box->head == NULL);
 	close(box->event_fd);
 	lock_fini(&box->lock);
@@ -79,6 +82,8 @@ unsigned mailbox_deliver_some(struct mailbox *box, unsigned max)
 	uint64_t rings;
 	bool more;
 
+	if (box->event_fd < 0)
+		return 0;
 	/* Before the queue is emptied: a ring after this read is for a letter we may miss now. */
 	(void)!read(box->event_fd, &rings, sizeof(rings));
 	for (letter = take(box, max, &more); letter; n++) {

@@ -21,8 +21,11 @@ struct mailbox {
 	int event_fd;                /* constant; readable while there may be letters */
 };
 
+#define MAILBOX_NONE ((struct mailbox){.event_fd = -1})
+
+/* Returns 0, or negative errno: then it is MAILBOX_NONE. */
 int mailbox_init(struct mailbox *box);
-/* The mailbox must be empty. */
+/* The mailbox must be empty. MAILBOX_NONE is fine. */
 void mailbox_fini(struct mailbox *box);
 
 /* From any thread. */
@@ -31,7 +34,8 @@ void mailbox_post(struct mailbox *box, struct letter *letter);
 /* From any thread: wake the owner without a letter, to look at what it shares. */
 void mailbox_ring(struct mailbox *box);
 
-/* On the owner's thread: deliver what is there now (not what arrives meanwhile). Returns how many. */
+/* On the owner's thread: deliver what is there now (not what arrives meanwhile). Returns how many; of
+ * MAILBOX_NONE none. */
 unsigned mailbox_deliver(struct mailbox *box);
 /* `max` of them at most: the others wait in the box, which stays readable. */
 unsigned mailbox_deliver_some(struct mailbox *box, unsigned max);

@@ -8,6 +8,7 @@
 
 #include "daemon/base/assert.h"
 #include "daemon/base/clock.h"
+#include "daemon/base/descriptors.h"
 #include "daemon/rpc/connection.h"
 #include "daemon/rpc/deaths.h"
 #include "daemon/rpc/errand.h"
@@ -16,10 +17,11 @@
 #include "daemon/rpc/reap.h"
 #include "daemon/rpc/server.h"
 
-#define END_SLICE  1024 /* leases that end before other clients get their turn: about 0.1 ms */
-#define MAIL_SLICE 32   /* letters */
-#define FLUSH_MS   5    /* freed pages reach the scrubber after this at the latest */
-#define UNPACK_MAX (256u << 10)
+#define END_SLICE        1024 /* leases that end before other clients get their turn: about 0.1 ms */
+#define MAIL_SLICE       32   /* letters */
+#define FLUSH_MS         5    /* freed pages reach the scrubber after this at the latest */
+#define UNPACK_MAX       (256u << 10)
+#define BASE_DESCRIPTORS 4 /* of an event base, at most */
 
 #define ERRANDS_UID ((uid_t)-1) /* no client can have it */
 
@@ -248,12 +250,24 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	on_ending(-1, 0, server);
 }
 
+/* libevent ends the process when it cannot have the pair that its signals come by. */
+static struct event_base *new_base(void)
+{
+	return descriptors_count_free(BASE_DESCRIPTORS) < BASE_DESCRIPTORS ? NULL : event_base_new();
+}
+
+static void free_event(struct event *event)
+{
+	if (event)
+		event_free(event);
+}
+
 int server_init(struct server *server, const struct service *service, unsigned index)
 {
 	const struct timeval second = {.tv_sec = 1};
 	int r;
 
-	*server = (struct server){.service = service};
+	*server = (struct server){.service = service, .deaths_fd = -1, .mailbox = MAILBOX_NONE};
 	server->shard = (struct shard){
 		.index = index,
 		.ledger = service->ledger,
@@ -262,6 +276,7 @@ int server_init(struct server *server, const struct service *service, unsigned i
 		.seats = service->seats,
 		.accounts = service->accounts,
 	};
+	run_queue_init(&server->run_queue);
 	r = mailbox_init(&server->mailbox);
 	if (r < 0)
 		return r;
@@ -274,10 +289,9 @@ int server_init(struct server *server, const struct service *service, unsigned i
 		return r;
 	for (unsigned i = 0; i < 2; i++)
 		server->errands[i].tail = &server->errands[i].head;
-	run_queue_init(&server->run_queue);
 	server->errands_run.run = run_errand;
 	server->errands_user = run_queue_get_user(&server->run_queue, ERRANDS_UID);
-	server->base = event_base_new();
+	server->base = new_base();
 	if (!server->base || !server->errands_user)
 		return -ENOMEM;
 	server->mail_event =
@@ -302,19 +316,20 @@ void server_fini(struct server *server)
 {
 	hp_assert(!server->connections && !server->shard.first);
 	hp_assert(!server->errands[0].head && !server->errands[1].head && !server->parked);
-	event_free(server->mail_event);
-	event_free(server->flush_event);
-	event_free(server->ending_event);
-	event_free(server->second_event);
-	event_free(server->due_event);
-	event_free(server->run_event);
+	free_event(server->mail_event);
+	free_event(server->flush_event);
+	free_event(server->ending_event);
+	free_event(server->second_event);
+	free_event(server->due_event);
+	free_event(server->run_event);
 	run_queue_remove(&server->errands_run);
 	server->errands_user = run_queue_put_user(&server->run_queue, server->errands_user);
 	run_queue_fini(&server->run_queue);
-	event_free(server->deaths_event);
+	free_event(server->deaths_event);
 	deaths_fini(server);
 	shard_fini(&server->shard);
-	event_base_free(server->base);
+	if (server->base)
+		event_base_free(server->base);
 	bump_fini(&server->bump);
 	mailbox_fini(&server->mailbox);
 }

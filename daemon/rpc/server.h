@@ -72,7 +72,7 @@ struct server {
 	struct letter stop_letter;
 };
 
-/* Returns 0 or negative errno. */
+/* Returns 0 or negative errno; server_fini() undoes either. */
 int server_init(struct server *server, const struct service *service, unsigned index);
 void server_fini(struct server *server);
 

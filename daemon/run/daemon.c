@@ -20,10 +20,13 @@
 #include "daemon/rpc/event.h"
 #include "daemon/rpc/linger.h"
 #include "daemon/run/daemon.h"
+#include "daemon/run/limits.h"
 #include "daemon/run/stop.h"
 
 #define SCRUBBER_NICENESS  5 /* gives way to workers and clients where CPUs are short */
-#define DESCRIPTORS_WANTED (1u << 20)
+#define THREAD_STACK_BYTES (2u << 20)
+#define DESCRIPTORS_USUAL  1024
+#define DESCRIPTORS_MOST   (1u << 20)
 #define DESCRIPTORS_OURS   256 /* at least, for event bases, mailboxes and arenas */
 #define OUR_SHARE          4   /* or this part of all */
 #define SOLE_SHARE         4   /* arenas of single leases that one tenant may have: this part of all */
@@ -36,16 +39,23 @@
 
 static int start_thread(pthread_t *thread, const char *name, void *(*run)(void *), void *arg)
 {
+	pthread_attr_t attributes;
 	sigset_t all, old;
 	int r;
 
+	r = pthread_attr_init(&attributes);
+	if (r != 0)
+		return -r;
+	/* Whatever RLIMIT_STACK says, which is the usual size. */
+	(void)pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES);
 	/* Signals are the main thread's. SIGBUS is not blocked: it is a fault of the thread it comes to. */
 	sigfillset(&all);
 	sigdelset(&all, SIGBUS);
 	sigdelset(&all, SIGSEGV);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(thread, NULL, run, arg);
+	r = pthread_create(thread, &attributes, run, arg);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attributes);
 	if (r == 0)
 		pthread_setname_np(*thread, name);
 	return -r;
@@ -111,47 +121,44 @@ static void stop_stocker(struct letter *letter)
 
 /* ---- what there is room for ---- */
 
-/* Descriptors: as many as we may have. Returns the limit. */
-static rlim_t raise_descriptor_limit(void)
+/* As many as we may have open. */
+static unsigned descriptor_limit(void)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return 1024;
-	if (limit.rlim_max < DESCRIPTORS_WANTED) {
-		struct rlimit more = {.rlim_cur = DESCRIPTORS_WANTED, .rlim_max = DESCRIPTORS_WANTED};
-
-		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
-			return more.rlim_cur;
-	}
-	limit.rlim_cur = limit.rlim_max < DESCRIPTORS_WANTED ? limit.rlim_max : DESCRIPTORS_WANTED;
-	setrlimit(RLIMIT_NOFILE, &limit);
-	getrlimit(RLIMIT_NOFILE, &limit);
-	return limit.rlim_cur;
+		return DESCRIPTORS_USUAL;
+	return limit.rlim_cur < DESCRIPTORS_MOST ? (unsigned)limit.rlim_cur : DESCRIPTORS_MOST;
 }
 
-/* A quarter of the descriptors is ours and the arenas'; where there are few, half of them. */
-static unsigned n_our_descriptors(rlim_t n_descriptors)
+/* A quarter of the descriptors is ours and the arenas'; where there are few, half of what is left when we
+ * have ours. */
+static unsigned n_our_descriptors(const struct config *config, unsigned n_descriptors)
 {
-	rlim_t share = n_descriptors / OUR_SHARE;
+	const unsigned n_fixed = limits_our_descriptors(config), share = n_descriptors / OUR_SHARE;
 
-	if (share < DESCRIPTORS_OURS)
-		share = n_descriptors > 2 * DESCRIPTORS_OURS ? DESCRIPTORS_OURS : n_descriptors / 2;
-	return (unsigned)share;
+	if (share >= DESCRIPTORS_OURS)
+		return share;
+	if (n_descriptors > 2 * DESCRIPTORS_OURS)
+		return DESCRIPTORS_OURS;
+	return n_fixed < n_descriptors ? n_fixed + (n_descriptors - n_fixed) / 2 : n_descriptors;
 }
 
 /* A connection and a session each take a seat, and at most two descriptors. */
-static unsigned n_seats(const struct config *config, rlim_t n_descriptors)
+static unsigned n_seats(const struct config *config, unsigned n_descriptors)
 {
-	unsigned n = (unsigned)(n_descriptors - n_our_descriptors(n_descriptors)) / 2;
+	unsigned n = (n_descriptors - n_our_descriptors(config, n_descriptors)) / 2;
 
 	return config->max_sessions && 2 * config->max_sessions < n ? 2 * config->max_sessions : n;
 }
 
 /* An arena takes at most two; the rest of what is ours is for event bases and mailboxes. */
-static unsigned n_arenas(rlim_t n_descriptors)
+static unsigned n_arenas(const struct config *config, unsigned n_descriptors)
 {
-	return n_our_descriptors(n_descriptors) * 3 / 4 / 2;
+	const unsigned n = n_our_descriptors(config, n_descriptors), n_fixed = limits_our_descriptors(config);
+	const unsigned share = n / 4 * 3, rest = n > n_fixed ? n - n_fixed : 0;
+
+	return (share < rest ? share : rest) / 2;
 }
 
 /* Each has a page at least, but for those that are opened. */
@@ -248,8 +255,10 @@ static int make_servers(struct daemon *daemon)
 	for (unsigned i = 0; i < daemon->config->workers; i++) {
 		int r = server_init(&daemon->workers[i].server, &daemon->service, i);
 
-		if (r < 0)
+		if (r < 0) {
+			server_fini(&daemon->workers[i].server);
 			return r;
+		}
 		daemon->n_workers = i + 1;
 		daemon->servers[i] = &daemon->workers[i].server;
 		daemon->worker_mailboxes[i] = &daemon->workers[i].server.mailbox;
@@ -286,11 +295,32 @@ static void check_lingering(void)
 	linger_check(false);
 }
 
+static int explain(char **ret_error, const char *what, int error)
+{
+	if (error < 0 && !*ret_error)
+		*ret_error = limits_explain(what, -error);
+	return error;
+}
+
+static int init_mailboxes(struct daemon *daemon)
+{
+	struct mailbox *const boxes[] = {&daemon->scrubber.mailbox, &daemon->assistant.mailbox,
+					 &daemon->janitor.mailbox, &daemon->closer.mailbox};
+	const unsigned n = sizeof(boxes) / sizeof(boxes[0]);
+	int r;
+
+	for (unsigned i = 0; i < n; i++)
+		*boxes[i] = MAILBOX_NONE;
+	r = stocker_init(&daemon->stocker, NULL);
+	for (unsigned i = 0; i < n && r == 0; i++)
+		r = mailbox_init(boxes[i]);
+	return r;
+}
+
 int daemon_init(struct daemon *daemon, const struct config *config, const struct backing_host *host,
 		char **ret_error)
 {
-	unsigned n = config->workers;
-	rlim_t n_descriptors;
+	const unsigned n = config->workers, n_descriptors = descriptor_limit();
 	struct idmap idmap;
 	void *workers;
 	int r;
@@ -298,25 +328,23 @@ int daemon_init(struct daemon *daemon, const struct config *config, const struct
 	*ret_error = NULL;
 	headroom_set_host_reserve(config->host_reserve_bytes);
 	*daemon = (struct daemon){.config = config};
+	daemon->janitor.between = check_lingering;
+	daemon->scrubber.niceness = daemon->assistant.niceness = SCRUBBER_NICENESS;
+	r = init_mailboxes(daemon);
+	if (r < 0)
+		return explain(ret_error, "cannot make an eventfd", r);
 	r = idmap_read(config->partial_users, &idmap, ret_error);
 	if (r < 0)
 		return r;
-	daemon->janitor.between = check_lingering;
-	daemon->scrubber.niceness = daemon->assistant.niceness = SCRUBBER_NICENESS;
-	if (stocker_init(&daemon->stocker, NULL) < 0 || mailbox_init(&daemon->scrubber.mailbox) < 0 ||
-	    mailbox_init(&daemon->assistant.mailbox) < 0 || mailbox_init(&daemon->janitor.mailbox) < 0 ||
-	    mailbox_init(&daemon->closer.mailbox) < 0)
-		return -EMFILE;
 	daemon->servers = calloc(n, sizeof(daemon->servers[0]));
 	daemon->worker_mailboxes = calloc(n, sizeof(daemon->worker_mailboxes[0]));
-	n_descriptors = raise_descriptor_limit();
 	daemon->seats = seats_new(n_seats(config, n_descriptors), config->user_sessions);
 	daemon->accounts = new_accounts(config);
-	daemon->arenas_left = n_arenas(n_descriptors);
+	daemon->arenas_left = n_arenas(config, n_descriptors);
 	daemon->ledger = ledger_new(n, max_leases(config));
 	if (!daemon->servers || !daemon->worker_mailboxes || !daemon->seats || !daemon->accounts ||
 	    !daemon->ledger || posix_memalign(&workers, 64, n * sizeof(daemon->workers[0])) != 0)
-		return -ENOMEM;
+		return explain(ret_error, "cannot make the tables", -ENOMEM);
 	daemon->workers = memset(workers, 0, n * sizeof(daemon->workers[0]));
 	daemon->pool_threads = (struct pool_threads){
 		.stocker = &daemon->stocker.mailbox,
@@ -327,8 +355,8 @@ int daemon_init(struct daemon *daemon, const struct config *config, const struct
 		.n_workers = n,
 		.arenas_left = &daemon->arenas_left,
 		.cancelled = stop_flag(),
-		.max_arenas = n_arenas(n_descriptors),
-		.max_sole = n_arenas(n_descriptors) / SOLE_SHARE,
+		.max_arenas = n_arenas(config, n_descriptors),
+		.max_sole = n_arenas(config, n_descriptors) / SOLE_SHARE,
 		.signal = event_broadcast,
 		.signal_arg = &daemon->service,
 	};
@@ -336,7 +364,7 @@ int daemon_init(struct daemon *daemon, const struct config *config, const struct
 		backing_take_over(host);
 	r = make_pools(daemon, host, ret_error);
 	if (r < 0)
-		return r;
+		return explain(ret_error, "cannot make the pools", r);
 	daemon->service = (struct service){
 		.servers = daemon->servers,
 		.n_servers = n,
@@ -355,8 +383,8 @@ int daemon_init(struct daemon *daemon, const struct config *config, const struct
 	nodes_read(&daemon->service.nodes);
 	if (!admins_privileges(&daemon->service.admins, 0))
 		seats_bind_root(daemon->seats);
-	r = make_servers(daemon);
-	return r < 0 ? r : start_threads(daemon);
+	r = explain(ret_error, "cannot make the workers", make_servers(daemon));
+	return r < 0 ? r : explain(ret_error, "cannot start a thread", start_threads(daemon));
 }
 
 /* With all threads gone, this one delivers what they sent each other last, until nothing moves. */
@@ -419,13 +447,11 @@ void daemon_fini(struct daemon *daemon)
 	}
 	for (unsigned i = 0; i < daemon->n_workers; i++)
 		server_fini(&daemon->workers[i].server);
-	if (daemon->workers) {
-		stocker_fini(&daemon->stocker);
-		mailbox_fini(&daemon->scrubber.mailbox);
-		mailbox_fini(&daemon->assistant.mailbox);
-		mailbox_fini(&daemon->janitor.mailbox);
-		mailbox_fini(&daemon->closer.mailbox);
-	}
+	stocker_fini(&daemon->stocker);
+	mailbox_fini(&daemon->scrubber.mailbox);
+	mailbox_fini(&daemon->assistant.mailbox);
+	mailbox_fini(&daemon->janitor.mailbox);
+	mailbox_fini(&daemon->closer.mailbox);
 	ledger_free(daemon->ledger);
 	seats_free(daemon->seats);
 	accounts_free(daemon->accounts);

@@ -14,6 +14,7 @@ libconfig_la_LIBADD = libpool.la libbase.la $(JANSSON_LIBS)
 noinst_LTLIBRARIES += libdaemon.la
 libdaemon_la_SOURCES = \
 	daemon/run/daemon.h daemon/run/daemon.c \
+	daemon/run/limits.h daemon/run/limits.c \
 	daemon/run/listener.h daemon/run/listener.c \
 	daemon/run/state.h daemon/run/state.c \
 	daemon/run/stop.h daemon/run/stop.c

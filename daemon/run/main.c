@@ -18,6 +18,7 @@
 #include "daemon/base/log.h"
 #include "daemon/run/config.h"
 #include "daemon/run/daemon.h"
+#include "daemon/run/limits.h"
 #include "daemon/run/listener.h"
 #include "daemon/run/state.h"
 #include "daemon/run/stop.h"
@@ -323,6 +324,12 @@ static int run(const struct config *config)
 	struct state state;
 	int r;
 
+	r = limits_check_descriptors(config, &error);
+	if (r < 0) {
+		log_error("%s", error ? error : strerror(-r));
+		return EXIT_FAILED;
+	}
+	limits_warn();
 	/* First of all: what a signal comes upon is then undone, not left behind. */
 	r = stop_init();
 	if (r < 0) {
@@ -354,6 +361,9 @@ int main(int argc, char **argv)
 	bool check_only;
 	int status;
 
+	if (!limits_open_streams())
+		return EXIT_FAILED;
+	limits_raise();
 	config_init(&config);
 	status = read_flags(argc, argv, &config, &check_only);
 	if (status < 0) {

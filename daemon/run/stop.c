@@ -9,7 +9,8 @@
 
 #include "daemon/run/stop.h"
 
-static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
+/* The last one comes some seconds before RLIMIT_CPU kills. */
+static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGXCPU};
 #define N_STOP_SIGNALS (sizeof(stop_signals) / sizeof(stop_signals[0]))
 
 static atomic_bool wanted;

@@ -52,6 +52,12 @@ tests_system_system_ctl_operate_LDADD   = $(SYSTEM_LIBS)
 
 RAW = tests/support/dut.h tests/support/dut.c tests/support/raw.h tests/support/raw.c
 
+# The daemon under the limits of setrlimit(2).
+check_PROGRAMS += tests/system/system_limits
+TESTS          += tests/system/system_limits
+tests_system_system_limits_SOURCES = tests/system/system_limits.c $(OPERATOR)
+tests_system_system_limits_LDADD   = $(SYSTEM_LIBS)
+
 # Asking for more memory than there is, in memory cgroups.
 check_PROGRAMS += tests/system/system_memory
 TESTS          += tests/system/system_memory

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +16,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -405,6 +409,51 @@ static void backing_punched_pages_are_not_in_limbo(void **state)
 	munmap(foreign, 2 * MIB2);
 }
 
+/* A kernel that has no memory to cut a mapping, or as many mappings as it allows. */
+static int refuse_munmap(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_munmap, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {.len = sizeof(filter) / sizeof(filter[0]), .filter = filter};
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+			       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0
+		       ? 0
+		       : -1;
+}
+
+static int live_without_munmap(void *argument)
+{
+	struct backing *backing = argument;
+	struct backing_shortage shortage;
+	struct backing_file *file, *other;
+	uint64_t limbo_pages;
+
+	STEP(1, backing_file_new(backing, 8, -1, &file, &shortage) == 0);
+	STEP(2, refuse_munmap() == 0);
+	backing_file_trim(file, 4, false, &limbo_pages);
+	STEP(3, backing_file_zero(file, 0, 4) == 0);
+	STEP(4, backing_file_verify(file) == 0);
+	STEP(5, backing_file_new(backing, 8, -1, &other, &shortage) == 0);
+	backing_file_trim(file, 2, false, &limbo_pages);
+	backing_file_release(file, true, &limbo_pages);
+	backing_file_release(other, true, &limbo_pages);
+	return 0;
+}
+
+static void backing_copes_when_nothing_can_be_unmapped(void **state)
+{
+	struct backing *backing = scene_new_backing(scene_memfd_config(KIB4));
+
+	(void)state;
+	scene_assert_played(live_without_munmap, backing);
+	backing_free(backing);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, scene_end)
@@ -427,6 +476,7 @@ int main(void)
 		TEST(backing_plain_file_damage_is_detected),
 		TEST(backing_huge_file_damage_is_detected),
 		TEST(backing_punched_pages_are_not_in_limbo),
+		TEST(backing_copes_when_nothing_can_be_unmapped),
 	};
 
 	return cmocka_run_group_tests_name("test_backing", tests, scene_make_scratch, scene_remove_scratch);

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -281,29 +280,20 @@ int backing_file_begin(struct backing *backing, struct backing_file **ret)
 	return 0;
 }
 
-int backing_file_finish(struct backing_file *consume_file)
+int backing_file_finish(struct backing_file *consume_file, struct backing_shortage *ret_shortage)
 {
+	const uint64_t n_pages = consume_file->n_pages;
 	int r;
 
 	hp_assert_alive(consume_file, BACKING_FILE_MAGIC);
-	hp_assert(consume_file->n_pages > 0);
+	hp_assert(n_pages > 0);
 	r = map_and_seal(consume_file);
-	if (r < 0)
-		backing_file_release(consume_file, false, &(uint64_t){0});
-	return r;
-}
-
-/* A file of `n_pages` could not be mapped: half of it may be. */
-static int explain_mapping(uint64_t n_pages, struct backing_shortage *ret_shortage)
-{
-	struct rlimit limit = {.rlim_cur = RLIM_INFINITY};
-
-	(void)getrlimit(RLIMIT_AS, &limit);
-	*ret_shortage = (struct backing_shortage){
-		.limit = limit.rlim_cur == RLIM_INFINITY ? BACKING_LIMIT_MAPPINGS : BACKING_LIMIT_ADDRESSES,
-		.allowed_bytes = limit.rlim_cur,
-		.missing_pages = n_pages - n_pages / 2,
-	};
+	if (r == 0)
+		return 0;
+	backing_file_release(consume_file, false, &(uint64_t){0});
+	if (r != -ENOMEM)
+		return r;
+	*ret_shortage = (struct backing_shortage){.limit = BACKING_LIMIT_MAPPINGS, .missing_pages = n_pages};
 	return BACKING_SHORT;
 }
 
@@ -322,9 +312,7 @@ int backing_file_new(struct backing *backing, uint64_t n_pages, int node, struct
 		backing_file_release(file, false, &(uint64_t){0});
 		return r;
 	}
-	r = backing_file_finish(file);
-	if (r == -ENOMEM)
-		return explain_mapping(n_pages, ret_shortage);
+	r = backing_file_finish(file, ret_shortage);
 	if (r == 0)
 		*ret = file;
 	return r;

@@ -76,12 +76,12 @@ int backing_file_new(struct backing *backing, uint64_t n_pages, int node, struct
 
 /* The same in steps, for who has something else to do in between: begin with an empty file; have as many
  * pages more allocated as `n_pages` (0, BACKING_SHORT or negative errno as above: the file is what it was
- * before that step); and finish it, whatever it has (at least a page; negative errno: the file is gone).
- * Until then it is only good for these and for backing_file_release(). */
+ * before that step); and finish it, whatever it has (at least a page; on failure, which is as above, the file
+ * is gone). Until then it is only good for these and for backing_file_release(). */
 int backing_file_begin(struct backing *backing, struct backing_file **ret);
 int backing_file_extend(struct backing_file *file, uint64_t n_pages, int node,
 			struct backing_shortage *ret_shortage);
-int backing_file_finish(struct backing_file *consume_file);
+int backing_file_finish(struct backing_file *consume_file, struct backing_shortage *ret_shortage);
 
 /* Pages that could be had now, by the kernel's counters and what limits this process, before any is taken;
  * UINT64_MAX: nothing limits them. `promised_pages` of those that the kernel reserves are the backing's own.

@@ -53,16 +53,20 @@ static int look(const struct backing_file *file, uint64_t n_there, uint64_t n_pa
 		.use = backing->kernelpool ? HEADROOM_HUGEPAGES : HEADROOM_BASE_PAGES,
 		.node = backing->node,
 		.page_bytes = backing->page_bytes,
+		.unmapped_bytes = n_there * backing->page_bytes,
 		.root = "",
 	};
+	struct backing_shortage nearest;
 	struct rlimit limit;
 	uint64_t usable;
-	int r = headroom_look(&request, &usable, ret_shortage);
+	int r = headroom_look(&request, &usable, &nearest);
 
 	if (r < 0)
 		return r;
-	if (usable / backing->page_bytes < n_pages)
+	if (usable / backing->page_bytes < n_pages) {
+		*ret_shortage = nearest;
 		return set_missing(ret_shortage, n_pages, backing->page_bytes, usable);
+	}
 	if (getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY ||
 	    limit.rlim_cur / backing->page_bytes >= n_there + n_pages)
 		return 0;
@@ -194,42 +198,45 @@ static int allocate_base(const struct backing_file *file, uint64_t n_there, uint
 	return r;
 }
 
+/* Of the slice that failed hugetlbfs keeps what it could allocate; a plain memfd keeps nothing. */
+static int explain_failure(const struct backing_file *file, uint64_t n_pages, int error,
+			   struct backing_shortage *ret_shortage)
+{
+	uint64_t present = fill_count_present(file), n_done;
+
+	n_done = present > file->n_pages ? present - file->n_pages : 0;
+	n_done = n_done < n_pages ? n_done : n_pages - 1;
+	if (error != -EFBIG && !is_short(error))
+		return error;
+	if (error != -EFBIG && file->backing->kernelpool)
+		explain_hugepages(file, n_pages - n_done, ret_shortage);
+	else
+		*ret_shortage = (struct backing_shortage){.limit = error == -EFBIG ? BACKING_LIMIT_FILE_SIZE
+										   : BACKING_LIMIT_UNKNOWN,
+							  .missing_pages = n_pages - n_done};
+	return BACKING_SHORT;
+}
+
 /* Pages that are there already are left alone. On failure what could be had is in the file. */
 static int fill(const struct backing_file *file, uint64_t n_pages, struct backing_shortage *ret_shortage)
 {
 	const struct backing *backing = file->backing;
 	const uint64_t slice = SLICE_BYTES > backing->page_bytes ? SLICE_BYTES / backing->page_bytes : 1;
-	uint64_t n_done = 0, present;
-	int r = 0;
+	uint64_t n_done = 0;
 
 	while (n_done < n_pages) {
 		const uint64_t left = n_pages - n_done, n = left < slice ? left : slice;
 		const uint64_t n_there = file->n_pages + n_done;
+		int r = look(file, n_there, left, ret_shortage);
 
-		r = look(file, n_there, left, ret_shortage);
 		if (r != 0)
 			return r;
 		r = backing->kernelpool ? allocate(file, n_there, n) : allocate_base(file, n_there, n);
 		if (r < 0)
-			break;
+			return explain_failure(file, n_pages, r, ret_shortage);
 		n_done += n;
 	}
-	if (r == -EFBIG) {
-		*ret_shortage = (struct backing_shortage){.limit = BACKING_LIMIT_FILE_SIZE,
-							  .missing_pages = n_pages - n_done};
-		return BACKING_SHORT;
-	}
-	if (!is_short(r))
-		return r;
-	/* Of the slice that failed hugetlbfs keeps what it could allocate; a plain memfd keeps nothing. */
-	present = fill_count_present(file);
-	n_done = present > file->n_pages ? present - file->n_pages : 0;
-	n_done = n_done < n_pages ? n_done : n_pages - 1;
-	if (backing->kernelpool)
-		explain_hugepages(file, n_pages - n_done, ret_shortage);
-	else
-		*ret_shortage = (struct backing_shortage){.missing_pages = n_pages - n_done};
-	return BACKING_SHORT;
+	return 0;
 }
 
 /* All that the pool wants is to come from one node, which is preferred only: has it as much? */

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "daemon/backing/cgroup.h"
 #include "daemon/backing/headroom.h"
@@ -20,7 +22,8 @@
 #define CGROUP_SHARE     16 /* a cgroup this part of its limit, for page tables and the daemon's own */
 #define CGROUP_LEAST     (4 * MIB)
 #define CGROUP_MOST      (64 * MIB)
-#define CGROUP_MOST_PART 4 /* but no more than this part */
+#define ADDRESSES_LEAST  (8 * MIB) /* for the daemon's own */
+#define CGROUP_MOST_PART 4         /* but no more than this part */
 
 static _Atomic uint64_t host_reserve_bytes = UINT64_MAX;
 
@@ -303,12 +306,34 @@ static int look_at_cgroup(void *arg, const char *directory, const char *name)
 	return r < 0 ? r : 0;
 }
 
+/* What this process may still map; for all but the kernel's own raising. */
+static int look_at_addresses(struct look *look)
+{
+	struct rlimit limit;
+	char text[READFILE_MAX];
+	uint64_t used;
+	int r;
+
+	if (look->request->use == HEADROOM_RAISE || getrlimit(RLIMIT_AS, &limit) != 0 ||
+	    limit.rlim_cur == RLIM_INFINITY)
+		return 0;
+	r = readfile_text("/proc/self/statm", text);
+	if (r <= 0)
+		return r;
+	used = strtoull(text, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) + look->request->unmapped_bytes;
+	consider(look, BACKING_LIMIT_ADDRESSES, limit.rlim_cur, minus_or_zero(limit.rlim_cur, used),
+		 ADDRESSES_LEAST, NULL);
+	return 0;
+}
+
 int headroom_look(const struct headroom_request *request, uint64_t *ret_bytes,
 		  struct backing_shortage *ret_shortage)
 {
 	struct look look = {.request = request, .usable_bytes = UINT64_MAX};
 	int r = request->use == HEADROOM_HUGEPAGES ? 0 : look_at_host(&look);
 
+	if (r >= 0)
+		r = look_at_addresses(&look);
 	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && r >= 0; i++) {
 		struct cgroup_look at = {.look = &look, .kind = &kinds[i]};
 

@@ -9,7 +9,7 @@
  * memory, and of memory and swap) and 2 (max and high), with inactive file pages counted as free. Hugepages
  * are taken out of the host's memory when nr_hugepages is raised (HEADROOM_RAISE), not when they are put into
  * a file (HEADROOM_HUGEPAGES): that only hugetlb cgroups limit, and memory cgroups where cgroup2 is mounted
- * with memory_hugetlb_accounting.
+ * with memory_hugetlb_accounting. What is put into a file will be mapped: RLIMIT_AS counts, too.
  *
  * Thread-safe; no state but the host's reserve. Takes a tenth of a millisecond.
  */
@@ -27,9 +27,10 @@ enum headroom_use {
 
 struct headroom_request {
 	enum headroom_use use;
-	int node;            /* that all must come from; -1: any */
-	uint64_t page_bytes; /* of hugepages */
-	const char *root;    /* stands before all paths: "" but in tests */
+	int node;                /* that all must come from; -1: any */
+	uint64_t page_bytes;     /* of hugepages */
+	uint64_t unmapped_bytes; /* taken before, and not mapped yet */
+	const char *root;        /* stands before all paths: "" but in tests */
 };
 
 /* How many bytes may be taken, and which limit is the nearest (*ret_shortage, without missing_pages). Returns

@@ -130,6 +130,7 @@ enum admission admission_of_arenas(struct zone *zone, const struct want *want, u
 				   bool in_one, uint64_t *ret_release_pages)
 {
 	struct pool *pool = zone->pool;
+	struct backing_shortage nearest;
 	uint64_t kernel_pages;
 	struct outlook outlook;
 	enum admission admission;
@@ -141,12 +142,13 @@ enum admission admission_of_arenas(struct zone *zone, const struct want *want, u
 	admission = compare_all(pool, &outlook, want, in_one, outlook.room, ret_release_pages);
 	if (admission == ADMISSION_FULL)
 		return admission;
-	kernel_pages = pool_kernel_pages(pool);
+	kernel_pages = pool_kernel_pages(pool, &nearest);
 	if (kernel_pages >= outlook.room)
 		return admission;
 	admission = compare_all(pool, &outlook, want, in_one, kernel_pages, ret_release_pages);
 	if (admission != ADMISSION_FULL)
 		return admission;
+	pool->shortage = nearest;
 	pool->shortage.missing_pages = minus_or_zero(want->n_pages, kernel_pages);
 	return ADMISSION_SHORT;
 }

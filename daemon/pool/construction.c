@@ -91,8 +91,8 @@ int construction_finish(struct pool *pool, struct construction *construction, st
 	if (n_pages == 0)
 		backing_file_release(file, false, &(uint64_t){0});
 	else
-		r = backing_file_finish(file);
-	if (n_pages == 0 || r < 0) {
+		r = backing_file_finish(file, &pool->shortage);
+	if (r != 0) {
 		pool_uncount_arena(pool);
 		uncount_pages(pool, construction->n_pages);
 	} else {
@@ -171,6 +171,7 @@ static void give_up(struct pool *pool, bool is_short)
 bool construction_step(struct pool *pool)
 {
 	struct construction *making = &pool->making;
+	const struct want *owner = making->owner;
 	uint64_t room, left;
 	int r = 0;
 
@@ -185,9 +186,12 @@ bool construction_step(struct pool *pool)
 		r = construction_extend(pool, making, left);
 	if (r == 0 && left > 0 && !construction_is_complete(making))
 		return true;
-	if (backing_file_pages(making->file) >= making->min_pages)
-		construction_stop(pool);
-	else
+	if (backing_file_pages(making->file) >= making->min_pages) {
+		if (construction_stop(pool))
+			return true;
+		pool->failed_owner = owner;
+		pool->failed_short = true;
+	} else
 		give_up(pool, r == BACKING_SHORT);
 	return true;
 }

@@ -277,7 +277,7 @@ void pool_set_missing(struct pool *pool, uint64_t missing_pages)
 	atomic_store(&pool->missing_pages, missing_pages);
 }
 
-uint64_t pool_kernel_pages(struct pool *pool)
+uint64_t pool_kernel_pages(struct pool *pool, struct backing_shortage *ret_shortage)
 {
 	uint64_t promised_us = 0;
 
@@ -285,7 +285,7 @@ uint64_t pool_kernel_pages(struct pool *pool)
 	if (pool_kernel_keeps_reserve(&pool->config) && pool->backed_pages < pool->config.reserve_pages)
 		promised_us = pool->config.reserve_pages - pool->backed_pages;
 	lock_drop(&pool->lock);
-	return backing_available_pages(pool->backing, promised_us, &pool->shortage);
+	return backing_available_pages(pool->backing, promised_us, ret_shortage);
 }
 
 void pool_refresh_missing(struct pool *pool)

@@ -226,9 +226,9 @@ int pool_make_arena(struct pool *pool, const struct want *want);
  * little for tenants who are still to come is cut, or a smaller one is made, where the reserve and max allow.
  * 0, POOL_NO_STOCK or -ENOMEM. */
 int pool_move_stock(struct zone *zone, const struct want *want);
-/* Pages that the kernel could supply now, backing_available_pages(); what limits them is pool->shortage then.
- * Takes a tenth of a millisecond. */
-uint64_t pool_kernel_pages(struct pool *pool);
+/* Pages that the kernel could supply now, backing_available_pages(), and what limits them. Takes a tenth of a
+ * millisecond. */
+uint64_t pool_kernel_pages(struct pool *pool, struct backing_shortage *ret_shortage);
 /* Arenas for what the zone's clean pages do not make up for, at most as many as runs are wanted: from the
  * stock and from the kernel. 0, or as pool_make_arena() and POOL_NO_STOCK; then nothing has become the
  * zone's. */

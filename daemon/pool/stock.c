@@ -118,13 +118,16 @@ static int make_slice(struct pool *pool, const struct want *want, uint64_t min_p
 static int make_arena(struct pool *pool, const struct want *want, uint64_t min_pages, uint64_t want_pages,
 		      struct arena **ret)
 {
-	const uint64_t kernel_pages = pool_kernel_pages(pool), slice = construction_slice_pages(pool);
+	struct backing_shortage nearest;
+	const uint64_t kernel_pages = pool_kernel_pages(pool, &nearest);
+	const uint64_t slice = construction_slice_pages(pool);
 
 	if (min_pages > RUN_ARENA_MAX)
 		return -ENOSPC;
 	if (want_pages > RUN_ARENA_MAX)
 		want_pages = RUN_ARENA_MAX;
 	if (kernel_pages < min_pages) {
+		pool->shortage = nearest;
 		pool->shortage.missing_pages = min_pages - kernel_pages;
 		return BACKING_SHORT;
 	}

@@ -28,6 +28,7 @@
 #define DESCRIPTORS_USUAL  1024
 #define DESCRIPTORS_MOST   (1u << 20)
 #define DESCRIPTORS_OURS   256 /* at least, for event bases, mailboxes and arenas */
+#define DESCRIPTORS_ARENAS 8   /* at least of these for arenas */
 #define OUR_SHARE          4   /* or this part of all */
 #define SOLE_SHARE         4   /* arenas of single leases that one tenant may have: this part of all */
 #define OPENED_LEASES      (1u << 20)
@@ -131,17 +132,17 @@ static unsigned descriptor_limit(void)
 	return limit.rlim_cur < DESCRIPTORS_MOST ? (unsigned)limit.rlim_cur : DESCRIPTORS_MOST;
 }
 
-/* A quarter of the descriptors is ours and the arenas'; where there are few, half of what is left when we
- * have ours. */
+/* A quarter of the descriptors is ours and the arenas'; where there are few, half of them. */
 static unsigned n_our_descriptors(const struct config *config, unsigned n_descriptors)
 {
-	const unsigned n_fixed = limits_our_descriptors(config), share = n_descriptors / OUR_SHARE;
+	const unsigned least = limits_our_descriptors(config) + DESCRIPTORS_ARENAS;
+	unsigned share = n_descriptors / OUR_SHARE;
 
-	if (share >= DESCRIPTORS_OURS)
-		return share;
-	if (n_descriptors > 2 * DESCRIPTORS_OURS)
-		return DESCRIPTORS_OURS;
-	return n_fixed < n_descriptors ? n_fixed + (n_descriptors - n_fixed) / 2 : n_descriptors;
+	if (share < DESCRIPTORS_OURS)
+		share = n_descriptors > 2 * DESCRIPTORS_OURS ? DESCRIPTORS_OURS : n_descriptors / 2;
+	if (share < least)
+		share = least < n_descriptors ? least : n_descriptors;
+	return share;
 }
 
 /* A connection and a session each take a seat, and at most two descriptors. */

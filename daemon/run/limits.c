@@ -25,11 +25,11 @@
 #define N_STREAMS     3
 #define N_MAIN        8 /* event base, signals, state directory and its lock */
 #define N_MAILBOXES   5 /* of the threads that are not workers */
-#define N_PER_WORKER  6 /* event base with its signal pair, mailbox, deaths */
-#define N_PER_POOL    2 /* a mount or a directory */
-#define N_PER_SOCKET  2
-#define N_PASSING     4  /* files that are read, an arena in the making */
-#define N_FOR_CLIENTS 12 /* at least: two arenas, two clients */
+#define N_PER_WORKER  5 /* event base with its signal pair, mailbox, deaths */
+#define N_PER_POOL    1 /* a mount or a directory */
+#define N_PER_SOCKET  1
+#define N_PASSING     3  /* files that are read, an arena in the making */
+#define N_FOR_CLIENTS 16 /* at least: four arenas, two clients */
 #define OUR_DESCRIPTORS(n_workers, n_pools, n_sockets)                                                       \
 	(N_STREAMS + N_MAIN + N_MAILBOXES + N_PER_WORKER * (n_workers) + N_PER_POOL * (n_pools) +            \
 	 N_PER_SOCKET * (n_sockets) + N_PASSING)

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -255,6 +256,23 @@ static int map_and_seal(struct backing_file *file)
 		return -errno;
 	file->n_blocks = status.st_blocks;
 	return 0;
+}
+
+uint64_t backing_file_most_pages(const struct backing *backing, uint64_t n_pages,
+				 struct backing_shortage *ret_shortage)
+{
+	struct rlimit limit;
+	uint64_t most_pages;
+
+	if (getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+		return UINT64_MAX;
+	most_pages = limit.rlim_cur / backing->page_bytes;
+	*ret_shortage =
+		(struct backing_shortage){.limit = BACKING_LIMIT_FILE_SIZE,
+					  .allowed_bytes = limit.rlim_cur,
+					  .left_bytes = limit.rlim_cur,
+					  .missing_pages = n_pages > most_pages ? n_pages - most_pages : 1};
+	return most_pages;
 }
 
 int backing_file_begin(struct backing *backing, struct backing_file **ret)

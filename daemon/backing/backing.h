@@ -74,6 +74,10 @@ struct backing *backing_free(struct backing *backing);
 int backing_file_new(struct backing *backing, uint64_t n_pages, int node, struct backing_file **ret,
 		     struct backing_shortage *ret_shortage);
 
+/* As many as one file can have, by RLIMIT_FSIZE. *ret_shortage is for `n_pages` that are more. */
+uint64_t backing_file_most_pages(const struct backing *backing, uint64_t n_pages,
+				 struct backing_shortage *ret_shortage);
+
 /* The same in steps, for who has something else to do in between: begin with an empty file; have as many
  * pages more allocated as `n_pages` (0, BACKING_SHORT or negative errno as above: the file is what it was
  * before that step); and finish it, whatever it has (at least a page; on failure, which is as above, the file

@@ -118,14 +118,21 @@ static int make_slice(struct pool *pool, const struct want *want, uint64_t min_p
 static int make_arena(struct pool *pool, const struct want *want, uint64_t min_pages, uint64_t want_pages,
 		      struct arena **ret)
 {
-	struct backing_shortage nearest;
+	struct backing_shortage nearest, largest;
 	const uint64_t kernel_pages = pool_kernel_pages(pool, &nearest);
+	const uint64_t file_pages = backing_file_most_pages(pool->backing, min_pages, &largest);
 	const uint64_t slice = construction_slice_pages(pool);
 
 	if (min_pages > RUN_ARENA_MAX)
 		return -ENOSPC;
 	if (want_pages > RUN_ARENA_MAX)
 		want_pages = RUN_ARENA_MAX;
+	if (want_pages > file_pages)
+		want_pages = file_pages;
+	if (file_pages < min_pages) {
+		pool->shortage = largest;
+		return BACKING_SHORT;
+	}
 	if (kernel_pages < min_pages) {
 		pool->shortage = nearest;
 		pool->shortage.missing_pages = min_pages - kernel_pages;

@@ -10,8 +10,10 @@ declare -A hugepages_borrowed=() # by page size in KiB
 # hugepages_lock [SECONDS] - wait for our turn; descriptor 9 is the lock. Children must not inherit it: 9>&-
 hugepages_lock()
 {
-	# Without O_CREAT if it is there: in a sticky directory the kernel may refuse it for somebody else's file.
-	[ -e $hugepages_lock_path ] || (umask 022 && : >>$hugepages_lock_path) || return 1
+	# Without O_CREAT if it is there: in a sticky directory the kernel may refuse it for somebody else's file. Noclobber is
+	# O_EXCL: a symlink that somebody has put there is not followed.
+	[ -e $hugepages_lock_path ] || (umask 022 && set -o noclobber && : >$hugepages_lock_path) 2>/dev/null || :
+	[ -f $hugepages_lock_path ] && [ ! -L $hugepages_lock_path ] || return 1
 	exec 9<$hugepages_lock_path
 	flock -w "${1:-120}" 9
 }

@@ -284,7 +284,7 @@ static void unmount_under(const char *directory)
 
 	while (mounts && (entry = getmntent(mounts)))
 		if (strncmp(entry->mnt_dir, directory, length) == 0 && entry->mnt_dir[length] == '/')
-			umount2(entry->mnt_dir, MNT_DETACH);
+			umount2(entry->mnt_dir, MNT_DETACH | UMOUNT_NOFOLLOW);
 	if (mounts)
 		endmntent(mounts);
 }

@@ -88,9 +88,9 @@ bool hugetlb_lock(void)
 	time_t deadline = time(NULL) + LOCK_WAIT_S;
 
 	/* Without O_CREAT first: in a sticky directory the kernel may refuse it for somebody else's file. */
-	lock_fd = open(HUGETLB_LOCK_PATH, O_RDONLY | O_CLOEXEC);
+	lock_fd = open(HUGETLB_LOCK_PATH, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (lock_fd < 0)
-		lock_fd = open(HUGETLB_LOCK_PATH, O_RDONLY | O_CREAT | O_CLOEXEC, 0644);
+		lock_fd = open(HUGETLB_LOCK_PATH, O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (lock_fd < 0) {
 		fprintf(stderr, "%s: %s\n", HUGETLB_LOCK_PATH, strerror(errno));
 		return false;

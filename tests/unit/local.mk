@@ -16,6 +16,11 @@ TESTS          += tests/unit/test_hot
 tests_unit_test_hot_SOURCES = tests/unit/test_hot.c tests/support/random.h
 tests_unit_test_hot_LDADD   = libproto.la $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_journal
+TESTS          += tests/unit/test_journal
+tests_unit_test_journal_SOURCES = tests/unit/test_journal.c tests/support/random.h
+tests_unit_test_journal_LDADD   = libbase.la $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_client
 TESTS          += tests/unit/test_client
 tests_unit_test_client_SOURCES = tests/unit/test_client.c

@@ -18,6 +18,7 @@ enum value {
 	VALUE_ZERO,  /* the default: nothing */
 	VALUE_SMALL, /* 1 to `most` */
 	VALUE_RARE,  /* 0, seldom up to `most` */
+	VALUE_USER,  /* root, or one of those from 1001 on */
 	VALUE_POOL,  /* one of the first `most`, or the last */
 	VALUE_LEASE, /* ids that the daemon has told */
 	VALUE_ARENA,
@@ -33,22 +34,23 @@ static const struct rule {
 	enum value value;
 	unsigned most;
 } rules[] = {
-	{"Hello", "version", VALUE_SMALL, 1},     {"Hello", "session", VALUE_SESSION, 0},
-	{"Alloc", "pool", VALUE_POOL, 9},         {"Alloc", "n_pages", VALUE_SMALL, 24},
-	{"Alloc", "align_pages", VALUE_RARE, 4},  {"Alloc", "name", VALUE_RARE_NAME, 0},
-	{"Alloc", "max_runs", VALUE_RARE, 65},    {"Alloc", "wait_ms", VALUE_RARE, 20},
-	{"Alloc", "lifetime_ms", VALUE_RARE, 30}, {"Alloc", "mode", VALUE_RARE, 255},
-	{"Alloc", "node", VALUE_RARE, 1},         {"Access", "id", VALUE_SMALL, 200},
-	{"Open", "name", VALUE_NAME, 0},          {"Resize", "lease", VALUE_LEASE, 0},
-	{"Resize", "n_pages", VALUE_SMALL, 40},   {"Resize", "max_runs", VALUE_RARE, 65},
-	{"Resize", "wait_ms", VALUE_RARE, 20},    {"Free", "leases", VALUE_LEASE, 0},
-	{"Free", "name", VALUE_RARE_NAME, 0},     {"Arena", "arena", VALUE_ARENA, 0},
-	{"Subscribe", "kinds", VALUE_SMALL, 15},  {"Leases", "cursor", VALUE_CURSOR, 0},
-	{"Sessions", "cursor", VALUE_CURSOR, 0},  {"Leases", "session", VALUE_SESSION, 0},
-	{"Revoke", "lease", VALUE_LEASE, 0},      {"Evict", "arena", VALUE_ARENA, 0},
-	{"Isolate", "arena", VALUE_ARENA, 0},     {"Restore", "arena", VALUE_ARENA, 0},
-	{"Restore", "pool", VALUE_POOL_NAME, 0},  {"Drain", "pool", VALUE_POOL_NAME, 0},
-	{"Tenants", "pool", VALUE_POOL_NAME, 0},  {"BuddyInfo", "pool", VALUE_POOL_NAME, 0},
+	{"Hello", "version", VALUE_SMALL, 1},      {"Hello", "session", VALUE_SESSION, 0},
+	{"Alloc", "pool", VALUE_POOL, 9},          {"Alloc", "n_pages", VALUE_SMALL, 24},
+	{"Alloc", "align_pages", VALUE_RARE, 4},   {"Alloc", "name", VALUE_RARE_NAME, 0},
+	{"Alloc", "max_runs", VALUE_RARE, 65},     {"Alloc", "wait_ms", VALUE_RARE, 20},
+	{"Alloc", "lifetime_ms", VALUE_RARE, 30},  {"Alloc", "mode", VALUE_RARE, 255},
+	{"Alloc", "node", VALUE_RARE, 1},          {"Access", "id", VALUE_SMALL, 200},
+	{"Open", "name", VALUE_NAME, 0},           {"Open", "uid", VALUE_USER, 4},
+	{"Resize", "lease", VALUE_LEASE, 0},       {"Resize", "n_pages", VALUE_SMALL, 40},
+	{"Resize", "max_runs", VALUE_RARE, 65},    {"Resize", "wait_ms", VALUE_RARE, 20},
+	{"Free", "leases", VALUE_LEASE, 0},        {"Free", "name", VALUE_RARE_NAME, 0},
+	{"Arena", "arena", VALUE_ARENA, 0},        {"Subscribe", "kinds", VALUE_SMALL, 15},
+	{"Leases", "cursor", VALUE_CURSOR, 0},     {"Sessions", "cursor", VALUE_CURSOR, 0},
+	{"Leases", "session", VALUE_SESSION, 0},   {"Revoke", "lease", VALUE_LEASE, 0},
+	{"Evict", "arena", VALUE_ARENA, 0},        {"Isolate", "arena", VALUE_ARENA, 0},
+	{"Restore", "arena", VALUE_ARENA, 0},      {"Restore", "pool", VALUE_POOL_NAME, 0},
+	{"Drain", "pool", VALUE_POOL_NAME, 0},     {"Tenants", "pool", VALUE_POOL_NAME, 0},
+	{"BuddyInfo", "pool", VALUE_POOL_NAME, 0},
 };
 
 /* How often each method is asked for, of all. A method that is not here: as often as the last. */
@@ -111,6 +113,8 @@ static uint64_t make_number(struct fuzz_input *input, const struct fuzz_known *k
 		return 1 + fuzz_below(input, 1 + fuzz_below(input, rule->most));
 	case VALUE_RARE:
 		return fuzz_one_in(input, 3) ? fuzz_below(input, rule->most + 1) : 0;
+	case VALUE_USER:
+		return fuzz_one_in(input, 4) ? 0 : 1000 + fuzz_below(input, rule->most);
 	case VALUE_POOL:
 		return fuzz_one_in(input, 16) ? POOLS_MAX - 1 : fuzz_below(input, rule->most);
 	case VALUE_LEASE:
@@ -225,6 +229,18 @@ static void fill_list(ProtobufCMessage *message, const ProtobufCFieldDescriptor 
 	*(size_t *)(base + field->quantifier_offset) = n;
 }
 
+/* One that may be left out, or stand for others of its kind. Returns whether it is there. */
+static bool choose_optional(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field,
+			    struct fuzz_input *input)
+{
+	if (!(field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF))
+		return true;
+	if (!fuzz_one_in(input, 4))
+		return false;
+	*(uint32_t *)((uint8_t *)message + field->quantifier_offset) = field->id;
+	return true;
+}
+
 static void fill_field(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field,
 		       struct fuzz_input *input, const struct fuzz_known *known)
 {
@@ -263,7 +279,7 @@ static void fill(ProtobufCMessage *message, struct fuzz_input *input, const stru
 	for (unsigned i = 0; i < descriptor->n_fields; i++)
 		if (descriptor->fields[i].label == PROTOBUF_C_LABEL_REPEATED)
 			fill_list(message, &descriptor->fields[i], input, known);
-		else
+		else if (choose_optional(message, &descriptor->fields[i], input))
 			fill_field(message, &descriptor->fields[i], input, known);
 }
 

@@ -56,6 +56,7 @@ const struct field_row field_rows[] = {
 	FIELD(Access, write, LEGAL_ANY),
 	FIELD(Open, name, LEGAL_ANY),
 	FIELD(Open, write, LEGAL_ANY),
+	FIELD(Open, uid, LEGAL_ANY),
 	FIELD(Resize, lease, LEGAL_NO_LEASE, .refusal = NO_LEASE, .or_refusal = HUGEPOOL__CODE__NOT_HOLDER),
 	FIELD(Resize, n_pages, LEGAL_RANGE, .least = 1, .most = POOL_PAGES, .refusal = BAD_SIZE),
 	FIELD(Resize, max_runs, LEGAL_RANGE, .most = 64, .refusal = TOO_MANY),
@@ -179,6 +180,8 @@ void field_request_make(struct field_request *ask, const struct field_row *row,
 	ask->field = protobuf_c_message_descriptor_get_field_by_name(message->descriptor, row->field);
 	assert_non_null(ask->field);
 	ask->place = (uint8_t *)message + ask->field->offset;
+	if (ask->field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
+		*(uint32_t *)(void *)((uint8_t *)message + ask->field->quantifier_offset) = ask->field->id;
 	ask->n = ask->field->label == PROTOBUF_C_LABEL_REPEATED
 			 ? (size_t *)(void *)((uint8_t *)message + ask->field->quantifier_offset)
 			 : NULL;

@@ -73,6 +73,11 @@ TESTS          += tests/unit/test_config_refused
 tests_unit_test_config_refused_SOURCES = tests/unit/test_config_refused.c $(CONFIG)
 tests_unit_test_config_refused_LDADD   = libconfig.la $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_config_edges
+TESTS          += tests/unit/test_config_edges
+tests_unit_test_config_edges_SOURCES = tests/unit/test_config_edges.c
+tests_unit_test_config_edges_LDADD   = libconfig.la $(TEST_LIBS)
+
 # The backing: a program a theme.
 BACKING = tests/unit/backing_scene.h tests/unit/backing_scene.c tests/support/hugetlb.h tests/support/hugetlb.c
 

@@ -303,6 +303,7 @@ static void pid_of_another_namespace_is_served_and_said_so(void **state)
 {
 	uint64_t lease, other;
 	struct actor alice, rival;
+	char id[24], *error;
 	struct dut dut;
 
 	dut_need_root();
@@ -315,6 +316,10 @@ static void pid_of_another_namespace_is_served_and_said_so(void **state)
 	expect_other_namespace(&dut, "sessions");
 	/* It has no number to be told by. */
 	assert_int_equal(actor_free_id(&rival, lease), -EACCES);
+	snprintf(id, sizeof(id), "%llu", (unsigned long long)lease);
+	assert_int_equal(dut_ctl(&dut, ALICE, DUT_WORDS("free", id), NULL, &error), 1);
+	assert_non_null(strstr(error, "held by a process of another pid namespace"));
+	free(error);
 
 	/* Its connection breaks: the session is this process's, by its pidfd. */
 	actor_break(&alice);

@@ -18,6 +18,7 @@
 #include "client/lib/arena.h"
 #include "client/lib/client.h"
 #include "client/lib/error.h"
+#include "daemon/base/text.h"
 #include "proto/socket_path.h"
 
 #define PAGE_BYTES 4096u
@@ -146,6 +147,31 @@ static void error_longer_than_its_buffer_is_cut(void **state)
 	sentence[sizeof(sentence) - 1] = '\0';
 	assert_int_equal(error_set(-EIO, "%s", sentence), -EIO);
 	assert_true(strlen(hp_error()) < sizeof(sentence) - 1);
+}
+
+/* What a daemon says, or a locale that is not UTF-8: it is printed by whoever calls hp_error(). */
+static void error_is_plain_text(void **state)
+{
+	static const char grin[] = "\xf0\x9f\x98\x80";
+	Hugepool__Error error = HUGEPOOL__ERROR__INIT;
+	char sentence[2000];
+
+	error.code = HUGEPOOL__CODE__OVER_QUOTA;
+	for (size_t first = 0; first < 4; first++) {
+		memcpy(sentence, "xyz", first);
+		for (size_t i = first; i < sizeof(sentence); i++)
+			sentence[i] = grin[(i - first) % 4];
+		sentence[first + 4 * ((sizeof(sentence) - first - 1) / 4)] = 0;
+		error.message = sentence;
+		assert_int_equal(error_set_wire(&error), -EDQUOT);
+		assert_true(text_is_plain(hp_error()));
+		assert_null(strchr(hp_error(), '?'));
+	}
+	strcpy(sentence, "a lease named \"x\xff\x1b[2J\xe2\x80\xae\" exists");
+	assert_int_equal(error_set_wire(&error), -EDQUOT);
+	assert_string_equal(hp_error(), "a lease named \"x??[2J?\" exists");
+	assert_int_equal(error_set(-EIO, "Kein Speicher verf\xfcgbar."), -EIO);
+	assert_string_equal(hp_error(), "Kein Speicher verf?gbar.");
 }
 
 /* ---- calls that need no daemon to fail ---- */
@@ -355,6 +381,7 @@ int main(void)
 		cmocka_unit_test(error_of_every_code_is_negative_and_has_a_sentence),
 		cmocka_unit_test(error_from_the_daemon_keeps_its_sentence),
 		cmocka_unit_test(error_longer_than_its_buffer_is_cut),
+		cmocka_unit_test(error_is_plain_text),
 		cmocka_unit_test(open_without_a_daemon_says_so),
 		cmocka_unit_test(calls_without_a_client_are_refused),
 		cmocka_unit_test(arena_table_of_many_finds_each_until_it_is_gone),

@@ -85,3 +85,4 @@ void bench_workers(void);
 void bench_cache(void);
 void bench_replay(void);
 void bench_scale_arena(void);
+void bench_crowd(void);

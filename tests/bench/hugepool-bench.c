@@ -43,6 +43,7 @@ static const struct benchmark {
 	{"cache", bench_cache, "a buffer from the client's cache and back, against mallocs"},
 	{"replay", bench_replay, "real programs' requests through zone and caches, against mallocs"},
 	{"scale-arena", bench_scale_arena, "a terabyte of 4 KiB pages, against a gigabyte"},
+	{"crowd", bench_crowd, "one page beside clients that misbehave, against one alone"},
 };
 #define N_BENCHMARKS (sizeof(benchmarks) / sizeof(benchmarks[0]))
 

@@ -7,7 +7,7 @@ tests_bench_hugepool_bench_SOURCES = tests/bench/hugepool-bench.c tests/bench/be
 	tests/bench/bench_scale.h tests/bench/bench_scale.c tests/bench/bench_scale_leases.c \
 	tests/bench/bench_scale_clients.c tests/bench/bench_inside.c \
 	tests/bench/bench_malloc.h tests/bench/bench_malloc.c tests/bench/bench_trace.h tests/bench/bench_trace.c \
-	tests/bench/bench_cache.c tests/bench/bench_replay.c tests/bench/bench_scale_arena.c \
+	tests/bench/bench_cache.c tests/bench/bench_replay.c tests/bench/bench_scale_arena.c tests/bench/bench_crowd.c \
 	tests/support/dut.h tests/support/dut.c tests/support/hugetlb.h tests/support/hugetlb.c \
 	tests/support/raw.h tests/support/raw.c
 tests_bench_hugepool_bench_LDADD   = libclient.la libproto.la libpool.la libbacking.la libcore.la libbase.la \

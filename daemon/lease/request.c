@@ -288,35 +288,43 @@ static enum lease_result go_on(struct lease_alloc *alloc)
 	return enter_all(alloc);
 }
 
-/* What can never be, however long one waits. The pool's limits bound each item first, so that their sum
- * cannot pass 2^64. */
+uint64_t lease_alloc_pages(const struct lease_alloc *alloc)
+{
+	uint64_t n_pages = 0;
+
+	for (uint32_t i = 0; i < alloc->n_items; i++)
+		n_pages += alloc->items[i].n_pages;
+	return n_pages;
+}
+
+/* What can never be, however long one waits. failed_pages: of the item that is too long, or with which they
+ * are too many. */
 static enum lease_result check_pages(struct lease_alloc *alloc, const struct pool *pool)
 {
 	const uint64_t max_pages = pool->config.max_pages, quota_pages = pool->config.quota_pages;
-	struct want largest = alloc->want;
-	uint64_t sum_pages = 0;
+	struct want item = alloc->want;
+	uint64_t sum_pages = 0; /* below 2^64: each is at most max, and they are few */
 
-	largest.n_pages = 0;
 	for (uint32_t i = 0; i < alloc->n_items; i++) {
-		const uint64_t n_pages = alloc->failed_pages = alloc->items[i].n_pages;
-
-		if (n_pages == 0 || n_pages > max_pages)
+		item.n_pages = alloc->failed_pages = alloc->items[i].n_pages;
+		if (item.n_pages == 0 || item.n_pages > max_pages)
 			return LEASE_BAD_SIZE;
-		if (n_pages > quota_pages)
+		if (item.n_pages > quota_pages)
 			return LEASE_OVER_QUOTA;
-		if (n_pages > largest.n_pages)
-			largest.n_pages = n_pages;
-		sum_pages += n_pages;
 	}
-	alloc->failed_pages = sum_pages;
-	switch (admission_ever(pool, &largest, sum_pages)) {
-	case ADMISSION_FULL:
-		return LEASE_POOL_FULL;
-	case ADMISSION_OVER_QUOTA:
-		return LEASE_OVER_QUOTA;
-	default:
-		return LEASE_OK;
+	for (uint32_t i = 0; i < alloc->n_items; i++) {
+		item.n_pages = alloc->failed_pages = alloc->items[i].n_pages;
+		sum_pages += item.n_pages;
+		switch (admission_ever(pool, &item, sum_pages)) {
+		case ADMISSION_FULL:
+			return LEASE_POOL_FULL;
+		case ADMISSION_OVER_QUOTA:
+			return LEASE_OVER_QUOTA;
+		default:
+			break;
+		}
 	}
+	return LEASE_OK;
 }
 
 static enum lease_result check(struct lease_alloc *alloc, const struct pool *pool)

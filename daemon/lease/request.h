@@ -78,6 +78,9 @@ static inline struct run *lease_alloc_runs(struct lease_alloc *alloc)
 	return (struct run *)&alloc->items[alloc->n_items];
 }
 
+/* Pages of all items. What is past 2^64 is cut off: then each of them has been refused. */
+uint64_t lease_alloc_pages(const struct lease_alloc *alloc);
+
 /* Lease what can be had at once. The arrays need not be cleared beforehand. LEASE_WAIT: nothing is lost, go
  * on with lease_alloc_wait(). */
 enum lease_result lease_alloc_start(struct lease_alloc *alloc);

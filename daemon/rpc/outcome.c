@@ -44,6 +44,7 @@ struct asked {
 	uint64_t request_id;
 	uint32_t pool;                           /* index; past the last: none is known */
 	uint64_t pages;                          /* that could not be had */
+	uint64_t sum_pages;                      /* of all leases of the request; 0: not of several */
 	uint64_t align_pages;                    /* 0: not asked for */
 	uint64_t lease;                          /* 0: not about one that there is */
 	const char *name;                        /* "": none */
@@ -118,6 +119,13 @@ static void explain_full(char *message, size_t room, const struct asked *asked,
 			 " are not leased, but in files with leases): free some, ask for "
 			 "less, or raise its max",
 			 config->name, amount, free_pages, config->max_pages);
+	else if (asked->sum_pages > free_pages)
+		snprintf(message, room,
+			 "pool %s has no %s free beside the rest of your request, %s in all (%" PRIu64
+			 " of its %" PRIu64
+			 " are not leased): free some, ask for less, allow more runs, or raise its max",
+			 config->name, amount, amount_format(asked->sum_pages, config->page_bytes, longest),
+			 free_pages, config->max_pages);
 	else
 		snprintf(message, room,
 			 "pool %s has no %s%s free for you (%" PRIu64 " of its %" PRIu64
@@ -298,6 +306,7 @@ void outcome_reply_alloc(struct connection *connection, const struct lease_alloc
 		.request_id = alloc->request.request_id,
 		.pool = alloc->pool,
 		.pages = alloc->failed_pages,
+		.sum_pages = lease_alloc_pages(alloc),
 		.align_pages = alloc->want.align_pages,
 		.name = alloc->name,
 		.sole = alloc->want.sole,

@@ -84,6 +84,37 @@ static void config_every_top_key_is_read(void **state)
 	assert_int_equal(config.n_admin_gids, 2);
 	assert_int_equal(config.admin_gids[0], 0);
 	assert_int_equal(config.admin_gids[1], 7);
+	assert_false(config.has_admins);
+	assert_false(config.partial_users);
+	config_fini(&config);
+}
+
+static void config_says_who_administers_and_names(void **state)
+{
+	struct config config = scene_read_accepted(
+		"{\"admins\": [\"root\", 1001, \"0\"], \"partial_users\": true, \"pools\": ["
+		"{\"name\": \"a\", \"page_size\": \"4K\", \"max\": \"1M\"},"
+		"{\"name\": \"b\", \"page_size\": \"4K\", \"max\": \"1M\", \"name_users\": [\"root\", 7]},"
+		"{\"name\": \"c\", \"page_size\": \"4K\", \"max\": \"1M\", \"name_users\": [\"*\"]},"
+		"{\"name\": \"d\", \"page_size\": \"4K\", \"max\": \"1M\", \"name_users\": []}]}");
+
+	assert_true(config.has_admins);
+	assert_int_equal(config.n_admin_uids, 2);
+	assert_int_equal(config.admin_uids[0], 0);
+	assert_int_equal(config.admin_uids[1], 1001);
+	assert_true(config.partial_users);
+	assert_false(config.pools[0].names_reserved);
+	assert_true(config.pools[1].names_reserved);
+	assert_int_equal(config.pools[1].n_name_uids, 2);
+	assert_int_equal(config.pools[1].name_uids[1], 7);
+	assert_false(config.pools[2].names_reserved);
+	assert_true(config.pools[3].names_reserved);
+	assert_int_equal(config.pools[3].n_name_uids, 0);
+	config_fini(&config);
+
+	config = scene_read_accepted("{\"admins\": []}");
+	assert_true(config.has_admins);
+	assert_int_equal(config.n_admin_uids, 0);
 	config_fini(&config);
 }
 
@@ -382,6 +413,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(config_empty_object_gives_defaults),
 		cmocka_unit_test(config_every_top_key_is_read),
+		cmocka_unit_test(config_says_who_administers_and_names),
 		cmocka_unit_test(config_every_pool_key_is_read),
 		cmocka_unit_test(config_pool_word_reads_every_key),
 		cmocka_unit_test(config_switch_words_are_understood),

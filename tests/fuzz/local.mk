@@ -26,3 +26,9 @@ tests_fuzz_fuzz_requests_SOURCES = tests/fuzz/fuzz_requests.c tests/fuzz/request
 	tests/fuzz/requests_peer.h tests/fuzz/requests_peer.c $(FUZZ_DRIVER)
 tests_fuzz_fuzz_requests_CPPFLAGS = $(AM_CPPFLAGS) -DSMOKE_MUTATIONS=60
 tests_fuzz_fuzz_requests_LDADD = libdaemon.la
+
+# Every field of what a daemon says, through fuzz_reply.
+check_PROGRAMS += tests/fuzz/edges_reply
+TESTS          += tests/fuzz/edges_reply
+tests_fuzz_edges_reply_SOURCES = tests/fuzz/edges_reply.c tests/fuzz/fuzz_reply.c
+tests_fuzz_edges_reply_LDADD   = libclient.la libproto.la

@@ -108,6 +108,10 @@ static void lease_with_a_mapping_of_its_own_grows_behind_it(void **state)
 	SCENE_PLAN({1, 2, 2}, {2, 0, 2});
 	lease = alloc_with_room(4, HP_GUARD);
 	data = hp_lease_data(lease);
+	/* Fails where the end of it is computed before it is compared. */
+	assert_int_equal(hp_lease_resize(lease, UINT64_MAX / PAGE * PAGE - PAGE, 0), -ENOSPC);
+	assert_int_equal(hp_lease_resize(lease, UINT64_C(1) << 63, 0), -ENOSPC);
+	assert_int_equal(hp_lease_bytes(lease), 4 * PAGE);
 	data[4 * PAGE - 1] = 5;
 
 	SCENE_PLAN({1, 2, 2}, {2, 0, 1});

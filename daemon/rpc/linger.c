@@ -29,13 +29,26 @@ static struct connection *connection_of(struct letter *letter)
 	return (struct connection *)((char *)letter - offsetof(struct connection, letter));
 }
 
-/* Is there something that was sent to us and not read? More cannot come from now on. */
-static bool has_unread_input(int fd)
+/* Are there descriptors in what was sent to us and not read? Nothing is taken; more cannot come from now on.
+ */
+static bool has_unread_fds(int fd)
 {
-	int bytes = 0;
+	static _Thread_local char bytes[FRAME_MAX_BYTES];
+	struct iovec part = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+	ssize_t n;
 
 	shutdown(fd, SHUT_RDWR);
-	return ioctl(fd, SIOCINQ, &bytes) != 0 || bytes > 0;
+	if (setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &(int){0}, sizeof(int)) != 0)
+		return true; /* or it cannot be told */
+	do {
+		struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+
+		n = recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
+		/* There is no room for any. */
+		if (n > 0 && message.msg_flags & MSG_CTRUNC)
+			return true;
+	} while (n > 0);
+	return false;
 }
 
 static bool has_unread_output(const struct connection *connection)
@@ -67,7 +80,6 @@ static void close_and_free(struct connection *connection)
 	connection->magic = 0;
 	free(connection);
 	reap_note_gone();
-	atomic_fetch_sub(&n_closing, 1);
 }
 
 static void arrive_at_closer(struct letter *letter)
@@ -77,7 +89,7 @@ static void arrive_at_closer(struct letter *letter)
 
 static void finish(struct connection *connection)
 {
-	if (has_unread_input(connection->fd) || frame_reader_has_stray_fd(connection->reader)) {
+	if (has_unread_fds(connection->fd) || frame_reader_has_stray_fd(connection->reader)) {
 		connection->letter.deliver = arrive_at_closer;
 		mailbox_post(connection->server->service->closer, &connection->letter);
 		return;
@@ -93,10 +105,10 @@ static void arrive(struct letter *letter)
 		shutdown(connection->fd, SHUT_RDWR);
 		connection->next = lingering;
 		lingering = connection;
-		atomic_fetch_sub(&n_closing, 1);
-		return;
+	} else {
+		finish(connection);
 	}
-	finish(connection);
+	atomic_fetch_sub(&n_closing, 1);
 }
 
 void linger_post(struct connection *connection)
@@ -122,7 +134,7 @@ static void close_stranger(struct letter *letter)
 
 void linger_close_socket(const struct service *service, int fd)
 {
-	struct stranger *stranger = has_unread_input(fd) ? malloc(sizeof(*stranger)) : NULL;
+	struct stranger *stranger = has_unread_fds(fd) ? malloc(sizeof(*stranger)) : NULL;
 
 	/* Nothing to be dropped; or no memory, and then it is better to wait than to keep it. */
 	if (!stranger) {
@@ -149,6 +161,7 @@ unsigned linger_check(int all)
 		*link = connection->next;
 		atomic_fetch_add(&n_closing, 1);
 		finish(connection);
+		atomic_fetch_sub(&n_closing, 1);
 	}
 	return n;
 }

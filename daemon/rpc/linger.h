@@ -7,7 +7,7 @@
  * A descriptor that a client sent us can block whoever closes it for as long as the client likes (SO_LINGER,
  * a file on FUSE), also as part of what we never read. Kernels since 6.16 refuse to send us any; for older
  * ones such sockets are closed by a thread that does nothing else, the closer, so that they hold up only each
- * other. All others the janitor closes.
+ * other. All others the janitor closes. Nothing waits for the closer.
  */
 #pragma once
 
@@ -19,8 +19,8 @@ struct service;
 void linger_post(struct connection *consume_connection);
 /* On any thread: close a socket that never became a connection, or have it closed. */
 void linger_close_socket(const struct service *service, int consume_fd);
-/* Connections that are on their way to be closed, and have their seats until then; not those that linger. Any
- * thread. */
+/* Connections that the janitor is yet to close, and that have their seats until then; not those that linger,
+ * nor the closer's: nobody can say how long these take. Any thread. */
 unsigned linger_n_closing(void);
 /* On the janitor's thread, now and then: close lingering sockets whose peer has read or gone. With `all`,
  * close every one. Returns how many still linger. */

@@ -48,19 +48,11 @@ bool reap_may_help(const struct service *service, uint64_t mark, enum lease_resu
 	}
 }
 
-/* ---- the closing of connections: the janitor's, and then the closer's ---- */
-
-static void at_closer(struct letter *letter)
-{
-	errand_resume((struct errand *)letter, ERRAND_HOME);
-}
+/* ---- the closing of connections, behind those that the janitor has already ---- */
 
 static void at_janitor(struct letter *letter)
 {
-	struct errand *errand = (struct errand *)letter;
-
-	letter->deliver = at_closer;
-	mailbox_post(errand->service->closer, letter);
+	errand_resume((struct errand *)letter, ERRAND_HOME);
 }
 
 /* ---- on each worker ---- */

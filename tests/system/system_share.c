@@ -36,30 +36,83 @@
 #define USER_FULL    "as it may: close some"
 #define ALL_FULL     "as many connections as its descriptors allow"
 
-/* Connections until one is refused with these words; returns how many came in. */
-static unsigned connect_until_refused(struct scene *scene, struct raw *in, unsigned room, const char *words)
-{
-	struct raw refused;
-	unsigned n = 0;
-
-	for (; n < room; n++)
-		raw_connect(&in[n], &scene->dut);
-	/* The daemon looks at them in order: when this one is refused, it has decided about the others. */
-	raw_connect(&refused, &scene->dut);
-	raw_receive_error(&refused, HUGEPOOL__CODE__TOO_MANY, words);
-	raw_expect_closed(&refused);
-	raw_close(&refused);
-	for (n = 0; n < room && raw_is_silent(&in[n], 0);)
-		n++;
-	for (unsigned i = n; i < room; i++)
-		raw_receive_error(&in[i], HUGEPOOL__CODE__TOO_MANY, words);
-	return n;
-}
-
 static void close_all(struct raw *in, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		raw_close(&in[i]);
+}
+
+/* Is the refusal there, with these words? False: the daemon has closed, since it had been let in and said
+ * nothing for too long. */
+static bool is_refused(struct raw *raw, const char *words)
+{
+	Hugepool__Reply *reply = raw_receive(raw, NULL);
+
+	if (!reply)
+		return false;
+	raw_check(reply->error && reply->error->code == HUGEPOOL__CODE__TOO_MANY &&
+			  strstr(reply->error->message, words),
+		  "not refused for \"%s\"", words);
+	raw_drop(reply);
+	return true;
+}
+
+/* Connections until one is refused with these words; returns how many came in. 0: the daemon has closed some
+ * of them, which say nothing, before all had been looked at. */
+static unsigned try_to_fill(struct scene *scene, struct raw *in, unsigned room, const char *words)
+{
+	struct raw refused;
+	bool are_all_there;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < room; i++)
+		raw_connect(&in[i], &scene->dut);
+	/* The daemon looks at them in order: when this one is refused, it has decided about the others. */
+	raw_connect(&refused, &scene->dut);
+	are_all_there = is_refused(&refused, words);
+	raw_close(&refused);
+	while (n < room && raw_is_silent(&in[n], 0))
+		n++;
+	for (unsigned i = n; are_all_there && i < room; i++)
+		are_all_there = is_refused(&in[i], words);
+	if (!are_all_there)
+		close_all(in, room);
+	return are_all_there ? n : 0;
+}
+
+/* So many came in, at least; seats that others have left are free soon. Returns how many. */
+static unsigned connect_until_refused(struct scene *scene, struct raw *in, unsigned room, const char *words,
+				      unsigned least)
+{
+	const uint64_t deadline = wait_now_ms() + WAIT_MAX_MS;
+	unsigned n;
+
+	while ((n = try_to_fill(scene, in, room, words)) < least) {
+		raw_check(wait_now_ms() < deadline, "only %u connections, not %u", n, least);
+		if (n > 0)
+			close_all(in, room);
+		wait_pause();
+	}
+	return n;
+}
+
+/* The library is refused as long as they are there. */
+static void expect_no_seat(struct scene *scene, struct raw *in, unsigned room)
+{
+	hp_client *client;
+
+	while (hp_open(scene->dut.socket, &client) != -EOVERFLOW) {
+		unsigned n = 0;
+
+		raw_check(client, "neither in nor refused: %s", hp_error());
+		hp_close(client);
+		while (n < USER_SEATS && raw_is_silent(&in[n], 0))
+			n++;
+		raw_check(n < USER_SEATS, "one more than there are seats");
+		close_all(in, room);
+		connect_until_refused(scene, in, room, USER_FULL, USER_SEATS);
+	}
+	raw_check(strstr(hp_error(), USER_FULL), "the library says: %s", hp_error());
 }
 
 /* Come in, as soon as a seat that was left is free. */
@@ -82,12 +135,11 @@ static void take_half_of_the_seats(void *arg)
 	hp_client *client;
 	unsigned n;
 
-	n = connect_until_refused(scene, in, USER_SEATS + 4, USER_FULL);
+	n = connect_until_refused(scene, in, USER_SEATS + 4, USER_FULL, USER_SEATS);
 	raw_check(n == USER_SEATS, "%u connections of one user", n);
 	scene_set_step(scene, 1);
 	scene_wait_step(scene, 2);
-	raw_check(hp_open(scene->dut.socket, &client) == -EOVERFLOW && strstr(hp_error(), USER_FULL),
-		  "the library says: %s", hp_error());
+	expect_no_seat(scene, in, USER_SEATS + 4);
 	close_all(in, USER_SEATS + 4);
 	open_eventually(scene, &client);
 	hp_close(client);
@@ -122,8 +174,8 @@ static void take_all_seats(void *arg)
 	struct raw in[N_SEATS];
 	unsigned n;
 
-	n = connect_until_refused(scene, in, N_SEATS, ALL_FULL);
-	raw_check(n > USER_SEATS && n < N_SEATS, "%u connections of root", n);
+	n = connect_until_refused(scene, in, N_SEATS, ALL_FULL, USER_SEATS + 1);
+	raw_check(n < N_SEATS, "%u connections of root", n);
 	scene_set_step(scene, 1);
 	scene_wait_step(scene, 2);
 	close_all(in, N_SEATS);
@@ -135,7 +187,7 @@ static void take_seats_of_users(void *arg)
 	struct scene *scene = arg;
 	struct raw in[N_SEATS];
 
-	connect_until_refused(scene, in, N_SEATS, geteuid() == UID_HOSTILE ? USER_FULL : ALL_FULL);
+	connect_until_refused(scene, in, N_SEATS, geteuid() == UID_HOSTILE ? USER_FULL : ALL_FULL, 1);
 	scene_set_step(scene, scene->shared->step + 1);
 	scene_wait_step(scene, 3);
 	close_all(in, N_SEATS);

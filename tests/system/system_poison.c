@@ -49,10 +49,12 @@ static bool log_says(const struct dut *dut, const char *words)
 	return found;
 }
 
-/* Lease every page that is left, a page a lease, and find each zeroed. */
+/* Lease every page that is left, or is about to be, a page a lease, and find each zeroed. */
 static void lease_rest(struct actor *actor, unsigned n_pages, uint64_t *ret_leases)
 {
-	assert_int_equal(actor_alloc_batch(actor, n_pages, PAGE, NULL, ret_leases), 0);
+	const struct hp_alloc_options patient = {.wait_ms = WAIT_MAX_MS};
+
+	assert_int_equal(actor_alloc_batch(actor, n_pages, PAGE, &patient, ret_leases), 0);
 	for (unsigned i = 0; i < n_pages; i++)
 		assert_int_equal(actor_count_other(actor, ret_leases[i], 0), 0);
 }

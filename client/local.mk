@@ -5,7 +5,8 @@ libclient_la_SOURCES = \
 	client/lib/arena.h client/lib/arena.c \
 	client/lib/cache.h client/lib/cache.c \
 	client/lib/cache_part.h client/lib/cache_part.c \
-	client/lib/call.h client/lib/call.c \
+	client/lib/call.h client/lib/call.c client/lib/wait.c \
+	client/lib/interrupt.h client/lib/interrupt.c \
 	client/lib/claim.h client/lib/claim.c \
 	client/lib/client.h client/lib/client.c \
 	client/lib/connection.h client/lib/connection.c \

@@ -50,6 +50,9 @@ struct frame_reader *frame_reader_free(struct frame_reader *reader);
  * -EPROTO when descriptors came that no frame claims; -ENOBUFS when there is no room because whole frames
  * wait to be taken; -ENOMEM. Never blocks on a non-blocking socket; retries EINTR. */
 int frame_reader_fill(struct frame_reader *reader, int socket_fd);
+/* The same on a blocking socket: -EINTR when a signal handler has interrupted it that does not restart calls.
+ */
+int frame_reader_wait(struct frame_reader *reader, int socket_fd);
 /* The same, and on a blocking socket it does not block either. */
 int frame_reader_fill_now(struct frame_reader *reader, int socket_fd);
 

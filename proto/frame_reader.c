@@ -162,7 +162,7 @@ static void keep_fds(struct frame_reader *reader, struct msghdr *message, uint64
 	}
 }
 
-static int fill(struct frame_reader *reader, int socket_fd, int flags)
+static int fill(struct frame_reader *reader, int socket_fd, int flags, bool retry)
 {
 	/* Who accepts none takes as many as can come: those without room the kernel would close here and now.
 	 */
@@ -185,7 +185,7 @@ static int fill(struct frame_reader *reader, int socket_fd, int flags)
 		message.msg_control = control;
 		message.msg_controllen = CMSG_LEN(max_fds * sizeof(int));
 		n = recvmsg(socket_fd, &message, MSG_CMSG_CLOEXEC | flags);
-	} while (n < 0 && errno == EINTR);
+	} while (n < 0 && errno == EINTR && retry);
 	if (n < 0)
 		return errno == EAGAIN ? FRAME_AGAIN : -errno;
 	if (n == 0)
@@ -200,12 +200,17 @@ static int fill(struct frame_reader *reader, int socket_fd, int flags)
 
 int frame_reader_fill(struct frame_reader *reader, int socket_fd)
 {
-	return fill(reader, socket_fd, 0);
+	return fill(reader, socket_fd, 0, true);
+}
+
+int frame_reader_wait(struct frame_reader *reader, int socket_fd)
+{
+	return fill(reader, socket_fd, 0, false);
 }
 
 int frame_reader_fill_now(struct frame_reader *reader, int socket_fd)
 {
-	return fill(reader, socket_fd, MSG_DONTWAIT);
+	return fill(reader, socket_fd, MSG_DONTWAIT, true);
 }
 
 /* Give the frame that begins at reader->position what came for it. -EPROTO when that is more than its header

@@ -15,13 +15,23 @@
  *   -ECONNREFUSED, -ENOENT (from hp_open)  no daemon  -ETIMEDOUT  (from hp_open) the daemon does not answer
  *   -ECONNRESET the daemon went away for good         -EPROTO     the daemon speaks another language
  *   -EOPNOTSUPP the daemon is too old for that         -ENODATA    (from hp_lease_owner) nobody has said
- *   -ECANCELED  (to callbacks) the client was closed
+ *   -ECANCELED  (to callbacks) the client was closed  -EINTR      a signal handler has interrupted the call
+ *   -ETIMEDOUT  too, from calls with wait_ms: the daemon has not answered 2 s after that: it is stopped, or busy
  *   -ESTALE     the session ended while we were not connected: its leases are gone, only hp_close() is left
  *   -ECHILD     the client belongs to the process that this one was forked from
  *
  * A broken connection is mended by the next call, or by those that wait, which take 10 s or a little more to
  * find the daemon again; after -ECONNRESET a later call tries anew. Meanwhile leases are what they were:
- * memory of this process.
+ * memory of this process. What ends leases (hp_free(), hp_close(), hp_cache_put() and the like) does not look for
+ * a daemon that is gone, and waits at most a second for one that does not answer, and once only: the memory
+ * goes here and now, and the daemon is told as soon as it can be.
+ *
+ * Signals: a handler that was installed without SA_RESTART ends every other call that waits for the daemon, in the
+ * thread in which it ran, with -EINTR. What was asked for is withdrawn then: memory that is granted all the
+ * same goes back by itself, a lease to be resized is as long as it was, a callback or subscription may have
+ * been taken over or not. hp_lease_resize() to less is not interrupted. After a handler with SA_RESTART calls
+ * go on; while a wait has a time limit (wait_ms, or nobody is found at the socket) the library cannot see
+ * which handler ran, and goes on if all of the thread's restart calls.
  *
  * Threads: every function may be called from any thread at any time; a lease is used by one thread at a time,
  * and nobody may use a client or lease after the call that ended it. A thread must not be cancelled inside
@@ -52,7 +62,7 @@ const char *hp_error(void);
 int hp_open(const char *socket_path, hp_client **ret_client);
 
 /* End the session: every lease ends (detached ones live on), every mapping goes, every handle is freed. Waits
- * up to 2 s for the daemon to know. Takes NULL. Returns NULL. */
+ * a second at most for the daemon to know, and not at all for one that is gone. Takes NULL. Returns NULL. */
 hp_client *hp_close(hp_client *client);
 
 /* Threads that wait for an answer look for it again and again for up to `spin_us` microseconds before they
@@ -157,7 +167,8 @@ int hp_lease_resize(hp_lease *lease, uint64_t bytes, unsigned flags);
 
 /* End a lease and free the handle, whatever is returned (but -ECHILD): its memory must not be touched any
  * more. NULL is fine. The daemon scrubs the pages before anybody gets them again. A batch goes on after a
- * failure and returns the first; `flags`: HP_COLD. */
+ * failure and returns the first; `flags`: HP_COLD. 0 also when the daemon is gone, or does not answer (see
+ * above): it is told later, and nothing can be said of failures. */
 int hp_free(hp_lease *lease);
 int hp_free_batch(hp_lease *const *leases, unsigned n, unsigned flags);
 

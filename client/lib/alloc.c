@@ -10,6 +10,7 @@
 
 #include "client/lib/claim.h"
 #include "client/lib/lease_name.h"
+#include "daemon/base/clock.h"
 
 #define ACCESS_MAX  16
 #define MODE_MAX    0777
@@ -187,10 +188,22 @@ static int map_views(hp_lease *const *leases, unsigned n)
 	return r;
 }
 
-/* Run a claim to its end. The lock is held, and given up meanwhile. On failure the handles are freed. */
-static int run_claim(hp_client *client, struct claim *claim)
+/* The daemon answers what waits when its time is over; one that does not in this time is not there. */
+#define ANSWER_NS (2 * NS_PER_S)
+
+static uint64_t deadline_of(const struct hp_alloc_options *options)
 {
-	int r = call_run(client, &claim->call, NO_DEADLINE);
+	const uint64_t wait_ms = options->wait_ms;
+
+	if (wait_ms == 0 || wait_ms > (NO_DEADLINE >> 1) / NS_PER_MS)
+		return NO_DEADLINE;
+	return clock_now_ns() + wait_ms * NS_PER_MS + ANSWER_NS;
+}
+
+/* Run a claim to its end. The lock is held, and given up meanwhile. On failure the handles are freed. */
+static int run_claim(hp_client *client, struct claim *claim, uint64_t deadline_ns)
+{
+	int r = call_run(client, &claim->call, deadline_ns);
 	bool views = false;
 
 	for (unsigned i = 0; i < claim->n_leases && r == 0; i++)
@@ -201,7 +214,7 @@ static int run_claim(hp_client *client, struct claim *claim)
 		pthread_mutex_lock(&client->lock);
 		if (r < 0) {
 			claim_give_back(claim, r);
-			r = call_run(client, &claim->call, NO_DEADLINE);
+			r = call_run(client, &claim->call, deadline_ns);
 		}
 	}
 	if (r < 0)
@@ -236,7 +249,7 @@ static int alloc_batch(hp_client *client, const uint64_t *bytes, unsigned n,
 	}
 	fill_alloc(&ask, pool, n_pages, n, options);
 	claim_init(&claim, &ask.request, ret_leases, n, ids);
-	return run_claim(client, &claim);
+	return run_claim(client, &claim, deadline_of(options));
 }
 
 int hp_alloc_batch(hp_client *client, const uint64_t *bytes, unsigned n,
@@ -298,7 +311,7 @@ static int open_lease(hp_client *client, const struct opening *opening, hp_lease
 	fill_open(&ask, opening);
 	claim_init(&claim, &ask.request, &lease, 1, &id);
 	pthread_mutex_lock(&client->lock);
-	r = run_claim(client, &claim);
+	r = run_claim(client, &claim, NO_DEADLINE);
 	pthread_mutex_unlock(&client->lock);
 	if (r == 0)
 		*ret_lease = lease;

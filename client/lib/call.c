@@ -1,25 +1,18 @@
 /* call.c - sends requests, brings each reply to the call that it belongs to, and to the thread that waits.
  *
- * There is no thread of ours: of those that wait, one drives, that is, it reads from the socket without the
- * lock and hands the replies to the others, who sleep each on its own condition. When it leaves with its own
- * reply it wakes another to drive on. Whoever finds the connection broken while nobody drives mends it, and
- * then what was under way is sent again, marked so that the daemon does nothing twice. Calls that nobody
- * waits for go along: whoever drives answers them, and where nobody does hp_dispatch() reads, without ever
- * blocking.
+ * What was under way on a connection that broke is sent again on the next, marked so that the daemon does
+ * nothing twice. Calls that nobody waits for go along: whoever drives (wait.c) answers them, and where nobody
+ * does hp_dispatch() reads, without ever blocking.
  *
  * A request for memory may wait at the daemon, which takes nothing more from a client with too many of those.
  * So they are held back here, and what frees memory passes them.
- *
- * Invariant, whenever the lock is free: if a thread waits for a call, a thread drives or one that will has
- * been woken.
  */
 #include <config.h>
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "client/lib/interrupt.h"
 #include "client/lib/session.h"
 #include "daemon/base/clock.h"
 
@@ -27,17 +20,20 @@
 #define CALL_MAX_ASKING 48   /* the daemon stops reading at 64 requests that wait, of any kind */
 #define CALL_MAX_SENT   1024 /* their replies find room in a socket that nobody reads for a while */
 #define POLL_MAX_READS  16   /* in one turn, so that a talkative daemon does not keep us */
-#define SPIN_MAX_US     1000000u
 
 void call_init(struct call *call, Hugepool__Request *request, call_take *take)
 {
 	call->request = request;
 	call->take = take;
 	call->finish = NULL;
+	call->discard = NULL;
+	call->withdraw = NULL;
+	call->patience = CALL_PATIENT;
+	call->is_waited = call->is_asleep = call->is_left = false;
 	call->asks = false;
 	call->state = CALL_NEW;
 	call->n_sends = 0;
-	call->wake = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+	atomic_init(&call->wake, 0);
 	call->error.code = 0;
 }
 
@@ -46,8 +42,7 @@ static struct call_queue *waiting_queue(hp_client *client, const struct call *ca
 	return call->asks ? &client->asks : &client->tells;
 }
 
-/* Have a request sent: a new one, under a new id. */
-static void enqueue(hp_client *client, struct call *call)
+void call_enqueue(hp_client *client, struct call *call)
 {
 	call->request->id = ++client->last_request_id;
 	call->n_sends = 0;
@@ -67,21 +62,33 @@ static void dequeue(hp_client *client, struct call *call)
 	}
 }
 
+void call_wake(struct call *call)
+{
+	if (!call->is_waited)
+		return;
+	atomic_fetch_add(&call->wake, 1);
+	if (call->is_asleep)
+		interrupt_wake(&call->wake);
+}
+
 /* It is in no queue any more, and done. */
 static void finish(hp_client *client, struct call *call)
 {
 	call->state = CALL_DONE;
-	if (call->finish) {
+	client->n_left -= call->is_left;
+	call->is_left = false;
+	if (call->is_waited) {
+		call_wake(call);
+	} else if (call->finish) {
 		TAILQ_INSERT_TAIL(&client->finished, call, link);
 		session_wake(client);
 	} else {
-		pthread_cond_signal(&call->wake);
+		call->discard(call);
 	}
 }
 
-/* It is not answered, and will not be. What the error is has a sentence already, unless it is one of these.
- */
-static void fail(hp_client *client, struct call *call, int error)
+/* What the error is has a sentence already, unless it is one of these. */
+static void keep_error(hp_client *client, struct call *call, int error)
 {
 	switch (error) {
 	case -ECANCELED:
@@ -99,6 +106,13 @@ static void fail(hp_client *client, struct call *call, int error)
 		error_keep(&call->error, error, "The daemon at %s hangs up on this request.",
 			   client->socket_path);
 		break;
+	case -EINTR:
+		error_keep(&call->error, error, "A signal handler has interrupted the call.");
+		break;
+	case -ETIMEDOUT:
+		error_keep(&call->error, error, "The daemon at %s does not answer: is it stopped?",
+			   client->socket_path);
+		break;
 	case -EMSGSIZE:
 		error_keep(&call->error, -EOVERFLOW, "The request is too long: ask for less at once.");
 		break;
@@ -106,8 +120,20 @@ static void fail(hp_client *client, struct call *call, int error)
 		error_keep(&call->error, error, "Cannot ask the daemon at %s: %s.", client->socket_path,
 			   strerror(-error));
 	}
+}
+
+void call_fail(hp_client *client, struct call *call, int error)
+{
+	keep_error(client, call, error);
 	dequeue(client, call);
 	finish(client, call);
+}
+
+void call_drop(hp_client *client, struct call *call, int error)
+{
+	keep_error(client, call, error);
+	dequeue(client, call);
+	call->state = CALL_DONE;
 }
 
 /* All in one of the client's queues fail. */
@@ -132,7 +158,7 @@ void call_fail_all(hp_client *client, const struct error *error)
 void call_cancel_asks(hp_client *client)
 {
 	while (!TAILQ_EMPTY(&client->asks))
-		fail(client, TAILQ_FIRST(&client->asks), -ECANCELED);
+		call_fail(client, TAILQ_FIRST(&client->asks), -ECANCELED);
 }
 
 void call_hand_over(hp_client *client)
@@ -145,8 +171,8 @@ void call_hand_over(hp_client *client)
 		struct call *call;
 
 		TAILQ_FOREACH (call, queues[i], link)
-			if (!call->finish) {
-				pthread_cond_signal(&call->wake);
+			if (call->is_waited) {
+				call_wake(call);
 				return;
 			}
 	}
@@ -154,9 +180,8 @@ void call_hand_over(hp_client *client)
 
 /* ---- one connection ---- */
 
-/* Give it up: whoever is blocked on it wakes up, and what was under way is to be sent again on the next one,
- * in the same order. */
-static void break_connection(hp_client *client)
+/* Whoever is blocked on it wakes up, and whoever waits only as long as there is one. The order stays. */
+void call_break_connection(hp_client *client)
 {
 	struct call *call;
 
@@ -169,6 +194,8 @@ static void break_connection(hp_client *client)
 		call->state = CALL_WAITING;
 		TAILQ_INSERT_HEAD(waiting_queue(client, call), call, link);
 	}
+	TAILQ_FOREACH (call, &client->tells, link)
+		call_wake(call);
 	session_wake(client);
 }
 
@@ -211,7 +238,7 @@ static int queue_call(hp_client *client, struct call *call)
 	if (r == -ENOBUFS)
 		return r;
 	if (r < 0) {
-		fail(client, call, r);
+		call_fail(client, call, r);
 		return 0;
 	}
 	dequeue(client, call);
@@ -236,7 +263,7 @@ void call_send(hp_client *client)
 		r = queue_call(client, call);
 	if (frame_writer_pending(connection->writer) > 0 &&
 	    frame_writer_flush(connection->writer, connection->socket_fd) < 0)
-		break_connection(client);
+		call_break_connection(client);
 	else
 		watch_socket(&client->watch, connection->socket_fd,
 			     frame_writer_pending(connection->writer) > 0);
@@ -253,20 +280,19 @@ void call_answer(hp_client *client, const struct answer *answer)
 	if (!call)
 		return; /* it was given up */
 	if (!reply->error && (unsigned)reply->result_case != (unsigned)call->request->method_case) {
-		fail(client, call, -EPROTO);
+		call_fail(client, call, -EPROTO);
 		return;
 	}
 	dequeue(client, call);
 	if (reply->error)
 		error_keep_wire(&call->error, reply->error);
 	if (call->take && !call->take(client, call, answer))
-		enqueue(client, call);
+		call_enqueue(client, call);
 	else
 		finish(client, call);
 }
 
-/* Take every frame that is there, and send what is to be sent then. */
-static void take_frames(hp_client *client)
+void call_take_frames(hp_client *client)
 {
 	struct frame frame;
 	int r;
@@ -278,148 +304,18 @@ static void take_frames(hp_client *client)
 	}
 	if (r < 0) {
 		while (!TAILQ_EMPTY(&client->sent)) /* asked again, the daemon would say the same */
-			fail(client, TAILQ_FIRST(&client->sent), -EPROTO);
-		break_connection(client);
+			call_fail(client, TAILQ_FIRST(&client->sent), -EPROTO);
+		call_break_connection(client);
 		return;
 	}
 	call_send(client);
 }
 
-/* ---- who waits ---- */
-
-/* Look for input again and again, for so long. Returns as frame_reader_fill(); FRAME_AGAIN: none has come. */
-static int spin(const struct connection *connection, uint64_t spin_ns)
-{
-	const uint64_t end_ns = clock_now_ns() + spin_ns;
-	int r;
-
-	do {
-		r = frame_reader_fill_now(connection->reader, connection->socket_fd);
-	} while (r == FRAME_AGAIN && clock_now_ns() < end_ns);
-	return r;
-}
-
-/* Sleep until there is input, or room for what is stuck. Returns as frame_reader_fill(); FRAME_AGAIN: there
- * is only room; -ETIMEDOUT after the deadline. */
-static int sleep_for_input(const struct connection *connection, bool stuck, uint64_t deadline_ns)
-{
-	int events = POLLIN;
-
-	if (stuck || deadline_ns != NO_DEADLINE)
-		events = connection_wait(connection, (short)(POLLIN | (stuck ? POLLOUT : 0)), deadline_ns);
-	if (events < 0)
-		return events;
-	return events == POLLOUT ? FRAME_AGAIN : frame_reader_fill(connection->reader, connection->socket_fd);
-}
-
-/* Wait for the daemon and take what it says. Gives up the lock meanwhile. -ETIMEDOUT after the deadline. */
-static int drive(hp_client *client, uint64_t deadline_ns)
-{
-	struct connection *connection = connection_ref(client->connection);
-	const bool stuck = frame_writer_pending(connection->writer) > 0;
-	const uint64_t spin_ns = stuck || deadline_ns != NO_DEADLINE ? 0 : client->spin_ns;
-	int r = FRAME_AGAIN;
-
-	client->driven = true;
-	pthread_mutex_unlock(&client->lock);
-	if (spin_ns > 0)
-		r = spin(connection, spin_ns);
-	if (r == FRAME_AGAIN)
-		r = sleep_for_input(connection, stuck, deadline_ns);
-	pthread_mutex_lock(&client->lock);
-	client->driven = false;
-
-	/* Another thread may have found it broken. */
-	if (client->connection == connection && r != -ETIMEDOUT) {
-		if (r == 0 || r == FRAME_AGAIN)
-			take_frames(client);
-		else
-			break_connection(client);
-	}
-	connection_unref(connection);
-	return r == -ETIMEDOUT ? r : 0;
-}
-
-int hp_set_spin(hp_client *client, unsigned spin_us)
-{
-	int r = session_check(client);
-
-	if (r < 0)
-		return r;
-	if (spin_us > SPIN_MAX_US)
-		return error_set(-EINVAL, "Spinning is for moments: at most %u us, not %u.", SPIN_MAX_US,
-				 spin_us);
-	pthread_mutex_lock(&client->lock);
-	/* On one CPU the daemon could not answer meanwhile. */
-	client->spin_ns = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? spin_us * UINT64_C(1000) : 0;
-	pthread_mutex_unlock(&client->lock);
-	return 0;
-}
-
-/* Send what is stuck while another thread drives. Gives up the lock meanwhile. Wakes for input as well: that
- * thread may leave, and whoever is here is not listening for it to hand over. */
-static int unstick(hp_client *client, uint64_t deadline_ns)
-{
-	struct connection *connection = connection_ref(client->connection);
-	int events;
-
-	pthread_mutex_unlock(&client->lock);
-	events = connection_wait(connection, POLLIN | POLLOUT, deadline_ns);
-	pthread_mutex_lock(&client->lock);
-	if (client->connection == connection)
-		call_send(client);
-	connection_unref(connection);
-	return events < 0 ? events : 0;
-}
-
-/* Find the daemon again; if nobody is there, every call fails. */
-static int reconnect(hp_client *client, uint64_t deadline_ns)
-{
-	int r = mend_run(client, deadline_ns);
-
-	if (r == 0) {
-		call_send(client);
-		return 0;
-	}
-	if (client->mend.give_up_ns == 0)
-		call_fail_all(client, &client->mend.error);
-	session_wake(client); /* hp_dispatch() goes on */
-	return r;
-}
-
-int call_run(hp_client *client, struct call *call, uint64_t deadline_ns)
-{
-	client->n_waiters++;
-	enqueue(client, call);
-	call_send(client);
-	while (call->state != CALL_DONE) {
-		int r = 0;
-
-		if (client->ended)
-			r = -ESTALE;
-		else if (!client->connection && !client->driven)
-			r = reconnect(client, deadline_ns);
-		else if (client->connection && !client->driven)
-			r = drive(client, deadline_ns);
-		else if (client->connection && frame_writer_pending(client->connection->writer) > 0)
-			r = unstick(client, deadline_ns);
-		else
-			pthread_cond_wait(&call->wake, &client->lock);
-		if (r < 0 && call->state != CALL_DONE)
-			fail(client, call, r);
-	}
-	client->n_waiters--;
-	call_hand_over(client);
-	pthread_cond_destroy(&call->wake);
-	call->wake = (pthread_cond_t)PTHREAD_COND_INITIALIZER; /* it may be run once more */
-	return error_raise(&call->error);
-}
-
 void call_start(hp_client *client, struct call *call)
 {
-	enqueue(client, call);
+	call_enqueue(client, call);
 	if (client->ended)
-		fail(client, call, -ESTALE);
+		call_fail(client, call, -ESTALE);
 	call_send(client);
 	if (!client->connection)
 		session_wake(client); /* hp_dispatch() finds the daemon */
@@ -434,9 +330,9 @@ void call_poll(hp_client *client)
 
 		r = frame_reader_fill_now(connection->reader, connection->socket_fd);
 		if (r == 0)
-			take_frames(client);
+			call_take_frames(client);
 		else if (r != FRAME_AGAIN)
-			break_connection(client);
+			call_break_connection(client);
 	}
 	call_send(client);
 }

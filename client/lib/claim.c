@@ -252,6 +252,79 @@ void claim_give_back(struct claim *claim, int error)
 	give_back(claim);
 }
 
+/* ---- withdrawing ---- */
+
+/* What nobody waits for, and nobody hears of. */
+struct withdrawal {
+	struct call call; /* first */
+	Hugepool__Request request;
+	union {
+		Hugepool__Cancel cancel;
+		Hugepool__Resize resize;
+	} message;
+};
+
+static void discard_withdrawal(struct call *call)
+{
+	free(call);
+}
+
+static struct withdrawal *withdrawal_new(void)
+{
+	struct withdrawal *undo = calloc(1, sizeof(*undo));
+
+	if (!undo)
+		return NULL;
+	hugepool__request__init(&undo->request);
+	call_init(&undo->call, &undo->request, NULL);
+	undo->call.discard = discard_withdrawal;
+	return undo;
+}
+
+static void start_cancel(hp_client *client, struct withdrawal *undo, uint64_t request_id)
+{
+	hugepool__cancel__init(&undo->message.cancel);
+	undo->message.cancel.request = request_id;
+	undo->request.method_case = HUGEPOOL__REQUEST__METHOD_CANCEL;
+	undo->request.cancel = &undo->message.cancel;
+	call_start(client, &undo->call);
+}
+
+/* It may have grown. */
+static void start_resize_back(hp_client *client, struct withdrawal *undo, const struct claim *claim)
+{
+	Hugepool__Resize *message = &undo->message.resize;
+
+	hugepool__resize__init(message);
+	message->lease = claim->leases[0]->id;
+	message->n_pages = claim->back_to_pages;
+	message->max_runs = LEASE_MAX_RUNS;
+	undo->request.method_case = HUGEPOOL__REQUEST__METHOD_RESIZE;
+	undo->request.resize = message;
+	call_start(client, &undo->call);
+}
+
+static int withdraw(hp_client *client, struct call *call)
+{
+	struct claim *claim = (struct claim *)call;
+	const uint64_t id = claim->phase == CLAIM_ASKED ? call->request->id : claim->asked_id;
+	struct withdrawal *cancel, *back = NULL;
+
+	if (claim->phase == CLAIM_ASKED && call->n_sends == 0)
+		return 0;
+	cancel = withdrawal_new();
+	if (cancel && claim->back_to_pages > 0)
+		back = withdrawal_new();
+	if (!cancel || (claim->back_to_pages > 0 && !back)) {
+		free(cancel);
+		return -ENOMEM;
+	}
+	start_cancel(client, cancel, id);
+	if (back)
+		start_resize_back(client, back, claim);
+	return 0;
+}
+
 /* ---- the call ---- */
 
 static bool take_answer(hp_client *client, struct call *call, const struct answer *answer)
@@ -277,8 +350,10 @@ static bool take_answer(hp_client *client, struct call *call, const struct answe
 		give_back(claim);
 		return false;
 	}
-	if (claim->phase == CLAIM_ASKED)
+	if (claim->phase == CLAIM_ASKED) {
+		claim->asked_id = answer->reply->id;
 		r = read_reply(claim, answer->reply);
+	}
 	if (r == 0)
 		r = check_maker(claim);
 	if (r == 0)
@@ -294,10 +369,11 @@ void claim_init(struct claim *claim, Hugepool__Request *request, hp_lease **leas
 	call_init(&claim->call, request, take_answer);
 	claim->call.asks = true;
 	claim->asked = request;
+	claim->call.withdraw = withdraw;
 	claim->leases = leases;
 	claim->n_leases = n_leases;
 	claim->ids = ids;
 	claim->back_to_pages = 0;
 	claim->phase = CLAIM_ASKED;
-	claim->asked_arena = 0;
+	claim->asked_arena = claim->asked_id = 0;
 }

@@ -29,6 +29,7 @@ struct claim {
 	/* claim.c's. */
 	const Hugepool__Request *asked;
 	enum claim_phase phase;
+	uint64_t asked_id; /* of the request that was answered, when something else is asked */
 	uint64_t asked_arena;
 	struct error reason; /* for giving back */
 	Hugepool__Request follow_up;
@@ -41,7 +42,8 @@ struct claim {
 
 /* A claim by this request, an Alloc, Open or Resize, for call_run() or call_start(). When the call is done
  * without failure every handle has its id, its runs with a share in each arena and its bytes; those without a
- * view of their own are mapped, and new ones are linked. */
+ * view of their own are mapped, and new ones are linked. A thread that does not wait for the answer withdraws
+ * it: what is granted all the same ends, or has its old length. */
 void claim_init(struct claim *claim, Hugepool__Request *request, hp_lease **leases, unsigned n_leases,
 		uint64_t *ids);
 /* Mapping what was granted has failed with this error: let the call be run or started once more, which gives

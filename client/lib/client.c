@@ -15,7 +15,6 @@
 #include "client/lib/error.h"
 #include "daemon/base/clock.h"
 
-#define BYE_LIMIT_NS    (2 * NS_PER_S)
 #define REPLY_MAX_BYTES (4u << 20) /* unpacked; a frame of nothing but empty messages is less */
 
 static const uint8_t *fork_mark_new(void)
@@ -142,7 +141,10 @@ static int client_open(hp_client *client, const char *socket_path)
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&client->lock);
-	if (mend_run(client, NO_DEADLINE) < 0)
+	r = mend_run(client, NO_DEADLINE);
+	if (r == -EINTR)
+		error_set(r, "A signal handler has interrupted the call.");
+	else if (r < 0)
 		r = error_raise(&client->mend.error);
 	pthread_mutex_unlock(&client->lock);
 	return r;
@@ -167,7 +169,8 @@ int hp_open(const char *socket_path, hp_client **ret_client)
 	return 0;
 }
 
-/* End the session, or let the daemon find out. */
+/* End the session, or let the daemon find out: one that is not there, or does not answer, is not waited for.
+ */
 static void say_bye(hp_client *client)
 {
 	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
@@ -177,9 +180,10 @@ static void say_bye(hp_client *client)
 	request.method_case = HUGEPOOL__REQUEST__METHOD_BYE;
 	request.bye = &bye;
 	call_init(&call, &request, NULL);
+	call.patience = CALL_BRIEF;
 	pthread_mutex_lock(&client->lock);
 	call_cancel_asks(client);
-	(void)call_run(client, &call, clock_now_ns() + BYE_LIMIT_NS);
+	(void)call_run(client, &call, NO_DEADLINE);
 	client->ended = true;
 	pthread_mutex_unlock(&client->lock);
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "client/lib/connection.h"
+#include "client/lib/interrupt.h"
 #include "daemon/base/clock.h"
 #include "proto/hot.h"
 
@@ -120,7 +121,7 @@ int connection_wait(const struct connection *connection, short events, uint64_t 
 			return poll_fd.revents;
 		if (n == 0 && left_ms == 0)
 			return -ETIMEDOUT;
-		if (n < 0 && errno != EINTR)
+		if (n < 0 && (errno != EINTR || interrupt_is_meant()))
 			return -errno;
 	}
 }

@@ -29,5 +29,5 @@ void connection_shutdown(struct connection *connection);
 /* Queue a request. -EMSGSIZE: no frame is that long; -ENOBUFS: no room until something was sent; -ENOMEM. */
 int connection_queue(struct connection *connection, const Hugepool__Request *request);
 /* Wait for any of `events`, as poll has them; on no connection (NULL) for the deadline (monotonic;
- * UINT64_MAX: none). Returns what happened, -ETIMEDOUT, or a negative errno. */
+ * UINT64_MAX: none). Returns what happened, -ETIMEDOUT, -EINTR (interrupt.h), or another negative errno. */
 int connection_wait(const struct connection *connection, short events, uint64_t deadline_ns);

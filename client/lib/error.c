@@ -37,6 +37,7 @@ static const struct {
 	[HUGEPOOL__CODE__BUSY] = {-EBUSY, "Others hold that lease too."},
 	[HUGEPOOL__CODE__DRAINING] = {-ESHUTDOWN,
 				      "The pool is being drained: nothing new is leased from it."},
+	[HUGEPOOL__CODE__CANCELLED] = {-ECANCELED, "The request was cancelled."},
 	[HUGEPOOL__CODE__NO_ARENA] = {-EPROTO, "The daemon does not know an arena that it spoke of."},
 };
 

@@ -45,6 +45,33 @@ static void free_call_init(struct free_call *ending, uint64_t *ids, unsigned n_i
 	call_init(&ending->call, &ending->request, take_freed);
 }
 
+/* NULL: no memory. */
+static struct free_call *free_call_new(unsigned n_ids)
+{
+	return malloc(sizeof(struct free_call) + n_ids * sizeof(uint64_t));
+}
+
+static void discard_free(struct call *call)
+{
+	free(call);
+}
+
+/* Have the daemon end these leases, and wait for what it says while it is there. The lock is held, and given
+ * up meanwhile. */
+static int run_free(hp_client *client, struct free_call *consume_ending, unsigned n_ids, unsigned flags)
+{
+	struct free_call *ending = consume_ending;
+	int r;
+
+	free_call_init(ending, ending->ids, n_ids, flags);
+	ending->call.discard = discard_free;
+	ending->call.patience = CALL_BRIEF;
+	r = call_run(client, &ending->call, NO_DEADLINE);
+	if (!ending->call.is_left)
+		free(ending);
+	return r;
+}
+
 static int check_flags(unsigned flags)
 {
 	if (flags & ~(unsigned)HP_COLD)
@@ -56,25 +83,31 @@ static int check_flags(unsigned flags)
  * Returns 0 or a negative errno; *ret_n is how many were dealt with, none when it is -ECHILD. */
 static int free_some(hp_lease *const *leases, unsigned n, unsigned flags, unsigned *ret_n)
 {
-	uint64_t ids[SESSION_MAX_BATCH];
 	hp_client *client = leases[0]->client;
-	struct free_call ending;
+	struct free_call *ending;
 	unsigned n_ids = 0;
 	int r = session_check(client);
 
 	if (r < 0)
 		return r;
-	for (unsigned i = 0; i < n && i < SESSION_MAX_BATCH && leases[i] && leases[i]->client == client; i++)
+	while (n_ids < n && n_ids < SESSION_MAX_BATCH && leases[n_ids] && leases[n_ids]->client == client)
+		n_ids++;
+	ending = free_call_new(n_ids);
+	for (unsigned i = 0; i < n_ids; i++)
 		lease_unmap(leases[i]);
 	pthread_mutex_lock(&client->lock);
-	do {
-		ids[n_ids] = leases[n_ids]->id;
-		lease_free(leases[n_ids], true);
-		n_ids++;
-	} while (n_ids < n && n_ids < client->max_batch && leases[n_ids] && leases[n_ids]->client == client);
+	if (n_ids > client->max_batch)
+		n_ids = client->max_batch;
+	for (unsigned i = 0; i < n_ids; i++) {
+		if (ending)
+			ending->ids[i] = leases[i]->id;
+		lease_free(leases[i], true);
+	}
 	*ret_n = n_ids;
-	free_call_init(&ending, ids, n_ids, flags);
-	r = call_run(client, &ending.call, NO_DEADLINE);
+	if (ending)
+		r = run_free(client, ending, n_ids, flags);
+	else
+		r = error_set(-ENOMEM, "No memory for a request: the lease ends with the session.");
 	pthread_mutex_unlock(&client->lock);
 	return r;
 }
@@ -159,16 +192,15 @@ static unsigned finish_free(hp_client *client, struct call *call)
 	hp_lease_done *done = ending->done;
 
 	error_raise(&call->error);
-	if (done)
-		done(ending->arg, call->error.code, NULL);
+	done(ending->arg, call->error.code, NULL);
 	free(ending);
-	return done ? 1 : 0;
+	return 1;
 }
 
 /* Begin to end leases of one client, and free their handles. -ENOMEM: nothing has begun. */
 static int free_start(hp_lease *const *leases, unsigned n, unsigned flags, hp_lease_done *done, void *arg)
 {
-	struct free_call *ending = malloc(sizeof(*ending) + n * sizeof(ending->ids[0]));
+	struct free_call *ending = free_call_new(n);
 	hp_client *client = leases[0]->client;
 
 	if (!ending)
@@ -176,7 +208,10 @@ static int free_start(hp_lease *const *leases, unsigned n, unsigned flags, hp_le
 	ending->done = done;
 	ending->arg = arg;
 	free_call_init(ending, ending->ids, n, flags);
-	ending->call.finish = finish_free;
+	if (done)
+		ending->call.finish = finish_free;
+	else
+		ending->call.discard = discard_free;
 	for (unsigned i = 0; i < n; i++)
 		lease_unmap(leases[i]);
 	pthread_mutex_lock(&client->lock);

@@ -205,8 +205,10 @@ int mend_run(hp_client *client, uint64_t deadline_ns)
 			break;
 		}
 		pthread_mutex_unlock(&client->lock);
-		connection_wait(greeting, POLLIN, next_ns < deadline_ns ? next_ns : deadline_ns);
+		r = connection_wait(greeting, POLLIN, next_ns < deadline_ns ? next_ns : deadline_ns);
 		pthread_mutex_lock(&client->lock);
+		if (r == -EINTR)
+			break;
 	}
 	client->driven = false;
 	return r;

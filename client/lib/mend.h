@@ -30,5 +30,6 @@ int mend_step(hp_client *client);
 /* When the next step is due whatever happens. */
 uint64_t mend_next_ns(const hp_client *client);
 /* Step until it has worked or is given up, waiting in between without the lock. -ETIMEDOUT after the
- * deadline: it is not given up then. Calls that wait are not told. */
+ * deadline, -EINTR after a signal handler (interrupt.h): it is not given up then. Calls that wait are not
+ * told. */
 int mend_run(hp_client *client, uint64_t deadline_ns);

@@ -89,6 +89,9 @@ static int resize(hp_lease *lease, hp_lease *next, unsigned flags)
 	request.resize = &message;
 	claim_init(&claim, &request, &next, 1, &id);
 	claim.back_to_pages = lease->bytes / lease->way.page_bytes;
+	next->id = lease->id;
+	if (next->bytes < lease->bytes) /* what was trimmed is gone */
+		claim.call.patience = CALL_STUBBORN;
 
 	pthread_mutex_lock(&client->lock);
 	r = call_run(client, &claim.call, NO_DEADLINE);

@@ -2,9 +2,10 @@
  * about it.
  *
  * client.c opens and closes it, mend.c finds the daemon, call.c sends requests and brings their replies,
- * reply.c takes what replies say to the session, dispatch.c is for programs with an event loop; claim.c makes
- * leases of what was granted, alloc.c, resize.c and free.c are what is done with them; cache.c keeps some of
- * them. One mutex guards all that changes; nobody waits for the daemon while holding it.
+ * wait.c is for threads that wait for them, reply.c takes what replies say to the session, dispatch.c is for
+ * programs with an event loop; claim.c makes leases of what was granted, alloc.c, resize.c and free.c are
+ * what is done with them; cache.c keeps some of them. One mutex guards all that changes; nobody waits for the
+ * daemon while holding it.
  */
 #pragma once
 
@@ -52,6 +53,7 @@ struct hp_client {
 	struct call_queue finished;    /* that nobody waits for */
 	unsigned n_sent, n_asking;     /* of sent: all, and those for memory */
 	unsigned n_waiters;            /* threads that wait for a call */
+	unsigned n_left;               /* calls that go on alone, and for which a thread has waited in vain */
 	unsigned n_dispatchers;        /* threads in hp_dispatch() */
 	uint64_t spin_ns;              /* a thread that drives looks for input so long before it sleeps */
 

@@ -36,6 +36,7 @@ enum lease_result {
 	LEASE_NOT_REVOCABLE,
 	LEASE_TOO_MANY,      /* the tenant's quota of leases or names */
 	LEASE_OTHER_MAKER,   /* the name is another user's than it shall be */
+	LEASE_CANCELLED,     /* by its own client, while it waited */
 	LEASE_SESSION_ENDED, /* Bye was said, or the holder died, while it waited */
 };
 

@@ -24,6 +24,17 @@ bool lease_request_is_waiting(const struct session *session, uint64_t request_id
 	return false;
 }
 
+void lease_request_cancel(struct session *session, uint64_t request_id)
+{
+	struct lease_record *record;
+
+	for (struct lease_request *request = session->requests; request; request = request->next)
+		if (request->request_id == request_id)
+			supply_cancel(&request->supply);
+	while ((record = lease_find_request(session, request_id)))
+		(void)lease_free(session, record->id, true);
+}
+
 void lease_requests_cancel(struct session *session)
 {
 	for (struct lease_request *request = session->requests; request; request = request->next)
@@ -105,7 +116,7 @@ static enum lease_result result_of(enum supply_result result)
 		[SUPPLY_GRANTED] = LEASE_OK,          [SUPPLY_OVER_QUOTA] = LEASE_OVER_QUOTA,
 		[SUPPLY_POOL_FULL] = LEASE_POOL_FULL, [SUPPLY_KERNEL_SHORT] = LEASE_KERNEL_SHORT,
 		[SUPPLY_NO_MEMORY] = LEASE_NO_MEMORY, [SUPPLY_TIMED_OUT] = LEASE_TIMED_OUT,
-		[SUPPLY_DRAINING] = LEASE_DRAINING,   [SUPPLY_CANCELLED] = LEASE_SESSION_ENDED,
+		[SUPPLY_DRAINING] = LEASE_DRAINING,   [SUPPLY_CANCELLED] = LEASE_CANCELLED,
 	};
 
 	return results[result];
@@ -124,7 +135,10 @@ static void supplied(struct supply *supply)
 	struct lease_request *request = container_of(supply, struct lease_request, supply);
 	enum lease_result result = result_of(supply->result);
 
-	if (result == LEASE_OK && request->session->ending)
+	/* It may have been granted before the stocker saw that. */
+	if (result == LEASE_OK && atomic_load(&supply->cancelled))
+		result = LEASE_CANCELLED;
+	if ((result == LEASE_OK || result == LEASE_CANCELLED) && request->session->ending)
 		result = LEASE_SESSION_ENDED;
 	/* An eviction that was under way has not seen these. */
 	else if (result == LEASE_OK && !zone_is_granting(supply->zone, supply->runs.runs, supply->runs.n)) {

@@ -29,6 +29,9 @@ struct lease_request {
 
 /* A request with this id is still waiting. */
 bool lease_request_is_waiting(const struct session *session, uint64_t request_id);
+/* Nobody wants what this request asks for, or has got: if it waits it is called off, and done() soon; the
+ * leases that it has made or opened end. */
+void lease_request_cancel(struct session *session, uint64_t request_id);
 /* The session ends: what waits is called off, and done() soon. */
 void lease_requests_cancel(struct session *session);
 

@@ -22,6 +22,7 @@ static const struct {
 	[HUGEPOOL__REQUEST__METHOD_ARENA] = {"Arena", arena_handle, NEEDS_SESSION},
 	[HUGEPOOL__REQUEST__METHOD_RECEIVED] = {"Received", received_handle, NEEDS_SESSION},
 	[HUGEPOOL__REQUEST__METHOD_BYE] = {"Bye", bye_handle, NEEDS_SESSION},
+	[HUGEPOOL__REQUEST__METHOD_CANCEL] = {"Cancel", cancel_handle, NEEDS_SESSION},
 	[HUGEPOOL__REQUEST__METHOD_OPEN] = {"Open", open_handle, NEEDS_SESSION},
 	[HUGEPOOL__REQUEST__METHOD_RESIZE] = {"Resize", resize_handle, NEEDS_SESSION},
 	[HUGEPOOL__REQUEST__METHOD_SUBSCRIBE] = {"Subscribe", subscribe_handle, NEEDS_SESSION},

@@ -19,6 +19,7 @@ typedef enum dispatch_result method(struct connection *connection, const Hugepoo
 method hello_handle, received_handle, bye_handle;       /* hello.c */
 method alloc_handle, resize_handle;                     /* alloc.c */
 method open_handle;                                     /* open.c */
+method cancel_handle;                                   /* cancel.c */
 method arena_handle;                                    /* grants.c */
 method free_handle;                                     /* free.c */
 method subscribe_handle;                                /* event.c */

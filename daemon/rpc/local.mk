@@ -2,6 +2,7 @@ noinst_LTLIBRARIES += librpc.la
 librpc_la_SOURCES = \
 	daemon/rpc/admins.h daemon/rpc/admins.c \
 	daemon/rpc/alloc.c \
+	daemon/rpc/cancel.c \
 	daemon/rpc/connection.h daemon/rpc/connection.c \
 	daemon/rpc/deaths.h daemon/rpc/deaths.c \
 	daemon/rpc/dispatch.h daemon/rpc/dispatch.c \

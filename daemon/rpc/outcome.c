@@ -32,6 +32,7 @@ static Hugepool__Code code_of(enum lease_result result)
 		[LEASE_TIMED_OUT] = HUGEPOOL__CODE__TIMED_OUT,
 		[LEASE_DRAINING] = HUGEPOOL__CODE__DRAINING,
 		[LEASE_TOO_MANY] = HUGEPOOL__CODE__OVER_QUOTA,
+		[LEASE_CANCELLED] = HUGEPOOL__CODE__CANCELLED,
 		[LEASE_SESSION_ENDED] = HUGEPOOL__CODE__NO_SESSION,
 	};
 
@@ -245,6 +246,9 @@ static void explain_others(char *message, size_t room, const struct asked *asked
 			 "lease %" PRIu64 " has other holders, or is one that you opened: its size stays",
 			 asked->lease);
 		return;
+	case LEASE_CANCELLED:
+		snprintf(message, room, "it was cancelled");
+		break;
 	case LEASE_SESSION_ENDED:
 		snprintf(message, room, "Bye has been said");
 		return;

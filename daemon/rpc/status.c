@@ -35,6 +35,7 @@ static void fill_pool(Hugepool__PoolStatus *row, struct pool *pool)
 	row->leases = figures.zones.leases;
 	row->pages_stock_wanted = pool->config.stock_pages;
 	row->stocked = atomic_load(&pool->stocked_pages);
+	row->waiting = atomic_load(&pool->n_waiting);
 	row->scrubbed = atomic_load(&pool->scrubbed_pages);
 	row->draining = atomic_load(&pool->draining);
 	row->writes_after_free = atomic_load(&pool->writes_after_free);

@@ -118,6 +118,11 @@ TESTS          += tests/system/system_flood
 tests_system_system_flood_SOURCES = tests/system/system_flood.c $(HOSTILE)
 tests_system_system_flood_LDADD   = $(HOSTILE_LIBS)
 
+check_PROGRAMS += tests/system/system_absent
+TESTS          += tests/system/system_absent
+tests_system_system_absent_SOURCES = tests/system/system_absent.c $(SYSTEM)
+tests_system_system_absent_LDADD   = $(SYSTEM_LIBS)
+
 check_PROGRAMS += tests/system/system_restart
 TESTS          += tests/system/system_restart
 tests_system_system_restart_SOURCES = tests/system/system_restart.c $(HOSTILE)

@@ -137,8 +137,12 @@ static void kill_and_ask(const struct dut *dut, pid_t victim, struct raw *heir, 
 {
 	const bool stops = round % 2 == 1;
 
-	if (stops)
+	if (stops) {
+		int status;
+
 		assert_int_equal(kill(dut->pid, SIGSTOP), 0);
+		assert_int_equal(waitpid(dut->pid, &status, WUNTRACED), dut->pid);
+	}
 	raw_kill(victim);
 	request->id = 0;
 	raw_send(heir, request);

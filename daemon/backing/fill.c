@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "daemon/backing/fill.h"
@@ -17,6 +18,11 @@
 #include "daemon/backing/readfile.h"
 #include "daemon/base/assert.h"
 
+#ifdef SYS_cachestat
+#define SYS_CACHESTAT SYS_cachestat
+#else
+#define SYS_CACHESTAT 451 /* on all architectures */
+#endif
 #define STAT_BLOCK_BYTES 512
 #define SLICE_BYTES      (32ull << 20) /* taken between two looks: 9 ms of base pages */
 
@@ -27,6 +33,29 @@ uint64_t fill_count_present(const struct backing_file *file)
 	if (fstat(file->fd, &status) < 0)
 		return file->n_pages;
 	return (uint64_t)status.st_blocks * STAT_BLOCK_BYTES / file->backing->page_bytes;
+}
+
+/* SEEK_HOLE and mincore() take pages that nobody has written to since they were allocated for holes. */
+bool fill_has_pages(const struct backing_file *file, uint64_t first, uint64_t n_pages)
+{
+	const uint64_t page_bytes = file->backing->page_bytes;
+	struct {
+		uint64_t offset, bytes;
+	} range = {.offset = first * page_bytes, .bytes = n_pages * page_bytes};
+	struct {
+		uint64_t cached, dirty, writeback, evicted, recently_evicted;
+	} counts;
+
+	if (syscall(SYS_CACHESTAT, file->fd, &range, &counts, 0) != 0)
+		return true;
+	return counts.cached + counts.evicted >= n_pages;
+}
+
+blkcnt_t fill_blocks(const struct backing_file *file, blkcnt_t n_blocks)
+{
+	return file->backing->kernelpool
+		       ? n_blocks
+		       : (blkcnt_t)(file->n_pages * (file->backing->page_bytes / STAT_BLOCK_BYTES));
 }
 
 static bool is_short(int error)

@@ -14,6 +14,13 @@ uint64_t fill_count_present(const struct backing_file *file);
  * as it was. */
 int fill_extend(struct backing_file *file, uint64_t n_pages, struct backing_shortage *ret_shortage);
 
+/* Are all of these base pages there, in the page cache or in swap? True where the kernel cannot tell (before
+ * Linux 6.5). */
+bool fill_has_pages(const struct backing_file *file, uint64_t first, uint64_t n_pages);
+
+/* The blocks that a full file of that many pages has: of base pages by their number, else as fstat says. */
+blkcnt_t fill_blocks(const struct backing_file *file, blkcnt_t n_blocks);
+
 /* backing_available_pages(), with the counters' lock held. */
 uint64_t fill_available(struct backing *backing, uint64_t promised_pages,
 			struct backing_shortage *ret_shortage);

@@ -95,7 +95,7 @@ static int do_work(const struct piece *piece)
 	int r;
 
 	lock_assert_none();
-	r = backing_file_verify(arena->file);
+	r = backing_file_verify(arena->file, arena->scrub_first, arena->scrub_pages);
 	if (r == 0 && piece->work == WORK_POISON)
 		return poison_fill(arena, run->first, run->n_pages);
 	if (r == 0 && piece->work == WORK_LOOK)

@@ -239,11 +239,11 @@ static void went_out(struct zone *zone, struct arena *arena, uint64_t first, uin
 	runs->runs[runs->n++] = (struct run){.address = run_address(arena->slot, first), .n_pages = n_pages};
 }
 
-/* Is there still what the arena was given? Else a client has destroyed the file, and nothing is granted from
- * it any more. */
-static bool arena_is_sound(struct arena *arena)
+/* Are these pages there, and the file what it was? Else a client has destroyed it, and nothing is granted
+ * from it any more. */
+static bool arena_is_sound(struct arena *arena, uint64_t first, uint64_t n_pages)
 {
-	return !atomic_load(&arena->exposed) || backing_file_verify(arena->file) == 0;
+	return !atomic_load(&arena->exposed) || backing_file_verify(arena->file, first, n_pages) == 0;
 }
 
 /* One run from this arena. */
@@ -254,7 +254,7 @@ static int take_from(struct zone *zone, struct arena *arena, uint64_t n_pages, u
 
 	if (buddy_take(arena->buddy, n_pages, align_pages, &first) != 0)
 		return ZONE_SHORT;
-	if (!arena_is_sound(arena)) {
+	if (!arena_is_sound(arena, first, n_pages)) {
 		buddy_put(arena->buddy, first, n_pages);
 		zone_condemn_locked(arena);
 		return ZONE_SHORT;
@@ -290,9 +290,12 @@ static int take_one_dirty(struct zone *zone, const struct want *want, struct run
 	for (unsigned i = 0; want->align_pages == 1 && i < zone->n_shared; i++) {
 		struct arena *arena = zone->shared[i];
 
-		if (arena->condemned || arena->isolated || !arena_is_sound(arena) ||
-		    !arena_take_dirty(arena, want->n_pages, &first))
+		if (arena->condemned || arena->isolated || !arena_take_dirty(arena, want->n_pages, &first))
 			continue;
+		if (!arena_is_sound(arena, first, want->n_pages)) {
+			arena_put_dirty(arena, first, want->n_pages);
+			continue;
+		}
 		zone->dirty_pages -= want->n_pages;
 		went_out(zone, arena, first, want->n_pages, runs);
 		return 0;
@@ -371,7 +374,8 @@ int zone_take_behind(struct zone *zone, struct run run, uint64_t n_more)
 	lock_take(&zone->lock);
 	if (!arena->condemned && !arena->isolated && zone->n_waiting == 0 &&
 	    n_more <= zone_quota_left(zone) && run_first(run) + run.n_pages + n_more <= arena->n_pages &&
-	    arena_is_sound(arena) && buddy_take_at(arena->buddy, run_first(run) + run.n_pages, n_more) == 0) {
+	    arena_is_sound(arena, run_first(run) + run.n_pages, n_more) &&
+	    buddy_take_at(arena->buddy, run_first(run) + run.n_pages, n_more) == 0) {
 		zone->clean_pages -= n_more;
 		zone->out_pages += n_more;
 		r = 0;
@@ -424,6 +428,18 @@ static uint32_t min_u32(uint32_t a, uint64_t b)
 	return a < b ? a : (uint32_t)b;
 }
 
+/* From the lowest of these runs to the highest one. */
+static bool are_sound(struct arena *arena, uint64_t n_pages, const uint64_t *firsts, uint32_t n)
+{
+	uint64_t lowest = firsts[0], highest = firsts[0];
+
+	for (uint32_t i = 1; i < n; i++) {
+		lowest = firsts[i] < lowest ? firsts[i] : lowest;
+		highest = firsts[i] > highest ? firsts[i] : highest;
+	}
+	return arena_is_sound(arena, lowest, highest - lowest + n_pages);
+}
+
 /* Up to `n_runs` runs of one arena, the lowest that has any. Returns how many. */
 static uint32_t take_some(struct zone *zone, uint64_t n_pages, uint32_t n_runs, struct arena **ret_arena,
 			  uint64_t firsts[1 + REFILL_MAX])
@@ -433,7 +449,7 @@ static uint32_t take_some(struct zone *zone, uint64_t n_pages, uint32_t n_runs, 
 		uint32_t n = buddy_take_bulk(arena->buddy, n_pages, n_runs, firsts);
 
 		*ret_arena = arena;
-		if (n > 0 && arena_is_sound(arena))
+		if (n > 0 && are_sound(arena, n_pages, firsts, n))
 			return n;
 		if (n > 0) {
 			put_some(arena, n_pages, firsts, n);

@@ -171,8 +171,46 @@ static void appoint_keeper(void)
 		keep_until_death_of(owner);
 }
 
+#define SHMEM_ENABLED "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+
+static char old_shmem[32]; /* "": as it was */
+
+static bool write_shmem(const char *word)
+{
+	FILE *file = fopen(SHMEM_ENABLED, "we");
+	bool written = file && fputs(word, file) >= 0;
+
+	return file && fclose(file) == 0 && written;
+}
+
+static void restore_shmem(void)
+{
+	if (old_shmem[0] && !write_shmem(old_shmem))
+		fprintf(stderr, "cannot set shmem_enabled to %s again\n", old_shmem);
+	old_shmem[0] = '\0';
+}
+
+void hugetlb_set_shmem(const char *word)
+{
+	char text[128] = "", *chosen;
+	FILE *file = fopen(SHMEM_ENABLED, "re");
+
+	if (file) {
+		if (!fgets(text, sizeof(text), file))
+			text[0] = '\0';
+		fclose(file);
+	}
+	chosen = strchr(text, '[');
+	if (!chosen || !write_shmem(word)) {
+		fprintf(stderr, "absent: %s cannot be set\n", SHMEM_ENABLED);
+		skip();
+	}
+	snprintf(old_shmem, sizeof(old_shmem), "%.*s", (int)strcspn(chosen + 1, "]"), chosen + 1);
+}
+
 void hugetlb_unlock(void)
 {
+	restore_shmem();
 	dismiss_keeper();
 	lower_all();
 	if (lock_fd >= 0)

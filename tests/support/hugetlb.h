@@ -39,6 +39,10 @@ bool hugetlb_raise(uint64_t page_bytes, uint64_t n_pages);
 /* The same, raising only what is lacking of `n_pages` that are free and promised to nobody. */
 bool hugetlb_top_up(uint64_t page_bytes, uint64_t n_pages);
 
+/* With the lock: shmem_enabled of the transparent huge pages is `word` until hugetlb_unlock(). Skips the test
+ * where it cannot be set. */
+void hugetlb_set_shmem(const char *word);
+
 /* All zero if the kernel has no such pages. */
 struct hugetlb_counts hugetlb_counts(uint64_t page_bytes);
 

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "tests/support/hugetlb.h"
 #include "tests/support/memcg.h"
 #include "tests/support/operator.h"
 
@@ -31,6 +32,7 @@ static void start_inside(struct dut *dut, const struct memcg *memcg, const char 
 static int tear_down(void **state)
 {
 	memcg_leave();
+	hugetlb_unlock();
 	(void)dut_kill_all(state);
 	return memcg_remove_all(state);
 }
@@ -155,6 +157,30 @@ static void memory_cgroup_too_small_for_the_reserve_is_named(void **state)
 	free(error);
 }
 
+/* Where the kernel would give a file of 4 KiB a folio of 2 MiB, 50 leases are 50 pages all the same, and what
+ * the kernel reclaims from others harms none. */
+static void memory_of_small_leases_is_small_with_huge_folios(void **state)
+{
+	struct memcg memcg;
+	struct dut dut;
+	uint64_t before;
+
+	(void)state;
+	memcg_need();
+	assert_true(hugetlb_lock());
+	hugetlb_set_shmem("always");
+	memcg_make(&memcg, NULL, 256 * MIB);
+	start_inside(&dut, &memcg, DUT_WORDS("--pool", "p=4K:64M,isolation=lease"));
+	before = memcg_usage(&memcg);
+	for (unsigned i = 0; i < 50; i++)
+		operator_leave(&dut, 0, DUT_WORDS("4K"));
+	assert_int_equal(dut_pool(&dut, "p", "pages_backed"), 50);
+	if (memcg_usage(&memcg) - before > 16 * MIB)
+		fail_msg("50 leases of 4 KiB took %llu bytes",
+			 (unsigned long long)(memcg_usage(&memcg) - before));
+	dut_stop(&dut);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, tear_down)
@@ -163,6 +189,7 @@ int main(void)
 		TEST(memory_cgroup_above_limits_too),
 		TEST(memory_cgroup_that_is_raised_serves),
 		TEST(memory_of_a_pool_beyond_all_memory_is_refused),
+		TEST(memory_of_small_leases_is_small_with_huge_folios),
 		TEST(memory_cgroup_too_small_for_the_reserve_is_named),
 	};
 

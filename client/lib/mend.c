@@ -191,7 +191,7 @@ uint64_t mend_next_ns(const hp_client *client)
 	return mend->greeting ? mend->give_up_ns : mend->try_ns;
 }
 
-int mend_run(hp_client *client, uint64_t deadline_ns)
+static int run(hp_client *client, uint64_t deadline_ns, bool briefly)
 {
 	int r;
 
@@ -200,7 +200,7 @@ int mend_run(hp_client *client, uint64_t deadline_ns)
 		uint64_t next_ns = mend_next_ns(client);
 		struct connection *greeting = client->mend.greeting;
 
-		if (clock_now_ns() >= deadline_ns) {
+		if (clock_now_ns() >= deadline_ns || (briefly && !greeting)) {
 			r = -ETIMEDOUT;
 			break;
 		}
@@ -212,4 +212,14 @@ int mend_run(hp_client *client, uint64_t deadline_ns)
 	}
 	client->driven = false;
 	return r;
+}
+
+int mend_run(hp_client *client, uint64_t deadline_ns)
+{
+	return run(client, deadline_ns, false);
+}
+
+int mend_run_briefly(hp_client *client, uint64_t deadline_ns)
+{
+	return run(client, deadline_ns, true);
 }

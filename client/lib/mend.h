@@ -33,3 +33,6 @@ uint64_t mend_next_ns(const hp_client *client);
  * deadline, -EINTR after a signal handler (interrupt.h): it is not given up then. Calls that wait are not
  * told. */
 int mend_run(hp_client *client, uint64_t deadline_ns);
+/* The same for one who does not wait for a daemon to come: -ETIMEDOUT also when nobody is at the socket just
+ * now. */
+int mend_run_briefly(hp_client *client, uint64_t deadline_ns);

@@ -108,9 +108,9 @@ static int unstick(hp_client *client, uint64_t deadline_ns)
 }
 
 /* Find the daemon again; if nobody is there, every call fails. */
-static int reconnect(hp_client *client, uint64_t deadline_ns)
+static int reconnect(hp_client *client, uint64_t deadline_ns, bool briefly)
 {
-	int r = mend_run(client, deadline_ns);
+	int r = briefly ? mend_run_briefly(client, deadline_ns) : mend_run(client, deadline_ns);
 
 	if (r == 0) {
 		call_send(client);
@@ -141,10 +141,10 @@ static int wait_on(hp_client *client, struct call *call, uint64_t deadline_ns)
 {
 	if (client->ended)
 		return -ESTALE;
+	if (!client->connection && !client->driven)
+		return reconnect(client, deadline_ns, call->patience == CALL_BRIEF);
 	if (call->patience == CALL_BRIEF && (!client->connection || clock_now_ns() >= deadline_ns))
 		return -ETIMEDOUT;
-	if (!client->connection && !client->driven)
-		return reconnect(client, deadline_ns);
 	if (client->connection && !client->driven)
 		return drive(client, deadline_ns);
 	if (client->connection && frame_writer_pending(client->connection->writer) > 0)

@@ -47,40 +47,52 @@ static int try_quota(struct supply *supply)
 {
 	struct zone *zone = supply->zone;
 	const uint64_t n_pages = supply->want.n_pages + supply->more_pages;
-	uint64_t left, returning;
 
-	lock_take(&zone->lock);
-	left = zone_quota_left(zone);
-	returning = zone->returning_pages;
-	lock_drop(&zone->lock);
-	if (n_pages <= left)
-		return 0;
-	if (n_pages > left + returning + drain_cached_pages(zone))
-		return SUPPLY_OVER_QUOTA;
-	if (!is_drained(supply))
-		return SUPPLY_WAIT;
-	return n_pages <= left + returning && waits_for_own_pages(supply) ? SUPPLY_WAIT : SUPPLY_OVER_QUOTA;
+	for (;;) {
+		/* Before the quota: what leaves the caches meanwhile is seen twice, and not never. */
+		const uint64_t n_cached = drain_cached_pages(zone);
+		const bool drained = supply->drain_target != 0 && is_drained(supply);
+		uint64_t left, returning;
+
+		lock_take(&zone->lock);
+		left = zone_quota_left(zone);
+		returning = zone->returning_pages;
+		lock_drop(&zone->lock);
+		if (n_pages <= left)
+			return 0;
+		if (n_pages > left + returning + n_cached)
+			return SUPPLY_OVER_QUOTA;
+		if (drained)
+			return n_pages <= left + returning && waits_for_own_pages(supply) ? SUPPLY_WAIT
+											  : SUPPLY_OVER_QUOTA;
+		if (!is_drained(supply))
+			return SUPPLY_WAIT;
+	}
 }
 
 /* From the zone itself. */
 static int try_zone(struct supply *supply)
 {
 	struct zone *zone = supply->zone;
+	/* Before we look: what the caches had by then is seen, as free or to be scrubbed. */
+	const bool drained = is_drained(supply);
 	bool may_scrub, is_scrubbed;
 	int r;
 
 	lock_take(&zone->lock);
 	r = zone_take_locked(zone, &supply->want, &supply->runs);
 	zone_wake_scrubber_locked(zone);
-	if (supply->scrub_target == 0 && zone->dirty_pages > 0)
+	if (drained && supply->scrub_target == 0 && zone->dirty_pages > 0)
 		supply->scrub_target = zone->n_scrubbed + zone->dirty_pages;
 	is_scrubbed = zone->n_scrubbed >= supply->scrub_target;
-	may_scrub =
-		zone->clean_pages + zone->dirty_pages >= supply->want.n_pages && zone_can_scrub_locked(zone);
+	/* Of several runs, some can be of new arenas. */
+	may_scrub = (supply->want.max_runs > 1 ||
+		     zone->clean_pages + zone->dirty_pages >= supply->want.n_pages) &&
+		    zone_can_scrub_locked(zone);
 	lock_drop(&zone->lock);
 	if (r == 0)
 		return SUPPLY_GRANTED;
-	if (!is_drained(supply))
+	if (!drained)
 		return SUPPLY_WAIT;
 	if (r == ZONE_OVER_QUOTA)
 		return SUPPLY_OVER_QUOTA;

@@ -21,6 +21,9 @@
 #include "proto/frame.h"
 #include "proto/hot.h"
 
+/* Connections on their way to a server, whose processes nobody watches yet. */
+static _Atomic unsigned n_arriving;
+
 static void on_readable(evutil_socket_t fd, short what, void *arg);
 static void on_writable(evutil_socket_t fd, short what, void *arg);
 static void work(struct run_item *item);
@@ -86,9 +89,8 @@ static void set_reading(struct connection *connection, bool reading)
 }
 
 /* On the server's thread: a new connection, or one that continues a session of this server. */
-static void arrive(struct letter *letter)
+static void settle(struct connection *connection)
 {
-	struct connection *connection = connection_of(letter);
 	struct server *server = connection->server;
 
 	link_connection(server, connection);
@@ -116,6 +118,24 @@ static void arrive(struct letter *letter)
 	}
 }
 
+static void arrive(struct letter *letter)
+{
+	settle(connection_of(letter));
+	atomic_fetch_sub(&n_arriving, 1);
+}
+
+static void post_to_server(struct connection *connection)
+{
+	atomic_fetch_add(&n_arriving, 1);
+	connection->letter.deliver = arrive;
+	mailbox_post(&connection->server->mailbox, &connection->letter);
+}
+
+unsigned connections_arriving(void)
+{
+	return atomic_load(&n_arriving);
+}
+
 int connection_accept(int socket_fd, const struct peer *peer, int pid_fd, struct server *server)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
@@ -137,8 +157,7 @@ int connection_accept(int socket_fd, const struct peer *peer, int pid_fd, struct
 	connection->pid_fd = pid_fd;
 	connection->born_ns = connection->moved_ns = clock_now_ns();
 	connection->server = server;
-	connection->letter.deliver = arrive;
-	mailbox_post(&server->mailbox, &connection->letter);
+	post_to_server(connection);
 	return 0;
 }
 
@@ -177,8 +196,7 @@ void connection_leave(struct connection *connection)
 void connection_give(struct connection *connection, struct server *to)
 {
 	connection->server = to;
-	connection->letter.deliver = arrive;
-	mailbox_post(&to->mailbox, &connection->letter);
+	post_to_server(connection);
 }
 
 void connection_move(struct connection *connection, struct server *to)
@@ -197,6 +215,7 @@ void connection_close(struct connection *connection)
 	connection->session = NULL;
 	charge_output(connection, 0);
 	connection->account = account_put(connection->account);
+	linger_expect();
 	unlink_connection(connection);
 	drop_events(connection);
 	linger_post(connection);
@@ -222,7 +241,7 @@ void connection_said_bye(struct connection *connection)
 static bool flush(struct connection *connection)
 {
 	size_t before = frame_writer_pending(connection->writer);
-	int r = frame_writer_flush(connection->writer, connection->fd);
+	int r = connection->is_deaf ? -EPIPE : frame_writer_flush(connection->writer, connection->fd);
 
 	if (frame_writer_pending(connection->writer) != before)
 		connection->moved_ns = connection->server->shard.now_ns;
@@ -233,6 +252,10 @@ static bool flush(struct connection *connection)
 	}
 	/* Other clients' descriptors in flight: the next second's check tries again. */
 	if (r == -ETOOMANYREFS)
+		return true;
+	/* What it said before it went is heard: it may have freed all that it had. */
+	connection->is_deaf = r == -EPIPE || r == -ECONNRESET;
+	if (connection->is_deaf && connection_takes_more(connection))
 		return true;
 	if (r < 0 || (connection->closing && frame_writer_pending(connection->writer) == 0)) {
 		connection_close(connection);

@@ -54,6 +54,7 @@ struct connection {
 	struct connection *prev, *next;
 	uint64_t born_ns, moved_ns; /* accepted; output last made progress, or began to wait */
 	bool is_reading;
+	bool is_deaf;    /* its client reads no more; what it has written is taken until its end */
 	bool closing;    /* after what is queued has left */
 	uint64_t bye_id; /* the request whose reply says that the session has ended */
 	bool said_bye;
@@ -64,6 +65,9 @@ struct connection {
 /* On the listener's thread: wrap an accepted socket, which has a seat, and post it to a server. Takes over
  * all. On failure (negative errno) nothing was taken. */
 int connection_accept(int socket_fd, const struct peer *peer, int pid_fd, struct server *server);
+
+/* Connections that were accepted and have not arrived at their server. Any thread. */
+unsigned connections_arriving(void);
 
 /* On the listener's thread: tell the client why it cannot come in, in an error with the id 0, and close. */
 void connection_refuse(int consume_fd, const struct service *service, Hugepool__Code code,

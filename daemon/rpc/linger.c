@@ -111,9 +111,13 @@ static void arrive(struct letter *letter)
 	atomic_fetch_sub(&n_closing, 1);
 }
 
-void linger_post(struct connection *connection)
+void linger_expect(void)
 {
 	atomic_fetch_add(&n_closing, 1);
+}
+
+void linger_post(struct connection *connection)
+{
 	connection->letter.deliver = arrive;
 	mailbox_post(connection->server->service->janitor, &connection->letter);
 }

@@ -14,6 +14,8 @@
 struct connection;
 struct service;
 
+/* It will be posted: it counts as closing before its process is watched no more. */
+void linger_expect(void);
 /* On the server's thread: the connection, without events and session, is the janitor's: it closes and frees
  * it. */
 void linger_post(struct connection *consume_connection);

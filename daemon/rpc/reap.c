@@ -21,8 +21,8 @@ void reap_note_gone(void)
 
 bool reap_is_due(const struct service *service, uint64_t mark)
 {
-	/* In this order: a death that is collected is counted as ending before it is no longer pending. */
-	if (deaths_are_pending(service) || linger_n_closing() > 0)
+	/* In the order in which it happens: whatever leaves one of these has been counted in the next. */
+	if (connections_arriving() > 0 || deaths_are_pending(service) || linger_n_closing() > 0)
 		return true;
 	for (unsigned i = 0; i < service->n_servers; i++)
 		if (atomic_load(&service->servers[i]->n_ending) > 0)

@@ -100,7 +100,8 @@ static void free_before_the_daemon_goes_on_is_heard(void **state)
 	alarm(0);
 	assert_int_equal(kill(dut.pid, SIGCONT), 0);
 	/* In the order in which they were said: all of it is to be had. */
-	assert_int_equal(hp_alloc(client, 8 * MIB, NULL, &lease), 0);
+	if (hp_alloc(client, 8 * MIB, NULL, &lease) < 0)
+		fail_msg("%s", hp_error());
 	assert_int_equal(hp_free(lease), 0);
 	dut_wait_pool(&dut, "p", "leases", 0);
 	hp_close(client);

@@ -299,7 +299,7 @@ static void hot_knows_every_field(void **state)
 		const ProtobufCMessageDescriptor *message;
 		unsigned n_fields;
 	} known[] = {
-		{&hugepool__request__descriptor, 21},    {&hugepool__reply__descriptor, 22},
+		{&hugepool__request__descriptor, 22},    {&hugepool__reply__descriptor, 23},
 		{&hugepool__alloc__descriptor, 13},      {&hugepool__free__descriptor, 3},
 		{&hugepool__alloc_reply__descriptor, 2}, {&hugepool__free_reply__descriptor, 1},
 		{&hugepool__grant__descriptor, 2},       {&hugepool__run__descriptor, 3},

@@ -47,11 +47,11 @@ static int try_quota(struct supply *supply)
 {
 	struct zone *zone = supply->zone;
 	const uint64_t n_pages = supply->want.n_pages + supply->more_pages;
+	bool drained = supply->drain_target != 0 && is_drained(supply);
 
-	for (;;) {
+	for (;; drained = true) {
 		/* Before the quota: what leaves the caches meanwhile is seen twice, and not never. */
 		const uint64_t n_cached = drain_cached_pages(zone);
-		const bool drained = supply->drain_target != 0 && is_drained(supply);
 		uint64_t left, returning;
 
 		lock_take(&zone->lock);

@@ -94,8 +94,7 @@ struct session *session_free(struct session *session)
 	for (unsigned i = 0; i < shard->n_pools; i++) {
 		if (session->zones[i].zone)
 			pool_zone_unref(session->zones[i].zone);
-		free(session->zones[i].known);
-		free(session->zones[i].untold);
+		known_fini(&session->zones[i].known);
 	}
 	close(session->pid_fd);
 	seats_leave(shard->seats, session->peer.uid, SEAT_SESSION);
@@ -196,75 +195,27 @@ int session_get_zone(struct session *session, uint32_t index, struct session_zon
 	return 0;
 }
 
-/* Without memory the client is never told: it keeps a descriptor that is of no use. */
-static void keep_untold(struct session_zone *mine, uint64_t arena_id)
-{
-	if (mine->n_untold == mine->untold_room) {
-		uint32_t room = mine->untold_room ? 2 * mine->untold_room : 16;
-		uint64_t *untold = reallocarray(mine->untold, room, sizeof(*untold));
-
-		if (!untold)
-			return;
-		mine->untold = untold;
-		mine->untold_room = room;
-	}
-	mine->untold[mine->n_untold++] = arena_id;
-}
-
 int session_learn_arena(struct session_zone *mine, uint32_t slot, uint64_t arena_id, bool write)
 {
-	if (slot >= mine->known_room) {
-		uint32_t room = slot + slot / 2 + 8;
-		uint64_t *known = reallocarray(mine->known, room, sizeof(*known));
-
-		if (!known)
-			return -ENOMEM;
-		memset(known + mine->known_room, 0, (room - mine->known_room) * sizeof(*known));
-		mine->known = known;
-		mine->known_room = room;
-	}
-	if (session_knows_arena(mine, slot, arena_id, write))
+	if (session_knows_arena(mine, arena_id, write))
 		return 0;
-	if (mine->known[slot] != 0 && mine->known[slot] >> 1 != arena_id)
-		keep_untold(mine, mine->known[slot] >> 1);
-	mine->known[slot] = arena_id << 1 | write;
-	return 0;
+	return known_add(&mine->known, mine->zone->pool, arena_id, slot, write);
 }
 
 bool session_find_arena(const struct session *session, uint64_t arena_id, unsigned *ret_pool,
 			uint32_t *ret_slot, bool *ret_write)
 {
 	for (unsigned i = 0; arena_id != 0 && i < session->shard->n_pools; i++) {
-		const struct session_zone *mine = &session->zones[i];
+		const struct known_arena *arena = known_find(&session->zones[i].known, arena_id);
 
-		for (uint32_t slot = 0; slot < mine->known_room; slot++)
-			if (mine->known[slot] >> 1 == arena_id) {
-				*ret_pool = i;
-				*ret_slot = slot;
-				*ret_write = mine->known[slot] & 1;
-				return true;
-			}
+		if (arena) {
+			*ret_pool = i;
+			*ret_slot = arena->slot;
+			*ret_write = arena->write;
+			return true;
+		}
 	}
 	return false;
-}
-
-/* Writes ids of one pool; returns true when all of them are told. */
-static bool forget_gone(const struct pool *pool, struct session_zone *mine, uint64_t *ids, unsigned room,
-			unsigned *n)
-{
-	while (mine->n_untold > 0 && *n < room)
-		ids[(*n)++] = mine->untold[--mine->n_untold];
-	for (uint32_t slot = 0; slot < mine->known_room; slot++) {
-		const uint64_t id = mine->known[slot] >> 1;
-
-		if (id == 0 || pool_has_arena(pool, slot, id))
-			continue;
-		if (*n == room)
-			return false;
-		ids[(*n)++] = id;
-		mine->known[slot] = 0;
-	}
-	return mine->n_untold == 0;
 }
 
 unsigned session_forget_gone(struct session *session, uint64_t *ids, unsigned room)
@@ -275,10 +226,15 @@ unsigned session_forget_gone(struct session *session, uint64_t *ids, unsigned ro
 		struct session_zone *mine = &session->zones[i];
 		const struct pool *pool = session->shard->pools[i];
 		uint64_t n_gone = mine->zone ? atomic_load_explicit(&pool->n_gone, memory_order_acquire) : 0;
+		bool is_whole;
 
-		if (mine->zone && (n_gone != mine->n_gone_told || mine->n_untold > 0) &&
-		    forget_gone(pool, mine, ids, room, &n))
-			mine->n_gone_told = n_gone;
+		if (!mine->zone || n_gone == mine->n_gone_told)
+			continue;
+		if (mine->known.cursor == 0)
+			mine->n_gone_seen = n_gone;
+		n += known_forget_gone(&mine->known, pool, ids + n, room - n, &is_whole);
+		if (is_whole)
+			mine->n_gone_told = mine->n_gone_seen;
 	}
 	return n;
 }

@@ -15,6 +15,7 @@
 
 #include "daemon/lease/account.h"
 #include "daemon/lease/deadlines.h"
+#include "daemon/lease/known.h"
 #include "daemon/lease/request_index.h"
 #include "daemon/lease/seats.h"
 #include "daemon/ledger/ledger.h"
@@ -53,14 +54,11 @@ void shard_fini(struct shard *shard);
 
 /* What a session has of one pool. */
 struct session_zone {
-	struct zone *zone; /* NULL: not used yet; a reference */
-	uint64_t n_pages;  /* held */
-	uint64_t *known;   /* by arena slot: the arena whose descriptor the client has; see
-			      session_learn_arena() */
-	uint32_t known_room;
-	uint64_t *untold; /* arenas that the client knows and whose slots have been used again */
-	uint32_t n_untold, untold_room;
-	uint64_t n_gone_told; /* pool->n_gone when we last told the client */
+	struct zone *zone;    /* NULL: not used yet; a reference */
+	uint64_t n_pages;     /* held */
+	struct known known;   /* arenas whose descriptors the client has */
+	uint64_t n_gone_told; /* pool->n_gone when we last began to tell the client of all */
+	uint64_t n_gone_seen; /* the same, of what is being told */
 };
 
 struct session {
@@ -127,14 +125,12 @@ struct session *session_free(struct session *session);
 /* This session's part of a pool. Returns 0, LEASE_NO_POOL, LEASE_NOT_ALLOWED or LEASE_NO_MEMORY (lease.h). */
 int session_get_zone(struct session *session, uint32_t pool, struct session_zone **ret);
 
-/* Does the client have this arena's descriptor, one that can do as much? Ids are kept shifted, with a bit for
- * writing.
- */
-static inline bool session_knows_arena(const struct session_zone *zone, uint32_t slot, uint64_t arena_id,
-				       bool write)
+/* Does the client have this arena's descriptor, one that can do as much? */
+static inline bool session_knows_arena(const struct session_zone *zone, uint64_t arena_id, bool write)
 {
-	return slot < zone->known_room && zone->known[slot] >> 1 == arena_id &&
-	       (!write || zone->known[slot] & 1);
+	const struct known_arena *arena = known_find(&zone->known, arena_id);
+
+	return arena && (!write || arena->write);
 }
 /* It will: its descriptor is on the way. -ENOMEM, or 0. */
 int session_learn_arena(struct session_zone *zone, uint32_t slot, uint64_t arena_id, bool write);

@@ -68,7 +68,7 @@ static struct arena *learn_arenas(struct session_zone *mine, struct pool *pool,
 	for (unsigned k = 0; k < placed->list.n; k++) {
 		const uint32_t slot = run_slot(placed->list.runs[k]);
 
-		if (session_knows_arena(mine, slot, placed->arenas[k], write))
+		if (session_knows_arena(mine, placed->arenas[k], write))
 			continue;
 		if (!first)
 			first = pool_arena(pool, slot);

@@ -143,8 +143,8 @@ static void call_back(void)
 	raw_check(r >= 0, "dispatch: %d: %s", r, hp_error());
 }
 
-/* What was told of, and nobody has seen, was for what could not be mapped; now is the last time that it can
- * be told. */
+/* What was told of, and nobody has seen, was for what could not be mapped. Some of that is told only later,
+ * when its memory is gone. */
 static void check_strangers(void)
 {
 	static sig_atomic_t n_cuts_seen;
@@ -159,7 +159,8 @@ static void check_strangers(void)
 	raw_check(n_strangers <= n_may_be_unseen,
 		  "%u leases were revoked that are not ours, %" PRIu64 " is one, and %u may be", n_strangers,
 		  n_strangers > 0 ? strangers[0] : 0, n_may_be_unseen);
-	n_may_be_unseen = n_strangers = 0;
+	n_may_be_unseen -= n_strangers;
+	n_strangers = 0;
 }
 
 void dispatch(void)

@@ -126,6 +126,11 @@ TESTS          += tests/unit/test_ledger
 tests_unit_test_ledger_SOURCES = tests/unit/test_ledger.c
 tests_unit_test_ledger_LDADD   = libledger.la libbase.la $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_known
+TESTS          += tests/unit/test_known
+tests_unit_test_known_SOURCES = tests/unit/test_known.c
+tests_unit_test_known_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_account
 TESTS          += tests/unit/test_account
 tests_unit_test_account_SOURCES = tests/unit/test_account.c

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "client/ctl/ctl.h"
 #include "daemon/base/cleanup.h"
@@ -56,15 +57,35 @@ static const char *kind_name(unsigned kind)
 	return "unknown";
 }
 
+#define TIME_WORD_MAX 40
+
+/* When we were told, as the daemon's log has it: UTC, to the millisecond. Returns `word`. */
+static const char *time_word(char word[TIME_WORD_MAX])
+{
+	struct timespec now;
+	struct tm utc;
+	size_t n;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	n = strftime(word, TIME_WORD_MAX, "%Y-%m-%dT%H:%M:%S", gmtime_r(&now.tv_sec, &utc));
+	snprintf(word + n, TIME_WORD_MAX - n, ".%03uZ", (unsigned)(now.tv_nsec / 1000000) % 1000);
+	return word;
+}
+
 static enum ctl_status print_event_json(const struct hp_event *event)
 {
-	return ctl_print_json(json_pack("{ss ss sI sb}", "kind", kind_name(event->kind), "pool", event->pool,
-					"arena", (json_int_t)event->arena, "missed", event->missed));
+	char word[TIME_WORD_MAX];
+
+	return ctl_print_json(json_pack("{ss ss ss sI sb}", "time", time_word(word), "kind",
+					kind_name(event->kind), "pool", event->pool, "arena",
+					(json_int_t)event->arena, "missed", event->missed));
 }
 
 static void print_event(const struct hp_event *event)
 {
-	printf("%s: ", kind_name(event->kind));
+	char word[TIME_WORD_MAX];
+
+	printf("%s %s: ", time_word(word), kind_name(event->kind));
 	if (event->arena)
 		printf("arena %" PRIu64 " of ", event->arena);
 	printf("pool %s%s\n", event->pool, event->missed ? " (others before it may be lost)" : "");

@@ -82,8 +82,8 @@ static int take_welcome(hp_client *client, const Hugepool__Reply *reply)
 	if (reply->error && client->session && reply->error->code == HUGEPOOL__CODE__NO_SESSION)
 		return error_keep(
 			error, -ESTALE,
-			"The daemon at %s has ended this session, or is another one than before: its leases "
-			"are gone.",
+			"The daemon at %s does not know this session: it ended it, or is another one than "
+			"before. Its leases are nobody's to the daemon; what is mapped stays this process's.",
 			client->socket_path);
 	if (reply->error)
 		return error_keep_wire(error, reply->error);

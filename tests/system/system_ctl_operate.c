@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -326,10 +327,21 @@ static pid_t watch(const struct dut *dut, uid_t uid, const char *const *argument
 
 static void expect_line(int out_fd, const char *line)
 {
+	static const char json_time[] = "{\"time\": \"";
+	const bool is_json = line[0] == '{';
 	char got[MAX_LINE];
+	struct tm utc;
+	const char *rest;
 
 	operator_read_line(out_fd, got, sizeof(got));
-	assert_string_equal(got, line);
+	if (is_json)
+		assert_memory_equal(got, json_time, strlen(json_time));
+	rest = strptime(got + (is_json ? strlen(json_time) : 0), "%Y-%m-%dT%H:%M:%S", &utc);
+	assert_non_null(rest);
+	rest = strchr(rest, 'Z');
+	assert_non_null(rest);
+	/* Behind the time it is the line. */
+	assert_string_equal(rest + (is_json ? strlen("Z\", ") : strlen("Z ")), line + is_json);
 }
 
 /* Everybody may watch, one event a line, each written when it happens. */

@@ -148,8 +148,15 @@ tests_unit_test_pool_LDADD   = liblease.la libledger.la libpool.la libbacking.la
 
 check_PROGRAMS += tests/unit/test_pool_work
 TESTS          += tests/unit/test_pool_work
-tests_unit_test_pool_work_SOURCES = tests/unit/test_pool_work.c $(HOUSE) tests/support/hugetlb.h tests/support/hugetlb.c
+tests_unit_test_pool_work_SOURCES = tests/unit/test_pool_work.c $(HOUSE) tests/unit/pool_scene.h tests/unit/pool_scene.c \
+	tests/support/hugetlb.h tests/support/hugetlb.c
 tests_unit_test_pool_work_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_pool_limbo
+TESTS          += tests/unit/test_pool_limbo
+tests_unit_test_pool_limbo_SOURCES = tests/unit/test_pool_limbo.c $(HOUSE) tests/unit/pool_scene.h tests/unit/pool_scene.c \
+	tests/support/hugetlb.h tests/support/hugetlb.c
+tests_unit_test_pool_limbo_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
 
 check_PROGRAMS += tests/unit/test_pool_set
 TESTS          += tests/unit/test_pool_set

@@ -13,22 +13,13 @@
 #include <cmocka.h>
 
 #include "daemon/base/clock.h"
-#include "tests/support/house.h"
 #include "tests/support/hugetlb.h"
-#include "tests/support/wait.h"
+#include "tests/unit/pool_scene.h"
 
 #define MAX_PAGES   1024
 #define ARENA_PAGES 256
 #define HOUR_NS     (3600 * NS_PER_S)
 #define HUGE_BYTES  (UINT64_C(2) << 20)
-
-static struct pool_figures figures_of(struct house *house)
-{
-	struct pool_figures figures;
-
-	pool_get_figures(house->pools[0], &figures);
-	return figures;
-}
 
 static int setup(void **state, uint64_t max_pages, uint64_t arena_pages, uint64_t reserve_pages)
 {
@@ -65,71 +56,6 @@ static int huge_teardown(void **state)
 {
 	hugetlb_unlock();
 	return 0;
-}
-
-/* ---- a request of the stocker's own kind ---- */
-
-struct asker {
-	struct supply supply;
-	bool is_answered;
-};
-
-static void answered(struct supply *supply)
-{
-	((struct asker *)supply)->is_answered = true;
-}
-
-static void ask(struct house *house, struct asker *asker, uid_t uid, struct want want, uint64_t wait_ns)
-{
-	const struct peer peer = {.uid = uid, .gid = uid};
-
-	*asker = (struct asker){.supply = {
-					.zone = pool_zone_get(house->pools[0], &peer),
-					.want = want,
-					.deadline_ns = wait_ns > 0 ? clock_now_ns() + wait_ns : 0,
-					.done = answered,
-				}};
-	supply_post(&asker->supply);
-}
-
-/* One run of so many pages. */
-static struct want run_of(uint64_t n_pages)
-{
-	return (struct want){.n_pages = n_pages, .align_pages = 1, .max_runs = 1, .node = -1};
-}
-
-static struct want sole_of(uint64_t n_pages)
-{
-	return (struct want){
-		.n_pages = n_pages, .align_pages = 1, .max_runs = RUN_LIST_MAX, .node = -1, .sole = true};
-}
-
-static struct want scattered_of(uint64_t n_pages)
-{
-	return (struct want){.n_pages = n_pages, .align_pages = 1, .max_runs = RUN_LIST_MAX, .node = -1};
-}
-
-/* Give back what was granted. */
-static void end(struct asker *asker)
-{
-	struct zone *zone = asker->supply.zone;
-
-	assert_true(asker->is_answered);
-	for (unsigned i = 0; asker->supply.result == SUPPLY_GRANTED && i < asker->supply.runs.n; i++)
-		if (asker->supply.want.sole)
-			pool_end_sole(zone, asker->supply.runs.runs[i]);
-		else
-			zone_put_clean(zone, 0, asker->supply.runs.runs[i]);
-	pool_zone_unref(zone);
-}
-
-static enum supply_result ask_and_settle(struct house *house, struct asker *asker, uid_t uid,
-					 struct want want)
-{
-	ask(house, asker, uid, want, 0);
-	house_settle(house);
-	assert_true(asker->is_answered);
-	return asker->supply.result;
 }
 
 /* ---- one that waits ---- */
@@ -454,109 +380,6 @@ static void work_pages_with_a_busy_janitor_stay_charged(void **state)
 	}
 }
 
-/* ---- limbo ---- */
-
-struct pinning {
-	struct session *session;
-	struct zone *zone;
-	struct hugetlb_pinner pinner;
-};
-
-/* A lease of one page that has ended, and whose page a client still pins. */
-static void pin_and_free(struct house *house, struct pinning *pinning, uid_t uid)
-{
-	const struct lease_alloc sole = {.want = {.max_runs = 1, .node = -1}, .revocable = true};
-	struct arena *arena;
-	uint64_t id;
-
-	pinning->session = house_session(house, 0, uid);
-	assert_int_equal(house_alloc_like(house, pinning->session, 1, &sole, &id), LEASE_OK);
-	pinning->zone = pinning->session->zones[0].zone;
-	arena = pool_arena(house->pools[0], (uint32_t)(house_record(house, id)->address >> 32));
-	atomic_store(&arena->exposed, true);
-	if (!hugetlb_pin(backing_file_fd(arena->file), HUGE_BYTES, &pinning->pinner))
-		fail_msg("no io_uring buffers here");
-	assert_int_equal(lease_free(pinning->session, id, true), LEASE_OK);
-	house_settle(house);
-	assert_int_equal(pinning->zone->pinned_pages, 1);
-}
-
-/* The kernel has the page, and the pool has asked it. */
-static void unpin(struct house *house, struct pinning *pinning)
-{
-	const uint64_t n_free = hugetlb_counts(HUGE_BYTES).free;
-
-	hugetlb_unpin(&pinning->pinner);
-	assert_true(wait_for(hugetlb_counts(HUGE_BYTES).free == n_free + 1));
-	pool_settle_limbo(house->pools[0]);
-}
-
-static enum lease_result lease_one(struct house *house, struct pinning *pinning)
-{
-	uint64_t id;
-	enum lease_result result = house_alloc(house, pinning->session, 1, &id);
-
-	if (result == LEASE_OK)
-		assert_int_equal(lease_free(pinning->session, id, true), LEASE_OK);
-	return result;
-}
-
-static void begin_limbo(struct house *house, struct pinning *one, struct pinning *two)
-{
-	hugetlb_need(HUGE_BYTES, 6);
-	house_init_sized(house, HUGE_BYTES, 6, 1, 0, 1);
-	pin_and_free(house, one, 1000);
-	pin_and_free(house, two, 1001);
-	assert_int_equal(figures_of(house).zones.limbo, 2);
-	assert_int_equal(lease_one(house, one), LEASE_OVER_QUOTA);
-	assert_int_equal(lease_one(house, two), LEASE_OVER_QUOTA);
-}
-
-/* One of two tenants lets go: the kernel does not say which. Neither is cleared by what may be the other's.
- */
-static void work_limbo_is_not_cleared_by_what_another_lets_go(void **state)
-{
-	static struct house house;
-	struct pinning one, two;
-
-	begin_limbo(&house, &one, &two);
-	unpin(&house, &two);
-	assert_int_equal(figures_of(&house).zones.limbo, 1);
-	assert_int_equal(one.zone->pinned_pages, 1);
-	assert_int_equal(lease_one(&house, &one), LEASE_OVER_QUOTA);
-	unpin(&house, &one);
-	assert_int_equal(figures_of(&house).zones.limbo, 0);
-	assert_int_equal(lease_one(&house, &one), LEASE_OK);
-	assert_int_equal(lease_one(&house, &two), LEASE_OK);
-	house_end_session(&house, one.session);
-	house_end_session(&house, two.session);
-	house_fini(&house);
-}
-
-/* All clients of the one are dead, and as many pages are back as they can have pinned: it is charged for
- * none, the other for what it pins. */
-static void work_limbo_of_the_dead_is_not_what_the_living_pin(void **state)
-{
-	static struct house house;
-	struct pinning one, two;
-
-	begin_limbo(&house, &one, &two);
-	house_end_session(&house, two.session);
-	pool_settle_limbo(house.pools[0]);
-	assert_int_equal(two.zone->pinned_pages, 1);
-	unpin(&house, &two);
-	assert_int_equal(two.zone->pinned_pages, 0);
-	assert_int_equal(one.zone->pinned_pages, 1);
-	two.session = house_session(&house, 1, 1001);
-	assert_int_equal(lease_one(&house, &two), LEASE_OK);
-	assert_int_equal(lease_one(&house, &one), LEASE_OVER_QUOTA);
-	house_end_session(&house, two.session);
-	unpin(&house, &one);
-	assert_int_equal(figures_of(&house).zones.limbo, 0);
-	house_end_session(&house, one.session);
-	house_fini(&house);
-}
-
 /* ---- the kernel ---- */
 
 /* What its counters say is believed, before any page is taken. */
@@ -664,8 +487,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(work_request_over_quota_makes_nothing, quota_setup, teardown),
 		cmocka_unit_test_setup_teardown(work_pages_with_a_busy_janitor_stay_charged, quota_setup,
 						teardown),
-		cmocka_unit_test_teardown(work_limbo_is_not_cleared_by_what_another_lets_go, huge_teardown),
-		cmocka_unit_test_teardown(work_limbo_of_the_dead_is_not_what_the_living_pin, huge_teardown),
 		PLAIN(work_request_of_more_than_there_is_makes_nothing),
 		RESERVE(work_what_can_never_be_is_not_queued),
 		RESERVE(work_reserve_stays_for_a_run_longer_than_an_arena),

@@ -113,6 +113,7 @@ struct pool {
 
 	_Atomic uint64_t empty_pages;  /* the sum of the zones' */
 	_Atomic uint64_t n_released;   /* of n_posted: come back. Written under the lock */
+	_Atomic uint64_t n_pieces;     /* of work that the scrubber has handed over, so far */
 	_Atomic uint64_t n_cut_slices; /* by which the janitor has truncated files, so far */
 	_Atomic uint64_t n_gone; /* arenas that left; sessions compare it with what they told their clients */
 	_Atomic unsigned n_waiting;         /* supplies queued */

@@ -111,6 +111,7 @@ static void hand_over_locked(struct zone *zone, const struct piece *piece, bool 
 
 	lock_assert_held(&zone->lock);
 	arena->scrubbing = false;
+	atomic_fetch_add(&zone->pool->n_pieces, 1);
 	if (damaged) {
 		zone_condemn_locked(arena);
 		return;

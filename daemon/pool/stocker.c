@@ -68,11 +68,11 @@ void supply_post(struct supply *supply)
 	struct zone *zone = supply->zone;
 
 	supply->drain_target = supply->pool_drain_target = 0;
-	supply->scrub_target = supply->release_target = 0;
+	supply->scrub_target = supply->release_target = supply->piece_target = 0;
 	supply->n_attempts = supply->n_failed = 0;
 	supply->quota_target = supply->n_quota_waits = 0;
 	supply->attempt_tick = supply->retry_tick = 0;
-	supply->is_kernel_short = false;
+	supply->is_kernel_short = supply->is_in_vain = false;
 	lock_take(&zone->lock);
 	zone->n_waiting++;
 	lock_drop(&zone->lock);

@@ -164,10 +164,10 @@ static int try_arenas(struct supply *supply)
 	return r;
 }
 
-/* The kernel, or whoever came in between, had other plans than its counters. */
+/* The kernel, or whoever came in between, had other plans than the arithmetic. */
 static void note_failure(struct supply *supply, int result, uint64_t tick)
 {
-	supply->n_attempts++;
+	supply->is_in_vain = true;
 	supply->is_kernel_short = result == SUPPLY_KERNEL_SHORT;
 	if (result != SUPPLY_KERNEL_SHORT)
 		return;
@@ -176,28 +176,39 @@ static void note_failure(struct supply *supply, int result, uint64_t tick)
 	supply->n_failed++;
 }
 
-static bool may_attempt(const struct supply *supply, bool is_patient, uint64_t tick)
+static bool may_try_arenas(const struct supply *supply, bool is_patient, uint64_t tick)
 {
-	if (supply->n_attempts >= ATTEMPTS_MAX)
+	if (supply->n_attempts >= 2 * ATTEMPTS_MAX)
 		return false;
 	return is_patient ? tick >= supply->retry_tick : supply->n_failed < FAILURES_MAX;
 }
 
-/* So many pages that nobody uses go to the kernel, and what the janitor has is waited for. False: nothing is
- * under way. */
+/* So many pages that nobody uses go to the kernel, and what the janitor has is waited for, and the arena that
+ * the scrubber is at work in, which leaves next. False: nothing is under way. */
 static bool make_room(struct supply *supply, uint64_t release_pages, bool in_one)
 {
 	struct pool *pool = supply->zone->pool;
+	const uint64_t n_pieces = atomic_load(&pool->n_pieces);
 	bool scrubbing = false;
 
 	if (release_pages > 0 &&
 	    pool_reclaim(supply->zone, &supply->want, release_pages, in_one, &scrubbing) == 0 && !scrubbing)
 		return false;
 	supply->n_attempts++;
+	supply->piece_target = scrubbing ? n_pieces + 1 : 0;
 	lock_take(&pool->lock);
 	supply->release_target = pool->n_posted;
 	lock_drop(&pool->lock);
 	return true;
+}
+
+/* What it had let go is not back yet: until then another try would be in vain, and is none. */
+static bool waits_for_room(const struct supply *supply)
+{
+	struct pool *pool = supply->zone->pool;
+
+	return atomic_load(&pool->n_released) < supply->release_target ||
+	       atomic_load(&pool->n_pieces) < supply->piece_target;
 }
 
 /* Caches of other zones may be all that keeps their arenas from being empty: they are drained once for each
@@ -211,29 +222,50 @@ static bool waits_for_drain(struct supply *supply)
 	return pool->drain.n_finished < supply->pool_drain_target;
 }
 
+/* With what there is, or will be when what is in the making for it is made. */
+static int try_now(struct supply *supply, uint64_t tick)
+{
+	int r = try_arenas(supply);
+
+	supply->is_in_vain = false;
+	if (lacks_room(r))
+		note_failure(supply, r, tick);
+	if (supply->zone->pool->making.owner == &supply->want)
+		supply->n_attempts++;
+	return r;
+}
+
+static int refuse(struct supply *supply, enum admission admission, uint64_t tick)
+{
+	supply->is_kernel_short = admission == ADMISSION_SHORT;
+	if (admission != ADMISSION_SHORT)
+		return SUPPLY_POOL_FULL;
+	supply->retry_tick = tick + 1;
+	return SUPPLY_KERNEL_SHORT;
+}
+
 static int try_room(struct supply *supply, bool is_patient, uint64_t tick)
 {
 	struct pool *pool = supply->zone->pool;
 	uint64_t release_pages = 0;
 	bool in_one = false;
 	enum admission admission;
-	int r = SUPPLY_POOL_FULL;
+	int r;
 
-	if (pool->making.owner == &supply->want)
+	if (pool->making.owner == &supply->want || (supply->is_in_vain && waits_for_room(supply)))
 		return SUPPLY_WAIT_ROOM;
 	if (pool->failed_owner == &supply->want) {
 		pool->failed_owner = NULL;
 		note_failure(supply, pool->failed_short ? SUPPLY_KERNEL_SHORT : SUPPLY_POOL_FULL, tick);
 	}
-	if (!may_attempt(supply, is_patient, tick))
+	if (!may_try_arenas(supply, is_patient, tick))
 		return supply->is_kernel_short ? SUPPLY_KERNEL_SHORT : SUPPLY_POOL_FULL;
 	admission =
 		admission_of_arenas(supply->zone, &supply->want, supply->more_pages, false, &release_pages);
 	if (admission == ADMISSION_NOW) {
-		r = try_arenas(supply);
+		r = try_now(supply, tick);
 		if (!lacks_room(r))
 			return r;
-		note_failure(supply, r, tick);
 		/* It would take too many runs: one new arena instead of some that nobody uses. */
 		in_one = r == SUPPLY_POOL_FULL;
 		admission = admission_of_arenas(supply->zone, &supply->want, supply->more_pages, in_one,
@@ -241,18 +273,13 @@ static int try_room(struct supply *supply, bool is_patient, uint64_t tick)
 		if (admission == ADMISSION_NOW)
 			return r;
 	}
-	if (supply->release_target > pool->n_released)
+	if (waits_for_room(supply))
 		return SUPPLY_WAIT_ROOM;
 	pool_signal_pressure(pool, tick);
-	if (admission == ADMISSION_LATER && make_room(supply, release_pages, in_one))
+	if (admission == ADMISSION_LATER && supply->n_attempts < ATTEMPTS_MAX &&
+	    make_room(supply, release_pages, in_one))
 		return SUPPLY_WAIT_ROOM;
-	if (waits_for_drain(supply))
-		return SUPPLY_WAIT_ROOM;
-	supply->is_kernel_short = admission == ADMISSION_SHORT;
-	if (admission != ADMISSION_SHORT)
-		return SUPPLY_POOL_FULL;
-	supply->retry_tick = tick + 1;
-	return SUPPLY_KERNEL_SHORT;
+	return waits_for_drain(supply) ? SUPPLY_WAIT_ROOM : refuse(supply, admission, tick);
 }
 
 int supply_try(struct supply *supply, bool may_take_room, bool is_patient, uint64_t tick)

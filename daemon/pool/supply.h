@@ -46,11 +46,13 @@ struct supply {
 	unsigned n_quota_waits;     /* how often they were */
 	uint64_t scrub_target;      /* of zone->n_scrubbed; 0: there was nothing to scrub */
 	uint64_t release_target;    /* of pool->n_released; 0: nothing was with the janitor */
+	uint64_t piece_target;      /* of pool->n_pieces, to have an arena that is in the scrubber's hands */
 	unsigned n_attempts;        /* to have room made; of one that waits, in attempt_tick */
 	unsigned n_failed;          /* times that the kernel had less than its counters said */
 	uint64_t attempt_tick;
 	uint64_t retry_tick;  /* the kernel is not asked before */
 	bool is_kernel_short; /* that was the reason of the last try that failed */
+	bool is_in_vain; /* arithmetic said yes, and there was less: not again before what it waits for */
 };
 
 /* On the worker's thread, after zone_take() or pool_take_sole() said ZONE_SHORT. Cannot fail. */

@@ -181,6 +181,34 @@ static void work_request_that_does_not_wait_ends_however_long_a_step_takes(void 
 	end(&holder);
 }
 
+/* The scrubber is at work in what another tenant has just freed: however often somebody rings meanwhile, a
+ * request that does not wait has it then. */
+static void work_request_that_does_not_wait_outlasts_the_scrubber(void **state)
+{
+	struct house *house = *state;
+	struct pool *pool = house->pools[0];
+	struct asker holder, one;
+	struct arena *arena;
+
+	assert_int_equal(ask_and_settle(house, &holder, 1000, run_of(MAX_PAGES)), SUPPLY_GRANTED);
+	arena = pool_arena(pool, run_slot(holder.supply.runs.runs[0]));
+	arena->scrubbing = true;
+	end(&holder);
+	ask(house, &one, 1001, run_of(MAX_PAGES), 0);
+	for (unsigned i = 0; i < 50; i++) {
+		mailbox_ring(&house->stocker.mailbox);
+		stocker_step(&house->stocker);
+		for (unsigned k = 0; k < HOUSE_WORKERS; k++)
+			mailbox_deliver(&house->worker_boxes[k]);
+	}
+	assert_false(one.is_answered);
+	arena->scrubbing = false;
+	atomic_fetch_add(&pool->n_pieces, 1);
+	house_settle(house);
+	assert_int_equal(one.supply.result, SUPPLY_GRANTED);
+	end(&one);
+}
+
 /* ---- a small one ---- */
 
 /* Of one blank arena that is all but the whole pool, everybody who comes gets some. */
@@ -479,6 +507,7 @@ int main(void)
 		PLAIN(work_waiting_request_is_served_when_there_is_room),
 		PLAIN(work_step_looks_at_some_of_those_that_wait),
 		PLAIN(work_request_that_does_not_wait_ends_however_long_a_step_takes),
+		PLAIN(work_request_that_does_not_wait_outlasts_the_scrubber),
 		PLAIN(work_small_requests_share_a_large_blank_arena),
 		cmocka_unit_test_teardown(work_kernel_is_not_asked_for_what_it_has_not, huge_teardown),
 		LARGE(work_large_lease_is_made_in_slices_and_others_come_between),

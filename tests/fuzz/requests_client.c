@@ -339,6 +339,7 @@ void fuzz_client_ask(unsigned index, struct fuzz_input *input)
 	}
 	known.own_leases = client->leases;
 	known.own_arenas = client->arenas;
+	known.last_id = client->last_id;
 	fuzz_message_make(&message, input, &known, client->last_id + 1);
 	client->last_id++;
 	queue(client, &message);

@@ -15,12 +15,13 @@
 
 /* What a value is when it shall get far. */
 enum value {
-	VALUE_ZERO,  /* the default: nothing */
-	VALUE_SMALL, /* 1 to `most` */
-	VALUE_RARE,  /* 0, seldom up to `most` */
-	VALUE_USER,  /* root, or one of those from 1001 on */
-	VALUE_POOL,  /* one of the first `most`, or the last */
-	VALUE_LEASE, /* ids that the daemon has told */
+	VALUE_ZERO,    /* the default: nothing */
+	VALUE_SMALL,   /* 1 to `most` */
+	VALUE_RARE,    /* 0, seldom up to `most` */
+	VALUE_USER,    /* root, or one of those from 1001 on */
+	VALUE_POOL,    /* one of the first `most`, or the last */
+	VALUE_REQUEST, /* one of the last `most` of who asks */
+	VALUE_LEASE,   /* ids that the daemon has told */
 	VALUE_ARENA,
 	VALUE_SESSION,
 	VALUE_CURSOR,
@@ -34,23 +35,23 @@ static const struct rule {
 	enum value value;
 	unsigned most;
 } rules[] = {
-	{"Hello", "version", VALUE_SMALL, 1},      {"Hello", "session", VALUE_SESSION, 0},
-	{"Alloc", "pool", VALUE_POOL, 9},          {"Alloc", "n_pages", VALUE_SMALL, 24},
-	{"Alloc", "align_pages", VALUE_RARE, 4},   {"Alloc", "name", VALUE_RARE_NAME, 0},
-	{"Alloc", "max_runs", VALUE_RARE, 65},     {"Alloc", "wait_ms", VALUE_RARE, 20},
-	{"Alloc", "lifetime_ms", VALUE_RARE, 30},  {"Alloc", "mode", VALUE_RARE, 255},
-	{"Alloc", "node", VALUE_RARE, 1},          {"Access", "id", VALUE_SMALL, 200},
-	{"Open", "name", VALUE_NAME, 0},           {"Open", "uid", VALUE_USER, 4},
-	{"Resize", "lease", VALUE_LEASE, 0},       {"Resize", "n_pages", VALUE_SMALL, 40},
-	{"Resize", "max_runs", VALUE_RARE, 65},    {"Resize", "wait_ms", VALUE_RARE, 20},
-	{"Free", "leases", VALUE_LEASE, 0},        {"Free", "name", VALUE_RARE_NAME, 0},
-	{"Arena", "arena", VALUE_ARENA, 0},        {"Subscribe", "kinds", VALUE_SMALL, 15},
-	{"Leases", "cursor", VALUE_CURSOR, 0},     {"Sessions", "cursor", VALUE_CURSOR, 0},
-	{"Leases", "session", VALUE_SESSION, 0},   {"Revoke", "lease", VALUE_LEASE, 0},
-	{"Evict", "arena", VALUE_ARENA, 0},        {"Isolate", "arena", VALUE_ARENA, 0},
-	{"Restore", "arena", VALUE_ARENA, 0},      {"Restore", "pool", VALUE_POOL_NAME, 0},
-	{"Drain", "pool", VALUE_POOL_NAME, 0},     {"Tenants", "pool", VALUE_POOL_NAME, 0},
-	{"BuddyInfo", "pool", VALUE_POOL_NAME, 0},
+	{"Hello", "version", VALUE_SMALL, 1},     {"Hello", "session", VALUE_SESSION, 0},
+	{"Alloc", "pool", VALUE_POOL, 9},         {"Alloc", "n_pages", VALUE_SMALL, 24},
+	{"Alloc", "align_pages", VALUE_RARE, 4},  {"Alloc", "name", VALUE_RARE_NAME, 0},
+	{"Alloc", "max_runs", VALUE_RARE, 65},    {"Alloc", "wait_ms", VALUE_RARE, 20},
+	{"Alloc", "lifetime_ms", VALUE_RARE, 30}, {"Alloc", "mode", VALUE_RARE, 255},
+	{"Alloc", "node", VALUE_RARE, 1},         {"Access", "id", VALUE_SMALL, 200},
+	{"Open", "name", VALUE_NAME, 0},          {"Open", "uid", VALUE_USER, 4},
+	{"Resize", "lease", VALUE_LEASE, 0},      {"Resize", "n_pages", VALUE_SMALL, 40},
+	{"Resize", "max_runs", VALUE_RARE, 65},   {"Resize", "wait_ms", VALUE_RARE, 20},
+	{"Free", "leases", VALUE_LEASE, 0},       {"Free", "name", VALUE_RARE_NAME, 0},
+	{"Cancel", "request", VALUE_REQUEST, 20}, {"Arena", "arena", VALUE_ARENA, 0},
+	{"Subscribe", "kinds", VALUE_SMALL, 15},  {"Leases", "cursor", VALUE_CURSOR, 0},
+	{"Sessions", "cursor", VALUE_CURSOR, 0},  {"Leases", "session", VALUE_SESSION, 0},
+	{"Revoke", "lease", VALUE_LEASE, 0},      {"Evict", "arena", VALUE_ARENA, 0},
+	{"Isolate", "arena", VALUE_ARENA, 0},     {"Restore", "arena", VALUE_ARENA, 0},
+	{"Restore", "pool", VALUE_POOL_NAME, 0},  {"Drain", "pool", VALUE_POOL_NAME, 0},
+	{"Tenants", "pool", VALUE_POOL_NAME, 0},  {"BuddyInfo", "pool", VALUE_POOL_NAME, 0},
 };
 
 /* How often each method is asked for, of all. A method that is not here: as often as the last. */
@@ -58,9 +59,10 @@ static const struct {
 	const char *field; /* of Request */
 	unsigned weight;
 } methods[] = {
-	{"alloc", 90}, {"free", 70},  {"resize", 30}, {"open", 20},     {"received", 20}, {"arena", 10},
-	{"revoke", 8}, {"evict", 2},  {"restore", 8}, {"isolate", 4},   {"drain", 2},     {"bye", 1},
-	{"hello", 1},  {"leases", 2}, {"tenants", 1}, {"buddyinfo", 1}, {"sessions", 2},  {"status", 2},
+	{"alloc", 90},  {"free", 70},     {"resize", 30},  {"open", 20},   {"received", 20},
+	{"arena", 10},  {"revoke", 8},    {"evict", 2},    {"restore", 8}, {"isolate", 4},
+	{"drain", 2},   {"bye", 1},       {"cancel", 6},   {"hello", 1},   {"leases", 2},
+	{"tenants", 1}, {"buddyinfo", 1}, {"sessions", 2}, {"status", 2},
 };
 #define N_METHODS (sizeof(methods) / sizeof(methods[0]))
 
@@ -117,6 +119,8 @@ static uint64_t make_number(struct fuzz_input *input, const struct fuzz_known *k
 		return fuzz_one_in(input, 4) ? 0 : 1000 + fuzz_below(input, rule->most);
 	case VALUE_POOL:
 		return fuzz_one_in(input, 16) ? POOLS_MAX - 1 : fuzz_below(input, rule->most);
+	case VALUE_REQUEST:
+		return known->last_id - fuzz_below(input, rule->most);
 	case VALUE_LEASE:
 		return pick(fuzz_one_in(input, 4) ? &known->leases : &known->own_leases, input);
 	case VALUE_ARENA:

@@ -19,6 +19,7 @@ struct fuzz_ring {
 struct fuzz_known {
 	struct fuzz_ring leases, arenas, sessions, cursors;
 	struct fuzz_ring own_leases, own_arenas; /* of who asks */
+	uint64_t last_id;                        /* and its last request */
 };
 void fuzz_ring_add(struct fuzz_ring *ring, uint64_t value);
 

@@ -437,6 +437,17 @@ int backing_file_verify(const struct backing_file *file, uint64_t first, uint64_
 	return n_pages <= COUNTED_MOST && fill_has_pages(file, first, n_pages) ? 0 : BACKING_DAMAGED;
 }
 
+bool backing_file_take_memory_error(const struct backing_file *file, uint64_t *ret_page)
+{
+	size_t offset;
+
+	hp_assert_alive(file, BACKING_FILE_MAGIC);
+	if (!guard_take_memory_error(file->memory, file_bytes(file), &offset))
+		return false;
+	*ret_page = offset / file->backing->page_bytes;
+	return true;
+}
+
 void backing_file_release(struct backing_file *consume_file, bool exposed, uint64_t *ret_limbo_pages)
 {
 	hp_assert_alive(consume_file, BACKING_FILE_MAGIC);

@@ -117,6 +117,10 @@ int backing_file_fill(struct backing_file *file, uint64_t first, uint64_t n_page
 /* Read access for checks: copies `bytes` at `offset` into `buffer`. 0 or BACKING_DAMAGED. */
 int backing_file_read(struct backing_file *file, uint64_t offset, void *buffer, size_t bytes);
 
+/* Was it a memory error of the hardware's that made the file BACKING_DAMAGED? Then in which page; once for
+ * each. */
+bool backing_file_take_memory_error(const struct backing_file *file, uint64_t *ret_page);
+
 /* A second descriptor of the file, open for reading only, for those who may not write to it. Ours; goes with
  * the file. Once is enough. Returns 0 or negative errno. */
 int backing_file_open_reader(struct backing_file *file);

@@ -17,6 +17,8 @@
 #include "daemon/backing/guard.h"
 #include "daemon/base/assert.h"
 
+#define N_MEMORY_ERRORS 16
+
 struct guard {
 	sigjmp_buf escape;
 	uintptr_t first, bytes; /* what is guarded */
@@ -29,12 +31,53 @@ static _Thread_local struct guard *volatile active_guard;
 static pthread_mutex_t install_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction previous_action; /* written under install_mutex, while the handler is not in place */
 
+/* The last addresses at which memory was broken; 0: none. Written by handlers, of any thread. */
+static _Atomic uintptr_t memory_errors[N_MEMORY_ERRORS];
+static _Atomic unsigned n_memory_errors;
+
+static void note_memory_error(uintptr_t address)
+{
+	atomic_store(&memory_errors[atomic_fetch_add(&n_memory_errors, 1) % N_MEMORY_ERRORS], address);
+}
+
+bool guard_take_memory_error(const void *memory, size_t bytes, size_t *ret_offset)
+{
+	for (unsigned i = 0; i < N_MEMORY_ERRORS; i++) {
+		uintptr_t address = atomic_load(&memory_errors[i]);
+
+		if (address == 0 || address - (uintptr_t)memory >= bytes ||
+		    !atomic_compare_exchange_strong(&memory_errors[i], &address, 0))
+			continue;
+		*ret_offset = address - (uintptr_t)memory;
+		return true;
+	}
+	return false;
+}
+
+/* The memory itself is broken, and not the file cut short. */
+static bool is_memory_error(const siginfo_t *info)
+{
+	return info->si_code == BUS_MCEERR_AR || info->si_code == BUS_MCEERR_AO;
+}
+
+/* Of broken memory the address is that of a block, as large as the kernel says. */
+static bool is_guarded(const struct guard *guard, const siginfo_t *info)
+{
+	const uintptr_t address = (uintptr_t)info->si_addr;
+	const uintptr_t bytes = is_memory_error(info) ? (uintptr_t)1 << info->si_addr_lsb : 1;
+
+	return address < guard->first + guard->bytes && address + bytes > guard->first;
+}
+
 static void handle_sigbus(int signal_number, siginfo_t *info, void *context)
 {
 	struct guard *guard = active_guard;
 
-	if (guard && info->si_code > 0 && (uintptr_t)info->si_addr - guard->first < guard->bytes)
+	if (guard && info->si_code > 0 && is_guarded(guard, info)) {
+		if (is_memory_error(info))
+			note_memory_error((uintptr_t)info->si_addr);
 		siglongjmp(guard->escape, 1);
+	}
 
 	/* Not ours. A faulting instruction is run again when we return and now meets the previous action; a
 	 * signal that somebody sent has to be sent again. */

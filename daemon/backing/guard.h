@@ -26,3 +26,7 @@ bool guard_fill(void *memory, uint8_t value, size_t bytes);
 /* Copy `bytes` from `memory`, the guarded side, into `buffer`, the caller's own. False: SIGBUS on the way,
  * the buffer's content is undefined. */
 bool guard_read(void *buffer, const void *memory, size_t bytes);
+
+/* Was it broken memory (BUS_MCEERR) that stopped one of these, in this mapping? Then where; each is told
+ * once, the last sixteen are kept. */
+bool guard_take_memory_error(const void *memory, size_t bytes, size_t *ret_offset);

@@ -1,9 +1,11 @@
 /* scrubber.c - see scrubber.h. Runs on the scrubber's thread, but for scrubber_prepare(). */
 #include <config.h>
 
+#include <inttypes.h>
 #include <stddef.h>
 
 #include "daemon/base/assert.h"
+#include "daemon/base/log.h"
 #include "daemon/pool/poison.h"
 #include "daemon/pool/pool.h"
 #include "daemon/pool/scrubber.h"
@@ -87,6 +89,18 @@ static bool claim_locked(struct zone *zone, uint64_t max_pages, struct piece *pi
 	return false;
 }
 
+/* What is broken is never granted again: the arena goes as a whole, and the kernel keeps the page. */
+static void report_memory_error(const struct arena *arena)
+{
+	uint64_t page;
+
+	while (backing_file_take_memory_error(arena->file, &page))
+		log_warning("pool %s: page %" PRIu64 " of arena %" PRIu64
+			    " has a memory error of the hardware's: the arena is taken out, and the kernel "
+			    "will not give that page back",
+			    arena->pool->config.name, page, arena->id);
+}
+
 /* 0 or BACKING_DAMAGED. */
 static int do_work(const struct piece *piece)
 {
@@ -146,6 +160,8 @@ static bool scrub(struct zone *zone)
 			break;
 		lock_drop(&zone->lock);
 		damaged = do_work(&piece) != 0;
+		if (damaged)
+			report_memory_error(piece.arena);
 		lock_take(&zone->lock);
 		hand_over_locked(zone, &piece, damaged);
 		/* Those who wait may have enough now: as many pages as can be stay poisoned. */

@@ -4,6 +4,8 @@
  */
 #include <config.h>
 
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -11,7 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +27,7 @@
 #include "tests/unit/backing_scene.h"
 
 #define N_ZEROERS 4
+#define PAGE      4096
 
 struct zeroer {
 	pthread_t thread;
@@ -128,12 +133,79 @@ static void guard_sigbus_of_others_kills(void **state)
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
 }
 
+/* ---- broken memory ---- */
+
+static void *volatile broken; /* what the next SIGUSR1 says is broken */
+
+/* A kernel that finds memory broken sends such a signal; ours has no way to break any, and lets a thread send
+ * it to nobody but itself. */
+static void on_sigusr1(int number)
+{
+	siginfo_t info = {.si_signo = SIGBUS, .si_code = BUS_MCEERR_AR};
+
+	(void)number;
+	info.si_addr = broken;
+	info.si_addr_lsb = 12; /* a page: the address is its start's */
+	(void)syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), SIGBUS, &info);
+}
+
+struct reader {
+	char *memory;
+	bool was_read;
+};
+
+static void *read_guarded(void *arg)
+{
+	struct reader *reader = arg;
+	char byte;
+
+	reader->was_read = guard_read(&byte, reader->memory + PAGE + 7, 1);
+	return NULL;
+}
+
+/* The reader's fault waits for userfaultfd, so that the signal comes in the middle of the guarded access. */
+static void guard_tells_broken_memory_from_a_cut_file(void **state)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	struct uffdio_register range = {.mode = UFFDIO_REGISTER_MODE_MISSING};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	struct reader reader = {.was_read = true};
+	struct uffd_msg message;
+	pthread_t thread;
+	size_t offset;
+
+	(void)state;
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) < 0) {
+		print_message("absent: userfaultfd\n");
+		skip();
+	}
+	guard_install();
+	assert_true(signal(SIGUSR1, on_sigusr1) != SIG_ERR);
+	reader.memory = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(reader.memory != MAP_FAILED);
+	range.range = (struct uffdio_range){.start = (uintptr_t)reader.memory, .len = 2 * PAGE};
+	assert_int_equal(ioctl(fd, UFFDIO_REGISTER, &range), 0);
+	assert_int_equal(pthread_create(&thread, NULL, read_guarded, &reader), 0);
+	assert_int_equal(read(fd, &message, sizeof(message)), sizeof(message));
+	broken = reader.memory + PAGE;
+	assert_int_equal(pthread_kill(thread, SIGUSR1), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_false(reader.was_read);
+	assert_false(guard_take_memory_error(reader.memory, PAGE, &offset));
+	assert_true(guard_take_memory_error(reader.memory, 2 * PAGE, &offset));
+	assert_int_equal(offset, PAGE);
+	assert_false(guard_take_memory_error(reader.memory, 2 * PAGE, &offset));
+	munmap(reader.memory, 2 * PAGE);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(backing_truncated_under_many_zeroers_all_survive),
 		cmocka_unit_test(clear_pages_zeroes_exactly_these),
 		cmocka_unit_test(guard_sigbus_of_others_kills),
+		cmocka_unit_test(guard_tells_broken_memory_from_a_cut_file),
 	};
 
 	return cmocka_run_group_tests_name("test_guard", tests, NULL, NULL);

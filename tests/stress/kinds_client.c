@@ -157,7 +157,8 @@ static const struct act *choose_act(void)
 
 void kinds_client_run(void *arg)
 {
-	const struct sigaction alarm_action = {.sa_handler = on_alarm};
+	/* Calls go on: without SA_RESTART they would say -EINTR (system_absent). */
+	const struct sigaction alarm_action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
 	const struct kinds_part *part = arg;
 	unsigned n_acts = 0;
 

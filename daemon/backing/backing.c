@@ -485,6 +485,19 @@ uint64_t backing_limbo_returned(struct backing *backing)
 	return returned;
 }
 
+uint64_t backing_foreign_pages(struct backing *backing)
+{
+	uint64_t n_pages;
+
+	hp_assert_alive(backing, BACKING_MAGIC);
+	if (!has_second_balance(backing))
+		return 0;
+	lock_counters(backing);
+	n_pages = fill_foreign_pages(backing);
+	unlock_counters(backing);
+	return n_pages;
+}
+
 uint64_t backing_page_bytes(const struct backing *backing)
 {
 	hp_assert_alive(backing, BACKING_MAGIC);

@@ -147,6 +147,10 @@ void backing_file_trim(struct backing_file *file, uint64_t n_pages, bool exposed
  * share a page size's counter: what cannot be told apart is credited to neither, balance.h. */
 uint64_t backing_limbo_returned(struct backing *backing);
 
+/* Pages of the mount of our own that are neither in a file of ours nor in limbo: other programs have files
+ * there, or clients made ours longer. 0 where there is no such mount. */
+uint64_t backing_foreign_pages(struct backing *backing);
+
 uint64_t backing_page_bytes(const struct backing *backing);
 
 /* The sentence for a pool's reserve that cannot be had: how many pages are lacking, why, and what to do. To

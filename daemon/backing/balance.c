@@ -62,6 +62,11 @@ void balance_lose(struct balance *balance, uint64_t n_pages)
 	balance->live_pages -= n_pages;
 }
 
+uint64_t balance_foreign(const struct balance *balance, uint64_t used_pages)
+{
+	return minus_or_zero(used_pages, balance->live_pages + balance->limbo_pages);
+}
+
 void balance_settle(struct balance *balance, uint64_t used_pages)
 {
 	uint64_t excess = minus_or_zero(used_pages, balance->live_pages);

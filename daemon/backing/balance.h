@@ -55,5 +55,8 @@ void balance_lose(struct balance *balance, uint64_t n_pages);
 uint64_t balance_lose_watched(struct balance *balance, struct limbo *limbo, uint64_t n_pages,
 			      uint64_t used_before, uint64_t used_after);
 
+/* Pages that are used, but neither in a file of ours nor in limbo. */
+uint64_t balance_foreign(const struct balance *balance, uint64_t used_pages);
+
 /* Compare with a fresh reading: what has returned is credited to those that can have missed it. */
 void balance_settle(struct balance *balance, uint64_t used_pages);

@@ -107,6 +107,45 @@ static int look(const struct backing_file *file, uint64_t n_there, uint64_t n_pa
 	return set_missing(ret_shortage, n_pages, backing->page_bytes, usable);
 }
 
+uint64_t fill_foreign_pages(struct backing *backing)
+{
+	uint64_t used;
+
+	return backing->place.own.key && hugemount_used(backing->place.directory_fd, &used) == 0
+		       ? balance_foreign(&backing->place.balance, used)
+		       : 0;
+}
+
+/* Pages that the files' mount still has room for, if it has a size=, and a shortage of them; UINT64_MAX: no
+ * limit. */
+static uint64_t room_on_mount(struct backing *backing, struct backing_shortage *ret_shortage)
+{
+	const uint64_t foreign = fill_foreign_pages(backing);
+	uint64_t room;
+
+	if (backing->place.directory_fd < 0 || hugemount_room(backing->place.directory_fd, &room) < 0)
+		return UINT64_MAX;
+	*ret_shortage = (struct backing_shortage){
+		.limit = foreign > 0 ? BACKING_LIMIT_SHARED_MOUNT : BACKING_LIMIT_MOUNT,
+		.left_bytes = room * backing->page_bytes,
+		.foreign_bytes = foreign * backing->page_bytes,
+	};
+	return room;
+}
+
+/* What the mount has room for, of as many as are to be had otherwise. */
+static uint64_t limit_to_mount(struct backing *backing, uint64_t n_pages,
+			       struct backing_shortage *ret_shortage)
+{
+	struct backing_shortage shortage;
+	const uint64_t room = room_on_mount(backing, &shortage);
+
+	if (room >= n_pages)
+		return n_pages;
+	*ret_shortage = shortage;
+	return room;
+}
+
 uint64_t fill_available(struct backing *backing, uint64_t promised_pages,
 			struct backing_shortage *ret_shortage)
 {
@@ -130,12 +169,12 @@ uint64_t fill_available(struct backing *backing, uint64_t promised_pages,
 	n_free = counts.free_pages + promised_pages;
 	n_free = n_free > counts.reserved_pages ? n_free - counts.reserved_pages : 0;
 	if (n_free >= n_pages || n_more >= n_pages - n_free)
-		return n_pages;
+		return limit_to_mount(backing, n_pages, ret_shortage);
 	*ret_shortage = (struct backing_shortage){.limit = backing->grow ? BACKING_LIMIT_RAISED
 									 : BACKING_LIMIT_HUGEPAGES,
 						  .allowed_bytes = backing->max_pages * backing->page_bytes,
 						  .left_bytes = n_free * backing->page_bytes};
-	return n_free + n_more;
+	return limit_to_mount(backing, n_free + n_more, ret_shortage);
 }
 
 /* Free hugepages of the node that the pool's are to come from; UINT64_MAX: of any, or nobody knows. */
@@ -156,17 +195,14 @@ static uint64_t free_of_node(const struct backing *backing)
 static void explain_hugepages(const struct backing_file *file, uint64_t missing,
 			      struct backing_shortage *ret_shortage)
 {
-	const struct backing *backing = file->backing;
+	struct backing *backing = file->backing;
 	struct backing_kernel_counts counts = {0};
-	uint64_t room;
 
-	*ret_shortage = (struct backing_shortage){.limit = BACKING_LIMIT_HUGEPAGES, .missing_pages = missing};
-	if (backing->place.directory_fd >= 0 && hugemount_room(backing->place.directory_fd, &room) == 0 &&
-	    room < missing) {
-		ret_shortage->limit = BACKING_LIMIT_MOUNT;
-		ret_shortage->left_bytes = room * backing->page_bytes;
+	if (room_on_mount(backing, ret_shortage) < missing) {
+		ret_shortage->missing_pages = missing;
 		return;
 	}
+	*ret_shortage = (struct backing_shortage){.limit = BACKING_LIMIT_HUGEPAGES, .missing_pages = missing};
 	if (kernelpool_read(backing->kernelpool, &counts) == 0 && counts.free_pages > counts.reserved_pages)
 		ret_shortage->left_bytes = (counts.free_pages - counts.reserved_pages) * backing->page_bytes;
 }

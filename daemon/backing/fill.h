@@ -21,6 +21,9 @@ bool fill_has_pages(const struct backing_file *file, uint64_t first, uint64_t n_
 /* The blocks that a full file of that many pages has: of base pages by their number, else as fstat says. */
 blkcnt_t fill_blocks(const struct backing_file *file, blkcnt_t n_blocks);
 
+/* backing_foreign_pages(), with the counters' lock held. */
+uint64_t fill_foreign_pages(struct backing *backing);
+
 /* backing_available_pages(), with the counters' lock held. */
 uint64_t fill_available(struct backing *backing, uint64_t promised_pages,
 			struct backing_shortage *ret_shortage);

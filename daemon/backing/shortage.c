@@ -11,7 +11,7 @@
 #define KIB (UINT64_C(1) << 10)
 
 /* In a fact, %P is the cgroup's path, %N the node, %A what is allowed, %L what is left, %K what is kept, and
- * %S the size of a page. %F is how many pages are left. */
+ * %S the size of a page. %F is how many pages are left, %O how many other programs have. */
 static const struct {
 	const char *fact, *advice;
 } limits[BACKING_N_LIMITS] = {
@@ -48,7 +48,11 @@ static const struct {
 				  "(its max), which others have taken",
 				  "end what else takes hugepages, or raise nr_hugepages"},
 	[BACKING_LIMIT_MOUNT] = {"the pool's mount has %F free pages of %S",
-				 "delete files of other programs there, or raise the pool's max"},
+				 "free some there, or raise its size= (of its own: the pool's max)"},
+	[BACKING_LIMIT_SHARED_MOUNT] =
+		{"the pool's mount has %F free pages of %S, and %O pages of it are in files of other "
+		 "programs, or were added to the pool's files by clients",
+		 "delete files of other programs there, or raise the pool's max"},
 };
 
 void shortage_set_path(struct backing_shortage *shortage, const char *path)
@@ -90,6 +94,9 @@ static const char *value_of(const struct backing_shortage *shortage, char letter
 		return about(shortage->kept_bytes, word);
 	case 'F':
 		snprintf(word, SIZE_WORD_MAX, "%" PRIu64, shortage->left_bytes / page_bytes);
+		return word;
+	case 'O':
+		snprintf(word, SIZE_WORD_MAX, "%" PRIu64, shortage->foreign_bytes / page_bytes);
 		return word;
 	default:
 		return size_format(page_bytes, word);

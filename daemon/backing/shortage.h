@@ -25,6 +25,7 @@ enum backing_limit {
 	BACKING_LIMIT_FRAGMENTED,     /* the kernel was asked for more hugepages, and found too few */
 	BACKING_LIMIT_RAISED,         /* the pool has raised nr_hugepages by its max already */
 	BACKING_LIMIT_MOUNT,          /* size= of the pool's mount */
+	BACKING_LIMIT_SHARED_MOUNT,   /* the same, and other programs have taken some of it */
 	BACKING_N_LIMITS
 };
 
@@ -37,6 +38,7 @@ struct backing_shortage {
 	uint64_t allowed_bytes;               /* by the limit */
 	uint64_t left_bytes;                  /* of that, before what is kept */
 	uint64_t kept_bytes;                  /* of that, for everybody else */
+	uint64_t foreign_bytes;               /* of a shared mount: what other programs have taken */
 	char path[BACKING_SHORTAGE_PATH_MAX]; /* of the two cgroups; its end where it is longer */
 };
 

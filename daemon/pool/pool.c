@@ -304,6 +304,11 @@ void pool_refresh_missing(struct pool *pool)
 	pool_set_missing(pool, lacking > free_pages ? lacking - free_pages : 0);
 }
 
+void pool_refresh_foreign(struct pool *pool)
+{
+	atomic_store(&pool->foreign_pages, backing_foreign_pages(pool->backing));
+}
+
 void pool_get_figures(struct pool *pool, struct pool_figures *ret)
 {
 	struct zone_figures *sum = &ret->zones;

@@ -119,6 +119,7 @@ struct pool {
 	_Atomic unsigned n_waiting;         /* supplies queued */
 	_Atomic bool draining;              /* nothing new is leased */
 	_Atomic uint64_t missing_pages;     /* what the kernel could not supply when it was last asked */
+	_Atomic uint64_t foreign_pages;     /* of its own mount, taken by others: at the last tick */
 	_Atomic uint64_t stocked_pages;     /* made ready before they were asked for, so far */
 	_Atomic uint64_t scrubbed_pages;    /* zeroed by the scrubber, so far */
 	_Atomic uint64_t writes_after_free; /* pages of which poison.h had to report one */
@@ -271,6 +272,8 @@ void pool_free_idle_zones(struct pool *pool);
 /* missing_pages, as the kernel's counters are now, or as a failed attempt has shown. */
 void pool_refresh_missing(struct pool *pool);
 void pool_set_missing(struct pool *pool, uint64_t missing_pages);
+/* foreign_pages, as the pool's own mount counts them now. */
+void pool_refresh_foreign(struct pool *pool);
 
 /* ---- figures ---- */
 

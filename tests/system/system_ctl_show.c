@@ -146,6 +146,7 @@ static const struct key pool_keys[] = {
 	{"pages_orphaned", JSON_INTEGER},
 	{"pages_limbo", JSON_INTEGER},
 	{"pages_missing", JSON_INTEGER},
+	{"pages_foreign", JSON_INTEGER},
 	{"arenas", JSON_INTEGER},
 	{"tenants", JSON_INTEGER},
 	{"leases", JSON_INTEGER},

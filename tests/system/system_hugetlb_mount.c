@@ -11,12 +11,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "tests/support/actor.h"
+#include "tests/support/raw.h"
 #include "tests/system/system_hugetlb_scene.h"
 
 /* 16 pages, 4 of them from the start; everybody shares them, which hugetlbfs asks for. */
@@ -108,6 +110,66 @@ static void hugetlb_own_mount_caps_a_client_that_grows_its_file(void **state)
 	actor_quit(&greedy);
 	dut_stop(&dut);
 	scene_assert_all_back();
+}
+
+/* As another program does that is told to use this directory for its hugepages. */
+static pid_t start_stranger(const char *path, unsigned n_pages)
+{
+	int fd, ready[2];
+	pid_t pid;
+	char done;
+
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		if (fd < 0 || fallocate(fd, 0, 0, n_pages * (off_t)MIB2) < 0 || write(ready[1], "", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	dut_adopt(pid);
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &done, 1), 1);
+	close(ready[0]);
+	return pid;
+}
+
+/* They are counted, and named where they are in the way; hugepages that the kernel has beside are not blamed.
+ */
+static void hugetlb_own_mount_tells_what_strangers_have(void **state)
+{
+	const char *path;
+	pid_t stranger, holder;
+	uint64_t lease;
+	struct dut dut;
+	char *error;
+
+	scene_begin(MIB2, 4 * MAX_PAGES);
+	dut_start(&dut, OWN_MOUNT);
+	assert_int_equal(dut_pool(&dut, "p", "pages_foreign"), 0);
+	path = scene_words("%s/rtemap_0", own_mount_path(&dut));
+	stranger = start_stranger(path, 10);
+	dut_wait_pool(&dut, "p", "pages_foreign", 10);
+	holder = dut_hold(&dut, SOMEUID, DUT_WORDS("4M"), &lease);
+	assert_int_equal(dut_pool(&dut, "p", "pages_foreign"), 10);
+	assert_int_equal(dut_ctl(&dut, SOMEUID, DUT_WORDS("alloc", "16M"), NULL, &error), 1);
+	scene_assert_says(error,
+			  "the pool's mount has 2 free pages of 2M, and 10 pages of it are in files of "
+			  "other programs");
+	scene_assert_says(error, "delete files of other programs there");
+	assert_null(strstr(error, "nr_hugepages"));
+	free(error);
+
+	/* Whoever still has the file has its pages, whatever became of its name. */
+	assert_int_equal(unlink(path), 0);
+	raw_kill(stranger);
+	dut_wait_pool(&dut, "p", "pages_foreign", 0);
+	raw_kill(dut_hold(&dut, SOMEUID, DUT_WORDS("16M"), &lease));
+	raw_kill(holder);
+	dut_stop(&dut);
+	scene_wait_all_back();
 }
 
 static void hugetlb_own_mount_reserve_that_cannot_be_met_is_refused(void **state)
@@ -221,6 +283,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(hugetlb_own_mount_has_its_sizes_and_goes_with_the_daemon),
 		TEST(hugetlb_own_mount_caps_a_client_that_grows_its_file),
+		TEST(hugetlb_own_mount_tells_what_strangers_have),
 		TEST(hugetlb_own_mount_reserve_that_cannot_be_met_is_refused),
 		TEST(hugetlb_own_mount_of_a_killed_daemon_is_cleared_by_the_next),
 		TEST(hugetlb_given_directory_is_left_as_it_was),

@@ -22,7 +22,10 @@ static void balance_foreign_pages_come_and_go_nothing_returns(void **state)
 
 	balance_add(&balance, &limbo);
 	balance_gain(&balance, 10);
+	assert_int_equal(balance_foreign(&balance, 15), 5);
+	assert_int_equal(balance_foreign(&balance, 9), 0);
 	assert_int_equal(balance_lose_watched(&balance, &limbo, 10, 15, 8), 3); /* 5 foreign, 3 in limbo */
+	assert_int_equal(balance_foreign(&balance, 8), 5);
 	balance_settle(&balance, 20);
 	balance_settle(&balance, 8);
 	assert_int_equal(limbo.returned_pages, 0);

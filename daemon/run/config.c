@@ -36,16 +36,41 @@ void config_fini(struct config *config)
 	for (unsigned i = 0; i < config->n_more_sockets; i++)
 		free(config->more_sockets[i]);
 	free(config->state_dir);
+	for (unsigned i = 0; i < config->n_warnings; i++)
+		free(config->warnings[i]);
+	free(config->warnings);
 	*config = (struct config){0};
 }
 
-/* What a public reader returns: the source's sentence goes to the caller. */
-static int hand_over(struct config_source *source, int r, char **ret_error)
+/* The source's warnings become the configuration's. */
+static int take_warnings(struct config *config, struct config_source *source)
 {
+	char **warnings = reallocarray(config->warnings, config->n_warnings + source->n_warnings + 1,
+				       sizeof(*warnings));
+
+	if (warnings)
+		config->warnings = warnings;
+	for (unsigned i = 0; i < source->n_warnings; i++)
+		if (warnings)
+			warnings[config->n_warnings++] = source->warnings[i];
+		else
+			free(source->warnings[i]);
+	free(source->warnings);
+	return warnings ? 0 : -ENOMEM;
+}
+
+/* What a public reader returns: the source's sentence goes to the caller, its warnings to the configuration.
+ */
+static int hand_over(struct config *config, struct config_source *source, int r, char **ret_error)
+{
+	int taken = take_warnings(config, source);
+
 	hp_assert((r == 0 || r == -ENOMEM) == !source->error);
 	if (r < 0)
 		*ret_error = take_ptr(source->error);
-	return r;
+	else if (taken < 0)
+		*ret_error = NULL;
+	return r < 0 ? r : taken;
 }
 
 int config_read_text(struct config *config, const char *name, const char *text, size_t length,
@@ -60,7 +85,7 @@ int config_read_text(struct config *config, const char *name, const char *text, 
 		r = config_refuse_text(&source, &json_error);
 	else
 		r = config_keys_read(&source, config_top_keys, root, config);
-	return hand_over(&source, r, ret_error);
+	return hand_over(config, &source, r, ret_error);
 }
 
 /* Returns 0, or a negative errno: -EFBIG for what can be no configuration. */
@@ -116,7 +141,7 @@ int config_add_pool_word(struct config *config, const char *word, char **ret_err
 	r = config_pool_word_to_json(&source, word, &object);
 	if (r == 0)
 		r = config_pool_read(&source, object, config);
-	return hand_over(&source, r, ret_error);
+	return hand_over(config, &source, r, ret_error);
 }
 
 int config_set(struct config *config, const char *name, const char *word, char **ret_error)
@@ -141,7 +166,7 @@ int config_set(struct config *config, const char *name, const char *word, char *
 		r = key->read(&source, value, (char *)config + key->offset);
 	else
 		r = config_refuse(&source, "expected text in UTF-8");
-	return hand_over(&source, r, ret_error);
+	return hand_over(config, &source, r, ret_error);
 }
 
 /* CPUs that this process may run on; a host with more than a cpu_set_t has bits for has enough. */

@@ -32,13 +32,15 @@ struct config {
 	unsigned user_sessions;      /* of one user but root; 0: half of all */
 	uint64_t host_reserve_bytes; /* UINT64_MAX: see headroom.h */
 	bool partial_users;          /* start though some users are not mapped; they are refused */
-	bool has_admins; /* else root and the daemon's user */
+	bool has_admins;             /* else root and the daemon's user */
 	uid_t *admin_uids;
 	unsigned n_admin_uids;
 	gid_t *admin_gids;
 	unsigned n_admin_gids;
 	struct pool_config *pools;
 	unsigned n_pools;
+	char **warnings; /* sentences about what is left out: users and groups that this host does not know */
+	unsigned n_warnings;
 };
 
 void config_init(struct config *config);

@@ -1,4 +1,5 @@
-/* config_ids.c - lists of users and groups: names or numbers, looked up where they are read.
+/* config_ids.c - lists of users and groups: names or numbers, looked up where they are read. Names that this
+ * host does not know are left out, with a warning.
  *
  * An id that is listed twice, by name and by number say, is kept once: other checks count ids.
  */
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/base/text.h"
 #include "daemon/run/config_keys.h"
 
 #define ID_MAX (UINT32_MAX - 1) /* the last is (uid_t)-1: nobody at all */
@@ -20,6 +22,7 @@ _Static_assert(sizeof(uid_t) == sizeof(uint32_t) && sizeof(gid_t) == sizeof(uint
 /* What users and groups differ in. */
 struct id_kind {
 	bool (*lookup)(const char *name, uint32_t *ret_id);
+	const char *noun;
 	const char *list, *item; /* what was expected */
 };
 
@@ -48,25 +51,31 @@ static bool name_to_gid(const char *name, uint32_t *ret_id)
 
 static const struct id_kind user_kind = {
 	.lookup = name_to_uid,
+	.noun = "user",
 	.list = "a list of users such as [\"alice\", 1001], or [\"*\"]",
 	.item = "the name or number of a user that this host knows, or \"*\"",
 };
 
 static const struct id_kind group_kind = {
 	.lookup = name_to_gid,
+	.noun = "group",
 	.list = "a list of groups such as [\"staff\", 1001]",
 	.item = "the name or number of a group that this host knows",
 };
 
-/* A number, also as a word, is that id whether anybody has it or not; a name must be known. */
-static bool value_to_id(const struct id_kind *kind, const json_t *value, uint32_t *ret_id)
+/* A text that is no number, and not "*" either. */
+static bool is_name(const char *word)
+{
+	return word && *word && word[strspn(word, "0123456789")] && strcmp(word, "*") != 0;
+}
+
+/* A number, also as a word, is that id whether anybody has it or not. */
+static bool value_to_number(const json_t *value, uint32_t *ret_id)
 {
 	const char *word = json_string_value(value);
 	json_int_t number = -1;
 
-	if (word && (!*word || word[strspn(word, "0123456789")]))
-		return kind->lookup(word, ret_id);
-	if (word && strlen(word) <= 10)
+	if (word && *word && !word[strspn(word, "0123456789")] && strlen(word) <= 10)
 		number = strtoll(word, NULL, 10);
 	else if (json_is_integer(value))
 		number = json_integer_value(value);
@@ -91,6 +100,25 @@ static int id_list_add(struct id_list *list, uint32_t id)
 	return 0;
 }
 
+/* A name that this host does not know is left out: a list only ever admits fewer for it, and the daemon can
+ * serve all others meanwhile. */
+static int read_item(struct config_source *source, const struct id_kind *kind, const json_t *item,
+		     struct id_list *list)
+{
+	const char *name = json_string_value(item);
+	char shown[TEXT_SHOWN_MAX];
+	uint32_t id;
+
+	if (is_name(name) && !kind->lookup(name, &id))
+		return config_warn(source,
+				   "this host knows no %s \"%s\": left out; make it and start the daemon "
+				   "again, or mend the name",
+				   kind->noun, text_show(name, shown));
+	if (!is_name(name) && !value_to_number(item, &id))
+		return config_refuse_value(source, item, kind->item);
+	return id_list_add(list, id);
+}
+
 /* What was read is in *list whatever is returned. everybody: where "*" is noted; NULL: "*" is no name. */
 static int read_list(struct config_source *source, const struct id_kind *kind, const json_t *value,
 		     bool *everybody, struct id_list *list)
@@ -101,15 +129,12 @@ static int read_list(struct config_source *source, const struct id_kind *kind, c
 		return config_refuse_value(source, value, kind->list);
 	for (size_t i = 0; i < json_array_size(value) && r == 0; i++) {
 		const json_t *item = json_array_get(value, i);
-		uint32_t id;
 
 		config_source_enter_item(source, i);
 		if (everybody && json_is_string(item) && strcmp(json_string_value(item), "*") == 0)
 			*everybody = true;
-		else if (value_to_id(kind, item, &id))
-			r = id_list_add(list, id);
 		else
-			r = config_refuse_value(source, item, kind->item);
+			r = read_item(source, kind, item, list);
 		config_source_leave(source);
 	}
 	return r;

@@ -179,7 +179,9 @@ int config_pool_read(struct config_source *source, const json_t *object, struct 
 
 	if (config->n_pools == CONFIG_POOLS_MAX)
 		return config_refuse(source, "expected at most %d pools", CONFIG_POOLS_MAX);
+	source->pool = json_string_value(json_object_get(object, "name"));
 	r = draft_read(source, object, config, &draft);
+	source->pool = NULL;
 	pools = r < 0 ? NULL : reallocarray(config->pools, config->n_pools + 1, sizeof(*pools));
 	if (!pools) {
 		config_pool_fini(&draft.pool);

@@ -44,23 +44,27 @@ static const char *innermost_key(const struct config_source *source)
 }
 
 /* NAME:LINE:COLUMN: key "KEY": SENTENCE, of which a flag has no line and column, and the outermost value no
- * key. */
+ * key. The caller's to free; NULL: no memory. */
+static char *place_sentence(const struct config_source *source, const struct json_position *position,
+			    const char *sentence)
+{
+	const char *key = innermost_key(source);
+	char place[32] = "", *placed;
+
+	if (position)
+		snprintf(place, sizeof(place), "%u:%u:", position->line, position->column);
+	if (asprintf(&placed, "%s:%s %s%s%s%s", source->name, place, key ? "key \"" : "", key ? key : "",
+		     key ? "\": " : "", sentence) < 0)
+		return NULL;
+	return text_clean(placed);
+}
+
 static int keep_error(struct config_source *source, const struct json_position *position,
 		      const char *sentence)
 {
-	const char *key = innermost_key(source);
-	char place[32] = "";
-
 	hp_assert(!source->error);
-	if (position)
-		snprintf(place, sizeof(place), "%u:%u:", position->line, position->column);
-	if (asprintf(&source->error, "%s:%s %s%s%s%s", source->name, place, key ? "key \"" : "",
-		     key ? key : "", key ? "\": " : "", sentence) < 0) {
-		source->error = NULL;
-		return -ENOMEM;
-	}
-	text_clean(source->error);
-	return -EINVAL;
+	source->error = place_sentence(source, position, sentence);
+	return source->error ? -EINVAL : -ENOMEM;
 }
 
 typedef struct json_position (*position_fn)(const char *text, size_t length, const struct json_step *steps,
@@ -114,6 +118,40 @@ int config_refuse_key(struct config_source *source, const char *format, ...)
 	r = refuse(source, json_position_of_key, format, args);
 	va_end(args);
 	return r;
+}
+
+int config_warn(struct config_source *source, const char *format, ...)
+{
+	_cleanup_free_ char *words = NULL, *sentence = NULL;
+	struct json_position position = {0};
+	char **warnings;
+	va_list args;
+	int r;
+
+	warnings = reallocarray(source->warnings, source->n_warnings + 1, sizeof(*warnings));
+	if (!warnings)
+		return -ENOMEM;
+	source->warnings = warnings;
+	va_start(args, format);
+	r = vasprintf(&words, format, args);
+	va_end(args);
+	if (r < 0) {
+		words = NULL;
+		return -ENOMEM;
+	}
+	if (asprintf(&sentence, "%s%s%s%s", source->pool ? "pool " : "", source->pool ? source->pool : "",
+		     source->pool ? ": " : "", words) < 0) {
+		sentence = NULL;
+		return -ENOMEM;
+	}
+	if (source->text)
+		position =
+			json_position_of_value(source->text, source->length, source->steps, source->n_steps);
+	warnings[source->n_warnings] = place_sentence(source, source->text ? &position : NULL, sentence);
+	if (!warnings[source->n_warnings])
+		return -ENOMEM;
+	source->n_warnings++;
+	return 0;
 }
 
 int config_refuse_value(struct config_source *source, const json_t *value, const char *expected)

@@ -18,7 +18,10 @@ struct config_source {
 	size_t length;
 	struct json_step steps[CONFIG_DEPTH_MAX]; /* to the value that is being read */
 	unsigned n_steps;
-	char *error; /* the sentence, once something was refused */
+	const char *pool; /* whose keys are being read; NULL: the top level's */
+	char *error;      /* the sentence, once something was refused */
+	char **warnings;  /* sentences about what was left out, `n_warnings` of them */
+	unsigned n_warnings;
 };
 
 void config_source_enter_key(struct config_source *source, const char *key);
@@ -37,5 +40,8 @@ int config_refuse_of(struct config_source *source, const char *key, const char *
 /* The same, but it is the key that is wrong: the place is the key's. */
 int config_refuse_key(struct config_source *source, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* Something is left out, and the daemon can do without it: a sentence with the place, the key and the pool in
+ * front is added to source->warnings. 0 or -ENOMEM. */
+int config_warn(struct config_source *source, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The text is no JSON; jansson has said why. */
 int config_refuse_text(struct config_source *source, const json_error_t *json_error);

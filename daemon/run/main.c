@@ -330,6 +330,8 @@ static int run(const struct config *config)
 		return EXIT_FAILED;
 	}
 	limits_warn();
+	for (unsigned i = 0; i < config->n_warnings; i++)
+		log_warning("%s", config->warnings[i]);
 	/* First of all: what a signal comes upon is then undone, not left behind. */
 	r = stop_init();
 	if (r < 0) {
@@ -355,6 +357,17 @@ static int run(const struct config *config)
 	return r < 0 ? EXIT_FAILED : EXIT_DONE;
 }
 
+/* What the daemon does without is a fault to whoever only asks whether the configuration is right. */
+static int check(const struct config *config)
+{
+	for (unsigned i = 0; i < config->n_warnings; i++)
+		fprintf(stderr, "hugepoold: %s\n", config->warnings[i]);
+	if (config->n_warnings > 0)
+		return EXIT_FAILED;
+	puts("the configuration is fine");
+	return finish_answer();
+}
+
 int main(int argc, char **argv)
 {
 	struct config config;
@@ -369,9 +382,7 @@ int main(int argc, char **argv)
 	if (status < 0) {
 		log_init(config.log_level);
 		signal(SIGPIPE, SIG_IGN);
-		if (check_only)
-			puts("the configuration is fine");
-		status = check_only ? finish_answer() : run(&config);
+		status = check_only ? check(&config) : run(&config);
 	}
 	config_fini(&config);
 	return status;

@@ -408,6 +408,46 @@ static void config_policy_words_are_those_of_the_keys(void **state)
 	assert_string_equal(pool_tenant_word(POOL_TENANT_SOCKET), "socket");
 }
 
+/* Each costs its own admission, and nobody else's; "*" and what is no name at all stay errors. */
+static void config_unknown_names_are_left_out_with_a_warning(void **state)
+{
+	struct config config = scene_read_accepted(
+		"{\"admins\": [\"ghost-a\"], \"admin_groups\": [\"ghost-b\"],\n \"pools\": [\n"
+		"  {\"users\": [\"ghost-c\", 7], \"groups\": [8,\n    \"ghost-d\"], \"name_users\": "
+		"[\"ghost-\\u202e\"],\n"
+		"   \"name\": \"a\", \"page_size\": \"4K\", \"max\": \"8M\"}]}");
+	static const char *const warnings[] = {
+		"t:1:13: key \"admins\": this host knows no user \"ghost-a\": left out",
+		"t:1:42: key \"admin_groups\": this host knows no group \"ghost-b\": left out",
+		"t:3:14: key \"users\": pool a: this host knows no user \"ghost-c\": left out",
+		"t:4:5: key \"groups\": pool a: this host knows no group \"ghost-d\": left out",
+		"key \"name_users\": pool a: this host knows no user \"ghost-?\": left out",
+	};
+
+	(void)state;
+	assert_true(config.has_admins);
+	assert_int_equal(config.n_admin_uids, 0);
+	assert_int_equal(config.n_admin_gids, 0);
+	assert_int_equal(config.pools[0].n_uids, 1);
+	assert_int_equal(config.pools[0].uids[0], 7);
+	assert_int_equal(config.pools[0].n_gids, 1);
+	assert_true(config.pools[0].names_reserved);
+	assert_int_equal(config.pools[0].n_name_uids, 0);
+	assert_false(config.pools[0].everybody);
+	assert_int_equal(config.n_warnings, 5);
+	for (unsigned i = 0; i < 5; i++)
+		if (!strstr(config.warnings[i], warnings[i]))
+			fail_msg("\"%s\" is not in \"%s\"", warnings[i], config.warnings[i]);
+	config_fini(&config);
+
+	config = word_accepted("b=4K:8M,users=ghost-e");
+	assert_int_equal(config.n_warnings, 1);
+	assert_non_null(
+		strstr(config.warnings[0], "--pool b: key \"users\": pool b: this host knows no user"));
+	assert_int_equal(config.pools[0].n_uids, 0);
+	config_fini(&config);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -425,6 +465,7 @@ int main(void)
 		cmocka_unit_test(config_given_arena_and_quota_stay),
 		cmocka_unit_test(config_hugetlbfs_for_one_tenant_is_accepted),
 		cmocka_unit_test(config_flag_after_file_replaces_its_value),
+		cmocka_unit_test(config_unknown_names_are_left_out_with_a_warning),
 		cmocka_unit_test(config_64_pools_are_accepted_and_65_refused),
 		cmocka_unit_test(config_help_fits_a_terminal),
 		cmocka_unit_test(config_policy_words_are_those_of_the_keys),

@@ -87,7 +87,7 @@ static int attend(hp_cache *cache)
 	unsigned attention = atomic_fetch_and(&cache->attention, ~(unsigned)CACHE_PRESSED);
 
 	if (attention & CACHE_ENDED)
-		return error_set(-ESTALE, "The session has ended, and its leases with it: close the client.");
+		return error_set(-ESTALE, ERROR_SESSION_ENDED);
 	if (attention & CACHE_PRESSED)
 		(void)drain(cache); /* the next call that needs the daemon says what is wrong */
 	return 0;

@@ -95,8 +95,7 @@ static void keep_error(hp_client *client, struct call *call, int error)
 		error_keep(&call->error, error, "The client was closed.");
 		break;
 	case -ESTALE:
-		error_keep(&call->error, error,
-			   "The session has ended, and its leases with it: close the client.");
+		error_keep(&call->error, error, ERROR_SESSION_ENDED);
 		break;
 	case -EPROTO:
 		error_keep(&call->error, error, "The daemon at %s said what makes no sense.",

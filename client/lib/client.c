@@ -211,7 +211,8 @@ const struct session_pool *session_find_pool(const hp_client *client, const char
 	for (unsigned i = 0; i < client->n_pools; i++)
 		if (!name || strcmp(client->pools[i].name, name) == 0)
 			return &client->pools[i];
-	error_set(-ENOENT, "The daemon has no pool%s%s.", name ? " " : "", name ? name : "");
+	error_set(-ENOENT, "The daemon has no pool%s%s: hugepoolctl pools lists those that it has.",
+		  name ? " " : "", name ? name : "");
 	return NULL;
 }
 

@@ -130,8 +130,7 @@ int hp_dispatch(hp_client *client)
 	if (!client->connection && !client->driven && !client->ended && !client->watch.timed)
 		session_wake(client); /* it broke while we called back */
 	if (client->ended && error.code == 0)
-		error_keep(&error, -ESTALE,
-			   "The session has ended, and its leases with it: close the client.");
+		error_keep(&error, -ESTALE, ERROR_SESSION_ENDED);
 	pthread_mutex_unlock(&client->lock);
 	return error.code < 0 ? error_raise(&error) : n_called;
 }

@@ -21,7 +21,7 @@ static const struct {
 	[HUGEPOOL__CODE__BAD_REQUEST] = {-EINVAL, "The daemon says that the request makes no sense."},
 	[HUGEPOOL__CODE__UNKNOWN_METHOD] = {-EPROTO, "The daemon is too old for this request."},
 	[HUGEPOOL__CODE__NOT_HELLO] = {-EPROTO, "The daemon expected another order of requests."},
-	[HUGEPOOL__CODE__NO_SESSION] = {-ESTALE, "The session has ended, and its leases with it."},
+	[HUGEPOOL__CODE__NO_SESSION] = {-ESTALE, ERROR_SESSION_ENDED},
 	[HUGEPOOL__CODE__NOT_ALLOWED] = {-EPERM, "The daemon does not allow this user to do that."},
 	[HUGEPOOL__CODE__NO_POOL] = {-ENOENT, "There is no such pool."},
 	[HUGEPOOL__CODE__NO_LEASE] = {-ENOENT, "There is no such lease."},

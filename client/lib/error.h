@@ -11,6 +11,11 @@ struct error {
 	char sentence[ERROR_SENTENCE_MAX];
 };
 
+/* The session is over, and the daemon no longer counts its leases as anybody's. */
+#define ERROR_SESSION_ENDED                                                                                  \
+	"The session has ended: to the daemon its leases are nobody's, and what is mapped here stays until " \
+	"the client is closed. Close it, and open another."
+
 /* Keep the sentence for hp_error() and return `code`, a negative errno. Cut when it is too long. */
 int error_set(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same from the daemon's error: its sentence if it has one. -EPROTO for codes that we do not know. */

@@ -44,7 +44,34 @@ static int queue_hello(hp_client *client)
 
 static int not_answering(hp_client *client, int error)
 {
-	return error_keep(&client->mend.error, error, "The daemon at %s does not answer: %s.",
+	return error_keep(&client->mend.error, error,
+			  error == -ETIMEDOUT || error == -EAGAIN
+				  ? "The daemon at %s does not answer: is it stopped?"
+				  : "The daemon at %s does not answer: %s.",
+			  client->socket_path, strerror(-error));
+}
+
+#define ELSEWHERE "say in HUGEPOOL_SOCKET where it listens."
+
+/* Who cannot be reached, and what to do. */
+static const struct {
+	int error;
+	const char *who, *advice;
+} unreachable[] = {
+	{-ENOENT, "There is no daemon at", "Start hugepoold, or " ELSEWHERE},
+	{-ENOTDIR, "There is no daemon at", "Start hugepoold, or " ELSEWHERE},
+	{-ECONNREFUSED, "No daemon listens at", "Start hugepoold again, or " ELSEWHERE},
+	{-EACCES, "This user may not connect to the daemon at",
+	 "Its operator opens the directories of that path (chmod a+x), or HUGEPOOL_SOCKET names another."},
+};
+
+static int cannot_connect(hp_client *client, int error)
+{
+	for (size_t i = 0; i < sizeof(unreachable) / sizeof(unreachable[0]); i++)
+		if (unreachable[i].error == error)
+			return error_keep(&client->mend.error, error, "%s %s: %s. %s", unreachable[i].who,
+					  client->socket_path, strerror(-error), unreachable[i].advice);
+	return error_keep(&client->mend.error, error, "Cannot connect to a daemon at %s: %s.",
 			  client->socket_path, strerror(-error));
 }
 
@@ -54,15 +81,8 @@ static int greet(hp_client *client)
 	struct mend *mend = &client->mend;
 	int r = connection_open(client->socket_path, &mend->greeting);
 
-	if (r == -ENOENT || r == -ECONNREFUSED || r == -EACCES)
-		return error_keep(
-			&mend->error, r,
-			"Cannot connect to a daemon at %s: %s. Start it, or say in HUGEPOOL_SOCKET where "
-			"it listens.",
-			client->socket_path, strerror(-r));
 	if (r < 0)
-		return error_keep(&mend->error, r, "Cannot connect to a daemon at %s: %s.",
-				  client->socket_path, strerror(-r));
+		return cannot_connect(client, r);
 	r = queue_hello(client);
 	if (r == 0)
 		r = frame_writer_flush(mend->greeting->writer, mend->greeting->socket_fd);
@@ -92,8 +112,7 @@ static int take_welcome(hp_client *client, const Hugepool__Reply *reply)
 				  "The daemon at %s speaks another language than this library.",
 				  client->socket_path);
 	if (client->session && !reply->hello->continued)
-		return error_keep(error, -ESTALE,
-				  "The session has ended, and its leases with it: close the client.");
+		return error_keep(error, -ESTALE, ERROR_SESSION_ENDED);
 	r = session_adopt(client, reply->hello);
 	if (r < 0)
 		error_keep(error, r, "Cannot use what the daemon at %s said: %s.", client->socket_path,

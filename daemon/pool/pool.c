@@ -272,11 +272,6 @@ void pool_free_idle_zones(struct pool *pool)
 	lock_drop(&pool->lock);
 }
 
-void pool_set_missing(struct pool *pool, uint64_t missing_pages)
-{
-	atomic_store(&pool->missing_pages, missing_pages);
-}
-
 uint64_t pool_kernel_pages(struct pool *pool, struct backing_shortage *ret_shortage)
 {
 	uint64_t promised_us = 0;
@@ -288,20 +283,21 @@ uint64_t pool_kernel_pages(struct pool *pool, struct backing_shortage *ret_short
 	return backing_available_pages(pool->backing, promised_us, ret_shortage);
 }
 
+static uint64_t minus_or_zero(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
 void pool_refresh_missing(struct pool *pool)
 {
-	struct backing_kernel_counts counts;
-	uint64_t lacking, free_pages;
+	struct backing_shortage unused;
+	uint64_t lacking, kernel_pages;
 
-	if (pool->config.grow || backing_kernel_counts(pool->config.page_bytes, &counts) < 0 ||
-	    pool->config.page_bytes == (uint64_t)sysconf(_SC_PAGESIZE))
-		return;
-	free_pages =
-		counts.free_pages > counts.reserved_pages ? counts.free_pages - counts.reserved_pages : 0;
 	lock_take(&pool->lock);
-	lacking = pool->config.max_pages - pool->backed_pages;
+	lacking = minus_or_zero(pool->config.reserve_pages, pool->backed_pages);
 	lock_drop(&pool->lock);
-	pool_set_missing(pool, lacking > free_pages ? lacking - free_pages : 0);
+	kernel_pages = lacking > 0 ? pool_kernel_pages(pool, &unused) : 0;
+	atomic_store(&pool->missing_pages, minus_or_zero(lacking, kernel_pages));
 }
 
 void pool_refresh_foreign(struct pool *pool)

@@ -116,12 +116,12 @@ struct pool {
 	_Atomic uint64_t n_pieces;     /* of work that the scrubber has handed over, so far */
 	_Atomic uint64_t n_cut_slices; /* by which the janitor has truncated files, so far */
 	_Atomic uint64_t n_gone; /* arenas that left; sessions compare it with what they told their clients */
-	_Atomic unsigned n_waiting;         /* supplies queued */
-	_Atomic bool draining;              /* nothing new is leased */
-	_Atomic uint64_t missing_pages;     /* what the kernel could not supply when it was last asked */
-	_Atomic uint64_t foreign_pages;     /* of its own mount, taken by others: at the last tick */
-	_Atomic uint64_t stocked_pages;     /* made ready before they were asked for, so far */
-	_Atomic uint64_t scrubbed_pages;    /* zeroed by the scrubber, so far */
+	_Atomic unsigned n_waiting;      /* supplies queued */
+	_Atomic bool draining;           /* nothing new is leased */
+	_Atomic uint64_t missing_pages;  /* of the reserve: neither backed, nor to be had from the kernel */
+	_Atomic uint64_t foreign_pages;  /* of its own mount, taken by others: at the last tick */
+	_Atomic uint64_t stocked_pages;  /* made ready before they were asked for, so far */
+	_Atomic uint64_t scrubbed_pages; /* zeroed by the scrubber, so far */
 	_Atomic uint64_t writes_after_free; /* pages of which poison.h had to report one */
 	struct log_limit poison_limit;      /* there */
 };
@@ -187,8 +187,9 @@ void pool_trim_sole(struct zone *zone, struct run run, uint64_t n_pages);
 enum {
 	POOL_NO_ARENA = 4, /* there is none of that id, or it is blank, or on its way out */
 };
-/* Isolate the arena or undo it; whoever listens is told, if that is news. 0 or POOL_NO_ARENA. */
-int pool_isolate_arena(struct pool *pool, uint64_t arena_id, bool isolated);
+/* Isolate the arena or undo it; whoever listens is told, if that is news. 0 and whose it is, or
+ * POOL_NO_ARENA. */
+int pool_isolate_arena(struct pool *pool, uint64_t arena_id, bool isolated, uint32_t *ret_tenant);
 /* Condemn it: it goes as soon as nothing is out; ending the leases in it is the caller's, who gets a
  * reference to its zone. 0 or POOL_NO_ARENA. */
 int pool_condemn_arena(struct pool *pool, uint64_t arena_id, struct zone **ret_zone, uint32_t *ret_slot);
@@ -269,9 +270,8 @@ void pool_settle_limbo(struct pool *pool);
 void pool_release_all(struct pool *pool);
 /* Free zones that nobody uses and that have nothing. */
 void pool_free_idle_zones(struct pool *pool);
-/* missing_pages, as the kernel's counters are now, or as a failed attempt has shown. */
+/* Count missing_pages anew: what the reserve has not got, less what the kernel could supply now. */
 void pool_refresh_missing(struct pool *pool);
-void pool_set_missing(struct pool *pool, uint64_t missing_pages);
 /* foreign_pages, as the pool's own mount counts them now. */
 void pool_refresh_foreign(struct pool *pool);
 

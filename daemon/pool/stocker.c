@@ -43,7 +43,8 @@ static void finish(struct supply *supply, enum supply_result result)
 
 	construction_disown(zone->pool, &supply->want);
 	supply->result = result;
-	if (result == SUPPLY_KERNEL_SHORT)
+	if (result == SUPPLY_KERNEL_SHORT ||
+	    (result == SUPPLY_TIMED_OUT && supply->refusal == SUPPLY_KERNEL_SHORT))
 		supply->shortage = zone->pool->shortage;
 	lock_take(&zone->lock);
 	zone->n_waiting--;
@@ -155,8 +156,10 @@ static int serve_one(struct stocker *stocker, struct supply *supply, uint64_t no
 	else
 		r = try_one(stocker, supply, may_take_room, is_patient);
 	refused = r != SUPPLY_GRANTED && r != SUPPLY_NO_MEMORY && !is_waiting(r);
-	if (refused && supply->deadline_ns > 0 && !is_patient)
+	if (refused && supply->deadline_ns > 0 && !is_patient) {
+		supply->refusal = (enum supply_result)r;
 		return SUPPLY_TIMED_OUT;
+	}
 	if (is_waiting(r) || (refused && is_patient)) {
 		note_blocked(stocker, zone, pages, r);
 		return SUPPLY_WAIT;

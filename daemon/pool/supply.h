@@ -35,7 +35,8 @@ struct supply {
 	void (*done)(struct supply *supply); /* on the worker's thread */
 
 	enum supply_result result;
-	struct backing_shortage shortage; /* SUPPLY_KERNEL_SHORT: why */
+	enum supply_result refusal;       /* SUPPLY_TIMED_OUT: what the last try said */
+	struct backing_shortage shortage; /* SUPPLY_KERNEL_SHORT, also as a refusal: why */
 	struct run_list runs;             /* granted: counted as out; clean unless no_zero */
 
 	/* the stocker's */

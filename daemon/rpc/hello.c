@@ -92,7 +92,9 @@ static enum dispatch_result start_session(struct connection *connection, const s
 		return DISPATCH_MOVED;
 	if (r > 0) {
 		connection_error(connection, request_id, HUGEPOOL__CODE__TOO_MANY,
-				 r == SEATS_FULL ? "the daemon has as many sessions as its descriptors allow"
+				 r == SEATS_FULL ? "the daemon has as many sessions as it may: try again "
+						   "later, or its operator "
+						   "raises max_sessions or its limit of descriptors"
 						 : "this user has as many sessions as it may: close some");
 		return DISPATCH_DONE;
 	}

@@ -10,7 +10,7 @@
 #include "daemon/rpc/outcome.h"
 #include "daemon/rpc/peer.h"
 
-#define REPLY_MESSAGE_MAX (SHORTAGE_WORDS_MAX + 128)
+#define REPLY_MESSAGE_MAX (SHORTAGE_WORDS_MAX + 160)
 
 static Hugepool__Code code_of(enum lease_result result)
 {
@@ -43,29 +43,16 @@ static Hugepool__Code code_of(enum lease_result result)
 struct asked {
 	struct connection *connection;
 	uint64_t request_id;
-	uint32_t pool;                           /* index; past the last: none is known */
-	uint64_t pages;                          /* that could not be had */
-	uint64_t sum_pages;                      /* of all leases of the request; 0: not of several */
-	uint64_t align_pages;                    /* 0: not asked for */
-	uint64_t lease;                          /* 0: not about one that there is */
-	const char *name;                        /* "": none */
-	bool sole;                               /* in files of its own */
-	bool scattered;                          /* in as many runs as can be */
-	struct zone *zone;                       /* of whom to charge; NULL: it did not come to that */
-	const struct backing_shortage *shortage; /* of LEASE_KERNEL_SHORT */
+	uint32_t pool;               /* index; past the last: none is known */
+	uint64_t pages;              /* that could not be had */
+	uint64_t sum_pages;          /* of all leases of the request; 0: not of several */
+	uint64_t align_pages;        /* 0: not asked for */
+	uint64_t lease;              /* 0: not about one that there is */
+	const char *name;            /* "": none */
+	bool sole;                   /* in files of its own */
+	bool scattered;              /* in as many runs as can be */
+	const struct supply *supply; /* of LEASE_KERNEL_SHORT and LEASE_TIMED_OUT: why */
 };
-
-static bool is_over_quota(const struct asked *asked, const struct pool_config *config)
-{
-	uint64_t left;
-
-	if (!asked->zone)
-		return false;
-	lock_take(&asked->zone->lock);
-	left = zone_quota_left(asked->zone);
-	lock_drop(&asked->zone->lock);
-	return left < asked->pages;
-}
 
 /* Which of its quotas that was, a lease without a name shows. */
 static void explain_count(char *message, size_t room, const struct asked *asked,
@@ -139,24 +126,63 @@ static void explain_full(char *message, size_t room, const struct asked *asked,
 					    : "ask for less, allow more runs, ");
 }
 
+/* `when`: "" or how long the kernel had none. */
 static void explain_short(char *message, size_t room, const struct asked *asked,
-			  const struct pool_config *config, const char *amount)
+			  const struct pool_config *config, const char *amount, const char *when)
 {
 	char why[SHORTAGE_WORDS_MAX];
 
-	snprintf(message, room, "the kernel has no %s free for pool %s: %s", amount, config->name,
-		 shortage_format(asked->shortage, config->page_bytes, why, sizeof(why)));
+	snprintf(message, room, "the kernel %s no %s free for pool %s%s: %s", *when ? "had" : "has", amount,
+		 config->name, when,
+		 shortage_format(&asked->supply->shortage, config->page_bytes, why, sizeof(why)));
+}
+
+static void explain_quota(char *message, size_t room, const struct asked *asked,
+			  const struct pool_config *config, const char *amount)
+{
+	char quota[AMOUNT_MAX];
+
+	amount_format(config->quota_pages, config->page_bytes, quota);
+	if (asked->pages > config->quota_pages)
+		snprintf(message, room, "%s is more than your whole quota of %s in pool %s: ask for less",
+			 amount, quota, config->name);
+	else
+		snprintf(message, room, "%s more would pass your quota of %s in pool %s: free some", amount,
+			 quota, config->name);
+}
+
+#define IN_VAIN " in the time that you would wait"
+
+/* What stood in its way until the end. */
+static void explain_timed_out(char *message, size_t room, const struct asked *asked,
+			      const struct pool_config *config, const char *amount, uint64_t free_pages)
+{
+	char quota[AMOUNT_MAX];
+
+	switch (asked->supply->refusal) {
+	case SUPPLY_OVER_QUOTA:
+		snprintf(message, room, "your quota of %s in pool %s had no %s left" IN_VAIN ": free some",
+			 amount_format(config->quota_pages, config->page_bytes, quota), config->name, amount);
+		return;
+	case SUPPLY_KERNEL_SHORT:
+		explain_short(message, room, asked, config, amount, IN_VAIN);
+		return;
+	default:
+		snprintf(message, room,
+			 "pool %s had no %s free for you" IN_VAIN " (%" PRIu64 " of its %" PRIu64
+			 " are not leased now): free some, ask for less, wait longer, or raise its max",
+			 config->name, amount, free_pages, config->max_pages);
+	}
 }
 
 /* Why no pages, or not these, in a sentence that says what to do. */
 static void explain_pages(char *message, size_t room, const struct asked *asked, enum lease_result result,
 			  const struct pool_config *config, uint64_t free_pages)
 {
-	char page[SIZE_WORD_MAX], amount[AMOUNT_MAX], quota[AMOUNT_MAX], most[AMOUNT_MAX];
+	char page[SIZE_WORD_MAX], amount[AMOUNT_MAX], most[AMOUNT_MAX];
 
 	size_format(config->page_bytes, page);
 	amount_format(asked->pages, config->page_bytes, amount);
-	amount_format(config->quota_pages, config->page_bytes, quota);
 	amount_format(config->max_pages, config->page_bytes, most);
 	switch (result) {
 	case LEASE_BAD_SIZE:
@@ -168,11 +194,7 @@ static void explain_pages(char *message, size_t room, const struct asked *asked,
 			 amount_format(asked->align_pages, config->page_bytes, amount), most);
 		return;
 	case LEASE_OVER_QUOTA:
-		snprintf(message, room,
-			 asked->pages > config->quota_pages
-				 ? "%s is more than your whole quota of %s in pool %s"
-				 : "%s more would pass your quota of %s in pool %s: free some",
-			 amount, quota, config->name);
+		explain_quota(message, room, asked, config, amount);
 		return;
 	case LEASE_TOO_MANY:
 		explain_count(message, room, asked, config);
@@ -181,22 +203,16 @@ static void explain_pages(char *message, size_t room, const struct asked *asked,
 		explain_full(message, room, asked, config, amount, free_pages);
 		return;
 	case LEASE_TIMED_OUT:
-		if (is_over_quota(asked, config))
-			snprintf(message, room,
-				 "your quota of %s in pool %s had no %s left in the time that you would wait",
-				 quota, config->name, amount);
-		else
-			snprintf(message, room,
-				 "pool %s had no %s free for you in the time that you would "
-				 "wait (%" PRIu64 " of its %" PRIu64 " are not leased now)",
-				 config->name, amount, free_pages, config->max_pages);
+		explain_timed_out(message, room, asked, config, amount, free_pages);
 		return;
 	case LEASE_DRAINING:
-		snprintf(message, room, "pool %s is being drained: nothing new is leased from it",
+		snprintf(message, room,
+			 "pool %s is being drained: nothing new is leased from it until its operator "
+			 "restores it",
 			 config->name);
 		return;
 	default:
-		explain_short(message, room, asked, config, amount);
+		explain_short(message, room, asked, config, amount, "");
 	}
 }
 
@@ -215,7 +231,9 @@ static void explain_others(char *message, size_t room, const struct asked *asked
 	case LEASE_NOT_ALLOWED:
 		if (config)
 			snprintf(message, room,
-				 "pool %s does not admit you: its users and groups do not name uid %u",
+				 "pool %s does not admit you: its users and groups do not name uid %u; ask "
+				 "its "
+				 "operator, or name another pool",
 				 config->name, uid);
 		else
 			snprintf(message, room,
@@ -225,10 +243,11 @@ static void explain_others(char *message, size_t room, const struct asked *asked
 				 name, uid);
 		return;
 	case LEASE_NAME_TAKEN:
-		snprintf(message, room, "a lease named \"%s\" exists", name);
+		snprintf(message, room, "a lease named \"%s\" exists: open it, or take another name", name);
 		return;
 	case LEASE_NO_NAME:
-		snprintf(message, room, "there is no lease named \"%s\"", name);
+		snprintf(message, room, "there is no lease named \"%s\": it has ended, or is yet to be made",
+			 name);
 		return;
 	case LEASE_TOO_MANY:
 		snprintf(message, room, "you have opened as many leases as its pool allows you: free some");
@@ -239,7 +258,8 @@ static void explain_others(char *message, size_t room, const struct asked *asked
 			 result == LEASE_NEVER ? "never was" : "is no longer", asked->lease);
 		return;
 	case LEASE_NOT_HOLDER:
-		snprintf(message, room, "lease %" PRIu64 " is not this session's", asked->lease);
+		snprintf(message, room, "lease %" PRIu64 " is not this session's: its holder can resize it",
+			 asked->lease);
 		return;
 	case LEASE_BUSY:
 		snprintf(message, room,
@@ -253,7 +273,9 @@ static void explain_others(char *message, size_t room, const struct asked *asked
 		snprintf(message, room, "Bye has been said");
 		return;
 	default:
-		snprintf(message, room, "the daemon has no memory or descriptors left for another lease");
+		snprintf(message, room,
+			 "the daemon has no memory or descriptors left for another lease: free some, "
+			 "or its operator raises its limits");
 	}
 }
 
@@ -315,8 +337,7 @@ void outcome_reply_alloc(struct connection *connection, const struct lease_alloc
 		.name = alloc->name,
 		.sole = alloc->want.sole,
 		.scattered = alloc->want.max_runs == RUN_LIST_MAX,
-		.zone = alloc->request.zone ? alloc->request.zone->zone : NULL,
-		.shortage = &alloc->request.supply.shortage,
+		.supply = &alloc->request.supply,
 	};
 
 	reply_error(&asked, result);
@@ -333,8 +354,7 @@ void outcome_reply_resize(struct connection *connection, const struct lease_resi
 		.lease = resize->id,
 		.name = "",
 		.sole = result == LEASE_POOL_FULL && resize->record->sole,
-		.zone = resize->request.zone ? resize->request.zone->zone : NULL,
-		.shortage = &resize->request.supply.shortage,
+		.supply = &resize->request.supply,
 	};
 
 	reply_error(&asked, result);
@@ -375,7 +395,8 @@ void outcome_fill_free(Hugepool__Error *error, char *message, enum lease_result 
 			 peer_process_name(pid, name));
 		break;
 	case LEASE_NOT_ALLOWED:
-		snprintf(message, OUTCOME_MESSAGE_MAX, "lease %" PRIu64 " is another user's", lease);
+		snprintf(message, OUTCOME_MESSAGE_MAX,
+			 "lease %" PRIu64 " is another user's: that user, or an admin, can free it", lease);
 		break;
 	default:
 		snprintf(message, OUTCOME_MESSAGE_MAX, "lease %" PRIu64 " could not be freed", lease);

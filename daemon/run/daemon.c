@@ -186,21 +186,6 @@ static struct accounts *new_accounts(const struct config *config)
 
 /* ---- pools ---- */
 
-/* What the kernel lacks for a pool, in words an operator can act on. */
-static void warn_missing(const struct pool *pool)
-{
-	uint64_t missing = atomic_load(&pool->missing_pages);
-	char page[SIZE_WORD_MAX];
-
-	if (missing == 0)
-		return;
-	log_warning("pool %s: the kernel lacks %" PRIu64 " of %" PRIu64
-		    " pages of %s: raise nr_hugepages by as many, or "
-		    "set grow for the pool",
-		    pool->config.name, missing, pool->config.max_pages,
-		    size_format(pool->config.page_bytes, page));
-}
-
 /* Missing is what the reserve has not got, whatever the last slice lacked. */
 static char *explain_reserve(const struct pool *pool)
 {
@@ -217,10 +202,8 @@ static int fill_reserve(struct pool *pool, char **ret_error)
 	int r = pool_fill_reserve(pool);
 
 	pool_refresh_missing(pool);
-	if (r == 0) {
-		warn_missing(pool);
+	if (r == 0)
 		return 0;
-	}
 	if (r == BACKING_SHORT)
 		*ret_error = explain_reserve(pool);
 	else if (asprintf(ret_error, "pool %s: %s", config->name, strerror(-r)) < 0)

@@ -339,8 +339,8 @@ void pool_trim_sole(struct zone *zone, struct run run, uint64_t n_pages)
 
 /* ---- the operator's ---- */
 
-/* Do `act` to a zone's arena, under the locks; *ret_changed is what it says. `ret_zone`, if not NULL, gets
- * its zone with a reference. */
+/* Do `act` to a zone's arena, under the locks; *ret_changed is what it says. *ret_zone is its zone, with a
+ * reference for the caller. */
 static int act_on_arena(struct pool *pool, uint64_t arena_id, bool (*act)(struct arena *arena),
 			bool *ret_changed, struct zone **ret_zone, uint32_t *ret_slot)
 {
@@ -356,7 +356,7 @@ static int act_on_arena(struct pool *pool, uint64_t arena_id, bool (*act)(struct
 				r = 0;
 			}
 		lock_drop(&zone->lock);
-		if (r == 0 && ret_zone) {
+		if (r == 0) {
 			zone->n_refs++;
 			*ret_zone = zone;
 		}
@@ -390,12 +390,17 @@ static void send_signal(const struct pool *pool, enum pool_signal signal, uint64
 		threads->signal(threads->signal_arg, pool, signal, arena_id);
 }
 
-int pool_isolate_arena(struct pool *pool, uint64_t arena_id, bool isolated)
+int pool_isolate_arena(struct pool *pool, uint64_t arena_id, bool isolated, uint32_t *ret_tenant)
 {
 	uint32_t slot;
+	struct zone *zone;
 	bool changed = false;
-	int r = act_on_arena(pool, arena_id, isolated ? isolate : restore, &changed, NULL, &slot);
+	int r = act_on_arena(pool, arena_id, isolated ? isolate : restore, &changed, &zone, &slot);
 
+	if (r == 0) {
+		*ret_tenant = zone->tenant;
+		pool_zone_unref(zone);
+	}
 	if (changed)
 		send_signal(pool, isolated ? POOL_DRAINED : POOL_RESTORED, arena_id);
 	return r;

@@ -6,6 +6,7 @@
 
 #include "daemon/base/text.h"
 #include "daemon/lease/request.h"
+#include "daemon/rpc/admin_log.h"
 #include "daemon/rpc/dispatch.h"
 #include "daemon/rpc/errand.h"
 #include "daemon/rpc/outcome.h"
@@ -64,6 +65,22 @@ struct free_errand {
 	struct failure items[LEASE_MAX_BATCH]; /* LEASE_WAIT: not visited yet */
 };
 
+/* A lease whose record is this worker's. */
+static enum lease_result free_detached(const struct free_errand *job, struct server *here,
+				       struct failure *item)
+{
+	struct lease_record *record;
+	const bool is_there = ledger_find(here->shard.ledger, item->lease, &record) == 0;
+	const uid_t owner_uid = is_there ? record->uid : 0;
+	const char *pool = is_there ? here->shard.pools[record->pool]->config.name : "";
+	enum lease_result result =
+		lease_free_detached(&here->shard, &job->peer, job->is_admin, item->lease, &item->pid);
+
+	if (is_there && result == LEASE_OK)
+		log_lease_action(&job->peer, "frees detached lease", item->lease, owner_uid, pool);
+	return result;
+}
+
 /* Free here what is this worker's; go on to the owner of the first that is left. */
 static int free_here(struct errand *errand, struct server *here)
 {
@@ -79,8 +96,7 @@ static int free_here(struct errand *errand, struct server *here)
 		if (ledger_owner(here->shard.ledger, item->lease, &worker) != 0)
 			item->result = LEASE_NEVER;
 		else if (worker == here->shard.index)
-			item->result = lease_free_detached(&here->shard, &job->peer, job->is_admin,
-							   item->lease, &item->pid);
+			item->result = free_detached(job, here, item);
 		else if (next == ERRAND_HOME)
 			next = (int)worker;
 	}

@@ -1,6 +1,7 @@
 noinst_LTLIBRARIES += librpc.la
 librpc_la_SOURCES = \
 	daemon/rpc/admins.h daemon/rpc/admins.c \
+	daemon/rpc/admin_log.h daemon/rpc/admin_log.c \
 	daemon/rpc/alloc.c \
 	daemon/rpc/cancel.c \
 	daemon/rpc/connection.h daemon/rpc/connection.c \

@@ -2,13 +2,11 @@
 #include <config.h>
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "daemon/base/log.h"
 #include "daemon/base/text.h"
+#include "daemon/rpc/admin_log.h"
 #include "daemon/rpc/dispatch.h"
 #include "daemon/rpc/errand.h"
 #include "daemon/rpc/eviction.h"
@@ -36,18 +34,6 @@ static enum dispatch_result refuse_arena(struct connection *connection, uint64_t
 	return DISPATCH_DONE;
 }
 
-/* What is done to others' memory leaves a trail. */
-__attribute__((format(printf, 2, 3))) static void log_order(const struct peer *peer, const char *format, ...)
-{
-	char order[128], name[PEER_PROCESS_MAX];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(order, sizeof(order), format, args);
-	va_end(args);
-	log_info("%s (uid %u) %s", peer_process_name((uint32_t)peer->pid, name), peer->uid, order);
-}
-
 /* ---- Revoke: on the worker that has the record ---- */
 
 struct revoke_errand {
@@ -65,8 +51,8 @@ struct revoke_errand {
 
 static void revoke_record(struct revoke_errand *job, struct server *here, struct lease_record *record)
 {
-	if (record->uid != job->peer.uid)
-		log_order(&job->peer, "revokes lease %" PRIu64 " of uid %u", job->lease, record->uid);
+	log_lease_action(&job->peer, "revokes lease", job->lease, record->uid,
+			 here->shard.pools[record->pool]->config.name);
 	job->pool = record->pool;
 	job->end_pools = job->pool + 1;
 	job->share = record->share;
@@ -195,6 +181,15 @@ enum dispatch_result revoke_handle(struct connection *connection, const Hugepool
 
 /* ---- arenas and pools ---- */
 
+static void log_arena_action(const struct peer *peer, const char *verb, uint64_t arena,
+			     const struct pool *pool, uint32_t tenant)
+{
+	char name[POOL_TENANT_NAME_MAX];
+
+	log_admin_action(peer, "%s arena %" PRIu64 " of %s in pool %s", verb, arena,
+			 pool_tenant_name(pool, tenant, name, sizeof(name)), pool->config.name);
+}
+
 enum dispatch_result evict_handle(struct connection *connection, const Hugepool__Request *request)
 {
 	const struct service *service = connection->server->service;
@@ -205,19 +200,26 @@ enum dispatch_result evict_handle(struct connection *connection, const Hugepool_
 	for (unsigned i = 0; i < service->n_pools; i++) {
 		if (pool_condemn_arena(service->pools[i], arena, &zone, &slot) != 0)
 			continue;
-		log_order(&connection->session->peer, "evicts arena %" PRIu64 " of pool %s", arena,
-			  service->pools[i]->config.name);
+		log_arena_action(&connection->session->peer, "evicts", arena, service->pools[i],
+				 zone->tenant);
 		eviction_of_arena(connection->server, zone, arena, slot, connection, request->id);
 		return DISPATCH_DONE;
 	}
 	return refuse_arena(connection, request->id, arena);
 }
 
-static bool isolate(const struct service *service, uint64_t arena, bool isolated)
+static bool isolate(const struct connection *connection, uint64_t arena, bool isolated)
 {
-	for (unsigned i = 0; i < service->n_pools; i++)
-		if (pool_isolate_arena(service->pools[i], arena, isolated) == 0)
-			return true;
+	const struct service *service = connection->server->service;
+	uint32_t tenant;
+
+	for (unsigned i = 0; i < service->n_pools; i++) {
+		if (pool_isolate_arena(service->pools[i], arena, isolated, &tenant) != 0)
+			continue;
+		log_arena_action(&connection->session->peer, isolated ? "isolates" : "restores", arena,
+				 service->pools[i], tenant);
+		return true;
+	}
 	return false;
 }
 
@@ -226,9 +228,8 @@ enum dispatch_result isolate_handle(struct connection *connection, const Hugepoo
 	Hugepool__IsolateReply result = HUGEPOOL__ISOLATE_REPLY__INIT;
 	Hugepool__Reply reply = HUGEPOOL__REPLY__INIT;
 
-	if (!isolate(connection->server->service, request->isolate->arena, true))
+	if (!isolate(connection, request->isolate->arena, true))
 		return refuse_arena(connection, request->id, request->isolate->arena);
-	log_order(&connection->session->peer, "isolates arena %" PRIu64, request->isolate->arena);
 	reply.result_case = HUGEPOOL__REPLY__RESULT_ISOLATE;
 	reply.isolate = &result;
 	reply_empty(connection, request->id, &reply);
@@ -244,13 +245,11 @@ enum dispatch_result restore_handle(struct connection *connection, const Hugepoo
 
 	if (asked->pool[0] && !pool)
 		return refuse_pool(connection, request->id, asked->pool);
-	if (!pool && !isolate(connection->server->service, asked->arena, false))
+	if (!pool && !isolate(connection, asked->arena, false))
 		return refuse_arena(connection, request->id, asked->arena);
 	if (pool) {
 		pool_drain(pool, false);
-		log_order(&connection->session->peer, "restores pool %s", pool->config.name);
-	} else {
-		log_order(&connection->session->peer, "restores arena %" PRIu64, asked->arena);
+		log_admin_action(&connection->session->peer, "restores pool %s", pool->config.name);
 	}
 	reply.result_case = HUGEPOOL__REPLY__RESULT_RESTORE;
 	reply.restore = &result;
@@ -267,7 +266,7 @@ enum dispatch_result drain_handle(struct connection *connection, const Hugepool_
 	if (!pool)
 		return refuse_pool(connection, request->id, request->drain->pool);
 	pool_drain(pool, true);
-	log_order(&connection->session->peer, "drains pool %s", pool->config.name);
+	log_admin_action(&connection->session->peer, "drains pool %s", pool->config.name);
 	reply.result_case = HUGEPOOL__REPLY__RESULT_DRAIN;
 	reply.drain = &result;
 	reply_empty(connection, request->id, &reply);

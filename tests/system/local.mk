@@ -65,6 +65,15 @@ tests_system_system_memory_SOURCES = tests/system/system_memory.c $(OPERATOR) \
 	tests/support/memcg.h tests/support/memcg.c
 tests_system_system_memory_LDADD   = $(SYSTEM_LIBS)
 
+# What refusals say, a row a cause, and what the log says of operators.
+check_PROGRAMS += tests/system/system_sentences tests/system/system_admin_log
+TESTS          += tests/system/system_sentences tests/system/system_admin_log
+tests_system_system_sentences_SOURCES = tests/system/system_sentences.c $(OPERATOR) \
+	tests/support/memcg.h tests/support/memcg.c
+tests_system_system_sentences_LDADD   = $(SYSTEM_LIBS)
+tests_system_system_admin_log_SOURCES = tests/system/system_admin_log.c $(OPERATOR)
+tests_system_system_admin_log_LDADD   = $(SYSTEM_LIBS)
+
 # Whoever comes in as anybody, by any socket.
 check_PROGRAMS += tests/system/system_tenant
 TESTS          += tests/system/system_tenant

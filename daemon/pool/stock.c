@@ -170,13 +170,28 @@ static uint64_t room_left(struct pool *pool)
 	return room;
 }
 
+/* Of those, the ones that the kernel has: max says little where it has much less. */
+static uint64_t growth_left(struct pool *pool)
+{
+	struct backing_shortage nearest;
+	const uint64_t kernel_pages = pool_kernel_pages(pool, &nearest), room = room_left(pool);
+
+	return kernel_pages < room ? kernel_pages : room;
+}
+
+/* Of a new arena for at least so many, whether there is as much or not. */
+static uint64_t new_arena_pages(struct pool *pool, uint64_t min_pages)
+{
+	const uint64_t growth = growth_left(pool);
+
+	return arena_pages_in_room(pool, min_pages, growth > min_pages ? growth : min_pages);
+}
+
 int pool_make_arena(struct pool *pool, const struct want *want)
 {
-	const uint64_t room = room_left(pool);
-
-	if (room < want->n_pages)
+	if (room_left(pool) < want->n_pages)
 		return -ENOSPC;
-	return make_stock(pool, want, want->n_pages, arena_pages_in_room(pool, want->n_pages, room));
+	return make_stock(pool, want, want->n_pages, new_arena_pages(pool, want->n_pages));
 }
 
 /* ---- blank arenas, and parts of them ---- */
@@ -246,10 +261,10 @@ static bool may_cut(struct pool *pool, uint64_t n_cut)
  * tenants may still have. */
 static uint64_t share_of_blank(struct pool *pool, uint64_t arena_pages, uint64_t n_pages)
 {
-	uint64_t left, share;
+	uint64_t left = growth_left(pool), share;
 
 	lock_take(&pool->lock);
-	left = pool->stock_pages + pool->config.max_pages - pool->backed_pages;
+	left += pool->stock_pages;
 	lock_drop(&pool->lock);
 	share = arena_pages_in_room(pool, n_pages, left);
 	return arena_pages <= left / TAKE_SHARE || arena_pages <= share ? arena_pages : share;
@@ -518,8 +533,7 @@ static int gather_any(struct pool *pool, const struct want *want, uint64_t lacki
 		lock_drop(&pool->lock);
 	}
 	if (!arena)
-		r = room > 0 ? make_arena(pool, want, 1, arena_pages_in_room(pool, want_pages, room), &arena)
-			     : -ENOSPC;
+		r = room > 0 ? make_arena(pool, want, 1, new_arena_pages(pool, want_pages), &arena) : -ENOSPC;
 	if (r == 0)
 		handful->arenas[handful->n++] = arena;
 	return r;

@@ -244,6 +244,22 @@ static int refuse(struct supply *supply, enum admission admission, uint64_t tick
 	return SUPPLY_KERNEL_SHORT;
 }
 
+/* What is free in its arenas beside pages that are out is nobody else's: who could keep any number of arenas
+ * by a page in each would have more than its quota. So nothing is added to a zone that has as much of it. */
+static bool is_in_pieces(const struct supply *supply)
+{
+	struct zone *zone = supply->zone;
+	const struct pool_config *config = &zone->pool->config;
+	uint64_t free_pages;
+
+	if (supply->want.sole || config->quota_pages >= config->max_pages)
+		return false;
+	lock_take(&zone->lock);
+	free_pages = zone->clean_pages + zone->dirty_pages - zone->empty_pages;
+	lock_drop(&zone->lock);
+	return free_pages >= config->quota_pages;
+}
+
 static int try_room(struct supply *supply, bool is_patient, uint64_t tick)
 {
 	struct pool *pool = supply->zone->pool;
@@ -258,6 +274,8 @@ static int try_room(struct supply *supply, bool is_patient, uint64_t tick)
 		pool->failed_owner = NULL;
 		note_failure(supply, pool->failed_short ? SUPPLY_KERNEL_SHORT : SUPPLY_POOL_FULL, tick);
 	}
+	if (is_in_pieces(supply))
+		return SUPPLY_POOL_FULL;
 	if (!may_try_arenas(supply, is_patient, tick))
 		return supply->is_kernel_short ? SUPPLY_KERNEL_SHORT : SUPPLY_POOL_FULL;
 	admission =

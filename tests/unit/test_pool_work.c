@@ -226,6 +226,34 @@ static void work_small_requests_share_a_large_blank_arena(void **state)
 		end(&small[i]);
 }
 
+/* Where max is more than what the kernel has, that is what there is to be shared: by those for whom an arena
+ * is made, and by those who are given a part of a blank one. */
+static void work_small_requests_share_what_the_kernel_has(void **state)
+{
+	static struct house house;
+	struct asker small[4];
+	struct want large;
+	uint64_t n_free;
+
+	hugetlb_need(HUGE_BYTES, 32);
+	for (unsigned blank = 0; blank < 2; blank++) {
+		n_free = hugetlb_counts(HUGE_BYTES).free - hugetlb_counts(HUGE_BYTES).reserved;
+		house_init_sized(&house, HUGE_BYTES, 4 * n_free, 4 * n_free, 0, 4 * n_free);
+		large = run_of(n_free / 4 * 3);
+		if (blank)
+			assert_int_equal(pool_make_arena(house.pools[0], &large), POOL_MAKING);
+		house_settle(&house);
+		construction_disown(house.pools[0], &large);
+		for (unsigned i = 0; i < 4; i++)
+			assert_int_equal(ask_and_settle(&house, &small[i], 1000 + i, run_of(1)),
+					 SUPPLY_GRANTED);
+		for (unsigned i = 0; i < 4; i++)
+			end(&small[i]);
+		house_fini(&house);
+	}
+	(void)state;
+}
+
 /* ---- slices ---- */
 
 #define LARGE_PAGES 20000 /* many slices */
@@ -321,6 +349,36 @@ static int quota_setup(void **state)
 	house_init(&house, MAX_PAGES, ARENA_PAGES, 0, 100);
 	*state = &house;
 	return 0;
+}
+
+/* With a page here and there, and no run between them, one tenant would keep all arenas, however small its
+ * quota is. */
+static void work_free_pages_between_leased_ones_are_bounded_by_the_quota(void **state)
+{
+	const uint64_t run_pages = 90, quota_pages = 100;
+	struct house *house = *state;
+	const struct pool *pool = house->pools[0];
+	enum supply_result result = SUPPLY_GRANTED;
+	struct asker held[11], one;
+	unsigned n_held;
+
+	for (n_held = 0; n_held < 11; n_held++) {
+		struct run *run = &held[n_held].supply.runs.runs[0], front;
+
+		result = ask_and_settle(house, &held[n_held], 1000, run_of(run_pages));
+		if (result != SUPPLY_GRANTED)
+			break;
+		front = (struct run){run->address, run_pages - 1};
+		*run = (struct run){run->address + run_pages - 1, 1};
+		zone_put_clean(held[n_held].supply.zone, 0, front);
+	}
+	assert_int_equal(result, SUPPLY_POOL_FULL);
+	assert_true(pool->backed_pages <= 2 * quota_pages + ARENA_PAGES);
+	end(&held[n_held]);
+	assert_int_equal(ask_and_settle(house, &one, 1001, run_of(run_pages)), SUPPLY_GRANTED);
+	end(&one);
+	while (n_held-- > 0)
+		end(&held[n_held]);
 }
 
 static void work_request_over_quota_makes_nothing(void **state)
@@ -510,10 +568,13 @@ int main(void)
 		PLAIN(work_request_that_does_not_wait_outlasts_the_scrubber),
 		PLAIN(work_small_requests_share_a_large_blank_arena),
 		cmocka_unit_test_teardown(work_kernel_is_not_asked_for_what_it_has_not, huge_teardown),
+		cmocka_unit_test_teardown(work_small_requests_share_what_the_kernel_has, huge_teardown),
 		LARGE(work_large_lease_is_made_in_slices_and_others_come_between),
 		LARGE(work_arena_in_the_making_for_nobody_is_given_back),
 		LARGE(work_large_files_are_truncated_in_slices),
 		cmocka_unit_test_setup_teardown(work_request_over_quota_makes_nothing, quota_setup, teardown),
+		cmocka_unit_test_setup_teardown(work_free_pages_between_leased_ones_are_bounded_by_the_quota,
+						quota_setup, teardown),
 		cmocka_unit_test_setup_teardown(work_pages_with_a_busy_janitor_stay_charged, quota_setup,
 						teardown),
 		PLAIN(work_request_of_more_than_there_is_makes_nothing),

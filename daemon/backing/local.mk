@@ -9,6 +9,7 @@ libbacking_la_SOURCES = \
 	daemon/backing/fill.h daemon/backing/fill.c \
 	daemon/backing/guard.h daemon/backing/guard.c \
 	daemon/backing/headroom.h daemon/backing/headroom.c \
+	daemon/backing/holders.h daemon/backing/holders.c \
 	daemon/backing/hugefolio.h daemon/backing/hugefolio.c \
 	daemon/backing/hugemount.h daemon/backing/hugemount.c \
 	daemon/backing/hugetlbfs.c \

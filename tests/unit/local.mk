@@ -121,6 +121,11 @@ TESTS          += tests/unit/test_guard
 tests_unit_test_guard_SOURCES = tests/unit/test_guard.c $(BACKING)
 tests_unit_test_guard_LDADD   = libbacking.la libbase.la $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_holders
+TESTS          += tests/unit/test_holders
+tests_unit_test_holders_SOURCES = tests/unit/test_holders.c
+tests_unit_test_holders_LDADD   = libbacking.la libbase.la $(TEST_LIBS) -lpthread
+
 check_PROGRAMS += tests/unit/test_ledger
 TESTS          += tests/unit/test_ledger
 tests_unit_test_ledger_SOURCES = tests/unit/test_ledger.c

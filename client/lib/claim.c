@@ -77,7 +77,8 @@ static int check_maker(const struct claim *claim)
 {
 	const Hugepool__Open *asked = claim->asked->open;
 
-	if (claim->asked->method_case != HUGEPOOL__REQUEST__METHOD_OPEN || asked->owner_case != HUGEPOOL__OPEN__OWNER_UID)
+	if (claim->asked->method_case != HUGEPOOL__REQUEST__METHOD_OPEN ||
+	    asked->owner_case != HUGEPOOL__OPEN__OWNER_UID)
 		return 0;
 	if (claim->leases[0]->maker_mode == 0)
 		return -EOPNOTSUPP;
@@ -189,6 +190,11 @@ static void keep_reason(struct error *reason, int error)
 	case -EMFILE:
 		error_keep(reason, error,
 			   "The memory's descriptor cannot be received: raise the limit of open files.");
+		break;
+	case -ENOMEM:
+		error_keep(reason, error,
+			   "Cannot map the memory that was leased: this process is at its limit of addresses "
+			   "(ulimit -v), at vm.max_map_count, or out of memory. Raise it, or ask for less.");
 		break;
 	default:
 		error_keep(reason, error, "Cannot map the memory that was leased: %s.", strerror(-error));

@@ -26,7 +26,7 @@ static void refuse_to_keep(struct connection *connection, uint64_t request_id, i
 
 	if (r < 0)
 		connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY,
-				 "the daemon has no memory left");
+				 "the daemon has no memory left: try again later");
 	else
 		connection_error(connection, request_id, HUGEPOOL__CODE__TOO_MANY, "%s",
 				 account_explain(connection->session->account, kind, r, message));

@@ -23,7 +23,7 @@ void *errand_new(size_t n_bytes, struct connection *connection, uint64_t request
 			account_discharge(account, ACCOUNT_BYTES, n_bytes);
 		if (connection)
 			connection_error(connection, request_id, HUGEPOOL__CODE__NO_MEMORY,
-					 "the daemon has no memory left");
+					 "the daemon has no memory left: try again later");
 		return NULL;
 	}
 	errand->account = account ? account_ref(account) : NULL;

@@ -155,7 +155,8 @@ static void answer_revoke(struct errand *errand, struct connection *connection)
 				 job->lease);
 		break;
 	default:
-		connection_error(connection, errand->request_id, job->code, "the daemon has no memory left");
+		connection_error(connection, errand->request_id, job->code,
+				 "the daemon has no memory left: try again later");
 	}
 	errand_free(errand);
 }

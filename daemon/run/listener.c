@@ -193,8 +193,9 @@ int listener_init(struct listener *listener, const char *path, uint32_t index, s
 		return -ENOMEM;
 	r = directory_open(directory, &listener->directory_fd);
 	if (r < 0) {
-		if (asprintf(ret_error, "socket %s: cannot open its directory: %s", path,
-			     directory_strerror(r)) < 0)
+		if (asprintf(ret_error, "socket %s: cannot open its directory: %s%s", path,
+			     directory_strerror(r),
+			     r == -ENOENT ? ": make it, or name another --socket" : "") < 0)
 			*ret_error = NULL;
 		return r;
 	}

@@ -86,8 +86,9 @@ static int open_by_socket(struct state *state, const char *socket_path, char **r
 	if (r == 0)
 		r = directory_rights(parent_fd);
 	if (r < 0) {
-		if (asprintf(ret_error, "socket %s: cannot open its directory: %s", socket_path,
-			     directory_strerror(r)) < 0)
+		if (asprintf(ret_error, "socket %s: cannot open its directory: %s%s", socket_path,
+			     directory_strerror(r),
+			     r == -ENOENT ? ": make it, or name another --socket" : "") < 0)
 			*ret_error = NULL;
 		return r;
 	}

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -349,6 +350,31 @@ static void sentences_of_a_socket_that_cannot_be_reached(void **state)
 	dut_stop(&dut);
 }
 
+/* Memory is leased, and this process has no addresses for it. */
+static void sentences_of_a_client_that_cannot_map(void **state)
+{
+	const struct row row = {.cause = "no addresses",
+				.says = "ulimit -v|vm.max_map_count|ask for less",
+				.never = "nr_hugepages|Cannot allocate memory"};
+	struct rlimit before, few;
+	struct dut dut;
+	char *error;
+	int status;
+
+	(void)state;
+	dut_need_root();
+	dut_start(&dut, DUT_WORDS("--pool", "p=4K:512M,users=*"));
+	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+	few = (struct rlimit){.rlim_cur = 128 * MIB, .rlim_max = before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_AS, &few), 0);
+	status = dut_ctl(&dut, 0, DUT_WORDS("alloc", "256M"), NULL, &error);
+	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+	assert_int_equal(status, FAILED);
+	check_words(&row, error);
+	free(error);
+	dut_stop(&dut);
+}
+
 /* ---- daemons that do not start, or start with less ---- */
 
 static const struct {
@@ -361,6 +387,9 @@ static const struct {
 	{{"--pool", "p=2M:8M,backing=hugetlbfs,users=7", "--state", "/proc/nowhere/state"},
 	 "the state directory /proc/nowhere/state",
 	 "CAP_SYS_ADMIN|Linux 5.2"},
+	{{"--pool", FULL, "--socket", "/nowhere/socket"},
+	 "socket /nowhere/socket: cannot open its directory|make it, or name another --socket",
+	 "CAP_SYS_ADMIN|permission"},
 	{{"--pool", "p=4K:1M,users=4294967295"}, "key \"users\"|expected", "left out"},
 };
 
@@ -445,6 +474,7 @@ int main(void)
 		TEST(sentences_where_no_daemon_is),
 		TEST(sentences_for_a_user_without_a_daemon),
 		TEST(sentences_of_a_socket_that_cannot_be_reached),
+		TEST(sentences_of_a_client_that_cannot_map),
 		TEST(sentences_of_daemons_that_do_not_start),
 		TEST(sentences_of_an_unknown_user),
 		TEST(sentences_without_a_reserve_say_nothing_of_missing_pages),

@@ -86,6 +86,11 @@ TESTS          += tests/unit/test_backing
 tests_unit_test_backing_SOURCES = tests/unit/test_backing.c $(BACKING)
 tests_unit_test_backing_LDADD   = libbacking.la libbase.la $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_shortage
+TESTS          += tests/unit/test_shortage
+tests_unit_test_shortage_SOURCES = tests/unit/test_shortage.c
+tests_unit_test_shortage_LDADD   = libbacking.la libbase.la $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_headroom
 TESTS          += tests/unit/test_headroom
 tests_unit_test_headroom_SOURCES = tests/unit/test_headroom.c $(BACKING)

@@ -576,6 +576,33 @@ static int unlock(void **state)
 	return 0;
 }
 
+/* Missing is what was promised and can be had nowhere; what `max` would allow beyond that is no promise. */
+static void pool_misses_what_its_reserve_lacks_only(void **state)
+{
+	const uint64_t more_than_any_host = UINT64_C(1) << 40;
+	struct pool_figures figures;
+	struct house house;
+	struct pool *pool;
+
+	(void)state;
+	house_init(&house, 256, 64, 64, 256);
+	pool = house.pools[0];
+	pool->config.max_pages = more_than_any_host;
+	pool_refresh_missing(pool);
+	pool_get_figures(pool, &figures);
+	assert_int_equal(figures.missing, 0);
+	pool->config.reserve_pages = more_than_any_host;
+	pool_refresh_missing(pool);
+	pool_get_figures(pool, &figures);
+	assert_in_range(figures.missing, 1, more_than_any_host - figures.backed);
+	pool->config.max_pages = 256;
+	pool->config.reserve_pages = 64;
+	pool_refresh_missing(pool);
+	pool_get_figures(pool, &figures);
+	assert_int_equal(figures.missing, 0);
+	house_fini(&house);
+}
+
 int main(void)
 {
 #define POOL_TEST(name) cmocka_unit_test_setup_teardown(name, pool_setup, pool_teardown)
@@ -607,6 +634,7 @@ int main(void)
 		POOL_TEST(pool_who_waits_for_its_own_pages_is_in_nobodys_way),
 		POOL_TEST(pool_orphaned_pages_are_counted_and_not_reused),
 		cmocka_unit_test_teardown(pool_limbo_that_returns_at_once_is_not_forgotten, unlock),
+		cmocka_unit_test(pool_misses_what_its_reserve_lacks_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

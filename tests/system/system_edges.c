@@ -421,7 +421,7 @@ static void try_all_fields(unsigned n_pools)
 			assert_int_equal(raw_free(&scene.raw, scene.world.lease), HUGEPOOL__CODE__OK);
 	}
 	for (unsigned i = 0; i < n_pools; i++) {
-		char name[8];
+		char name[16];
 
 		snprintf(name, sizeof(name), "p%u", i);
 		dut_wait_pool(&dut, name, "pages_leased", i + 1 == n_pools ? 1 : 0);

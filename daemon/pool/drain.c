@@ -100,6 +100,32 @@ uint64_t drain_start_pool(struct pool *pool)
 	return drain->n_started;
 }
 
+/* Pages in the hands of the pool's clients. First the caches: what leaves them meanwhile is not counted. */
+static uint64_t leased_pages(struct pool *pool)
+{
+	uint64_t n_pages = 0;
+	struct zone *zone;
+
+	lock_take(&pool->lock);
+	zone = pool->zones;
+	lock_drop(&pool->lock);
+	for (; zone; zone = zone->next) {
+		const uint64_t n_cached = drain_cached_pages(zone);
+
+		lock_take(&zone->lock);
+		n_pages += zone->out_pages > n_cached ? zone->out_pages - n_cached : 0;
+		lock_drop(&zone->lock);
+	}
+	return n_pages;
+}
+
+bool drain_may_help(struct pool *pool, uint64_t n_pages)
+{
+	const uint64_t leased = leased_pages(pool), max_pages = pool->config.max_pages;
+
+	return leased <= max_pages && n_pages <= max_pages - leased;
+}
+
 /* A zone asks for it: an arena was condemned, and the caches may hold runs of it. */
 static void drain_asked(struct letter *letter)
 {

@@ -20,3 +20,6 @@ uint64_t drain_cached_pages(const struct zone *zone);
 uint64_t drain_start(struct zone *zone);
 /* The same of all zones of a pool whose caches hold anything: of pool->drain.n_finished. */
 uint64_t drain_start_pool(struct pool *pool);
+/* So many pages of the pool are in no client's hands: less, and no drain can make room for them. Looks at
+ * each zone. */
+bool drain_may_help(struct pool *pool, uint64_t n_pages);

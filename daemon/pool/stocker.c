@@ -9,11 +9,12 @@
 #include "daemon/pool/drain.h"
 #include "daemon/pool/stocker.h"
 
-#define LOOKS_MAX 256 /* supplies that one step looks at */
-#define TRIES_MAX 32  /* and tries */
-#define TICK_NS   (NS_PER_S / 2)
-#define LATER_NS  (5 * NS_PER_MS)
-#define RETRY_NS  (10 * NS_PER_S) /* of a refill that the kernel could not supply */
+#define LOOKS_MAX  256 /* supplies that one step looks at */
+#define TRIES_MAX  32  /* and tries */
+#define MAKE_EVERY 8   /* steps of one round, at the latest, some of what is in the making is made */
+#define TICK_NS    (NS_PER_S / 2)
+#define LATER_NS   (5 * NS_PER_MS)
+#define RETRY_NS   (10 * NS_PER_S) /* of a refill that the kernel could not supply */
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
@@ -68,7 +69,7 @@ void supply_post(struct supply *supply)
 {
 	struct zone *zone = supply->zone;
 
-	supply->drain_target = supply->pool_drain_target = 0;
+	supply->drain_target = supply->pool_drain_target = supply->drain_tick = 0;
 	supply->scrub_target = supply->release_target = supply->piece_target = 0;
 	supply->n_attempts = supply->n_failed = 0;
 	supply->quota_target = supply->n_quota_waits = 0;
@@ -105,6 +106,11 @@ static bool is_waiting(int result)
 	return result == SUPPLY_WAIT || result == SUPPLY_WAIT_ROOM;
 }
 
+static bool is_refused(int result)
+{
+	return result != SUPPLY_GRANTED && result != SUPPLY_NO_MEMORY && !is_waiting(result);
+}
+
 /* It waits for room: from now on in this round only those get some who would hold less. */
 static void note_blocked_for_room(struct stocker *stocker, struct pool *pool, uint64_t pages, int result)
 {
@@ -118,11 +124,14 @@ static void note_blocked_for_room(struct stocker *stocker, struct pool *pool, ui
 	pool->blocked_by_work |= result == SUPPLY_WAIT_ROOM;
 }
 
-/* Somebody waits: from now on in this round only those of its zone are tried who would hold less. */
-static void note_blocked(struct stocker *stocker, struct zone *zone, uint64_t pages, int result)
+/* Somebody waits: from now on in this round only those of its zone are tried who want less. `pages` are what
+ * its tenant would hold. */
+static void note_blocked(struct stocker *stocker, const struct supply *supply, uint64_t pages, int result)
 {
-	if (zone->blocked_round != stocker->round || pages < zone->blocked_pages) {
-		zone->blocked_pages = pages;
+	struct zone *zone = supply->zone;
+
+	if (zone->blocked_round != stocker->round || supply->want.n_pages < zone->blocked_pages) {
+		zone->blocked_pages = supply->want.n_pages;
 		zone->blocked_result = result;
 	}
 	zone->blocked_round = stocker->round;
@@ -130,41 +139,47 @@ static void note_blocked(struct stocker *stocker, struct zone *zone, uint64_t pa
 		note_blocked_for_room(stocker, zone->pool, pages, result);
 }
 
-static int try_one(struct stocker *stocker, struct supply *supply, bool may_take_room, bool is_patient)
+/* One of its tenant that wants no more waits already, in this round. */
+static bool is_behind_another(const struct stocker *stocker, const struct supply *supply)
 {
-	stocker->n_tried++;
-	return supply_try(supply, may_take_room, is_patient, stocker->n_ticks);
+	const struct zone *zone = supply->zone;
+
+	return zone->blocked_round == stocker->round && supply->want.n_pages >= zone->blocked_pages;
 }
 
-/* Returns a supply_result, or one of those that wait. */
-static int serve_one(struct stocker *stocker, struct supply *supply, uint64_t now_ns)
+static int try_one(struct stocker *stocker, struct supply *supply, bool is_patient)
 {
-	struct zone *zone = supply->zone;
-	struct pool *pool = zone->pool;
+	const struct pool *pool = supply->zone->pool;
 	const uint64_t pages = pages_then(supply);
 	const bool may_take_room = pool->blocked_round != stocker->round || pages < pool->blocked_pages;
+	int r = supply_try(supply, may_take_room, is_patient, stocker->n_ticks);
+
+	stocker->n_tried++;
+	if (is_waiting(r) || (is_refused(r) && is_patient))
+		note_blocked(stocker, supply, pages, r);
+	return r;
+}
+
+/* Returns a supply_result, or SUPPLY_WAIT. One behind another costs a look at it, and no lock. */
+static int serve_one(struct stocker *stocker, struct supply *supply, uint64_t now_ns)
+{
+	const struct zone *zone = supply->zone;
 	const bool is_patient = now_ns < supply->deadline_ns;
-	bool refused;
 	int r;
 
 	if (atomic_load(&supply->cancelled))
 		return SUPPLY_CANCELLED;
-	if (atomic_load(&pool->draining))
+	if (atomic_load(&zone->pool->draining))
 		return SUPPLY_DRAINING;
-	if (zone->blocked_round == stocker->round && pages >= zone->blocked_pages)
+	if (is_behind_another(stocker, supply))
 		r = zone->blocked_result;
 	else
-		r = try_one(stocker, supply, may_take_room, is_patient);
-	refused = r != SUPPLY_GRANTED && r != SUPPLY_NO_MEMORY && !is_waiting(r);
-	if (refused && supply->deadline_ns > 0 && !is_patient) {
+		r = try_one(stocker, supply, is_patient);
+	if (is_refused(r) && supply->deadline_ns > 0 && !is_patient) {
 		supply->refusal = (enum supply_result)r;
 		return SUPPLY_TIMED_OUT;
 	}
-	if (is_waiting(r) || (refused && is_patient)) {
-		note_blocked(stocker, zone, pages, r);
-		return SUPPLY_WAIT;
-	}
-	return r;
+	return is_waiting(r) || (is_refused(r) && is_patient) ? SUPPLY_WAIT : r;
 }
 
 /* At the latest. */
@@ -301,7 +316,10 @@ void stocker_step(struct stocker *stocker)
 	/* Those that a round has passed already are looked at again in one of its own. */
 	stocker->is_rung = goes_on && (stocker->is_rung || is_rung);
 	serve(stocker);
-	stocker->is_making = make_some(stocker);
+	/* Who stands at the end of a long round is not kept from it by a slice in each step. */
+	stocker->n_round_steps = stocker->cursor ? stocker->n_round_steps + 1 : 0;
+	if (stocker->n_round_steps % MAKE_EVERY == 0)
+		stocker->is_making = make_some(stocker);
 	now_ns = clock_now_ns();
 	if (now_ns < stocker->next_tick_ns)
 		return;

@@ -24,6 +24,7 @@ struct stocker {
 	bool is_rung;               /* while a round went on: there must be another */
 	uint64_t n_looked, n_tried; /* supplies, so far: each step has a bound of both */
 	uint64_t round;
+	unsigned n_round_steps; /* of a round that is not over */
 	uint64_t n_ticks;
 	uint64_t next_tick_ns, next_wake_ns;
 	bool is_making; /* there is more of it to do */

@@ -212,13 +212,19 @@ static bool waits_for_room(const struct supply *supply)
 }
 
 /* Caches of other zones may be all that keeps their arenas from being empty: they are drained once for each
- * supply. True: not yet. */
-static bool waits_for_drain(struct supply *supply)
+ * supply, if that many pages are not leased. True: not yet. */
+static bool waits_for_drain(struct supply *supply, bool is_patient, uint64_t tick)
 {
 	struct pool *pool = supply->zone->pool;
 
-	if (supply->pool_drain_target == 0)
+	if (supply->pool_drain_target == 0) {
+		if (is_patient && supply->drain_tick == tick)
+			return false;
+		supply->drain_tick = tick;
+		if (!drain_may_help(pool, supply->want.n_pages + supply->more_pages))
+			return false;
 		supply->pool_drain_target = drain_start_pool(pool);
+	}
 	return pool->drain.n_finished < supply->pool_drain_target;
 }
 
@@ -297,7 +303,7 @@ static int try_room(struct supply *supply, bool is_patient, uint64_t tick)
 	if (admission == ADMISSION_LATER && supply->n_attempts < ATTEMPTS_MAX &&
 	    make_room(supply, release_pages, in_one))
 		return SUPPLY_WAIT_ROOM;
-	return waits_for_drain(supply) ? SUPPLY_WAIT_ROOM : refuse(supply, admission, tick);
+	return waits_for_drain(supply, is_patient, tick) ? SUPPLY_WAIT_ROOM : refuse(supply, admission, tick);
 }
 
 int supply_try(struct supply *supply, bool may_take_room, bool is_patient, uint64_t tick)

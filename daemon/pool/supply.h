@@ -43,6 +43,7 @@ struct supply {
 	struct supply *next;
 	uint64_t drain_target;      /* of zone->drain: what its own workers cache; 0: not asked for */
 	uint64_t pool_drain_target; /* of pool->drain: what all cache; 0: not asked for */
+	uint64_t drain_tick;        /* when it was last looked at whether that could help; 0: never */
 	uint64_t quota_target;      /* of pool->n_released, for its own pages; 0: not waited for */
 	unsigned n_quota_waits;     /* how often they were */
 	uint64_t scrub_target;      /* of zone->n_scrubbed; 0: there was nothing to scrub */

@@ -91,8 +91,8 @@ struct zone {
 	/* the stocker's thread only */
 	struct zone_drain drain;
 	uint64_t pool_drain_target; /* of drain: when the pool's is over here; 0: none is under way */
-	uint64_t blocked_round, blocked_pages; /* stocker.c: who waits here, in this round */
-	int blocked_result;
+	uint64_t blocked_round, blocked_pages; /* stocker.c: the least that is waited for here, in this round */
+	int blocked_result;                    /* of that */
 
 	struct zone_worker workers[];
 };

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "daemon/base/clock.h"
+#include "daemon/pool/drain.h"
 #include "tests/support/hugetlb.h"
 #include "tests/unit/pool_scene.h"
 
@@ -117,6 +118,38 @@ static void work_waiting_request_is_served_when_there_is_room(void **state)
 		end(&waiting);
 		house_tick(house);
 	}
+}
+
+/* What arithmetic says is in vain does not empty the caches of others, whether it waits or not; what is not
+ * in vain does. */
+static void work_vain_request_drains_nobodys_cache(void **state)
+{
+	struct house *house = *state;
+	const struct zone_drain *drain = &house->pools[0]->drain;
+	struct asker holder, waiting[20], cached, vain;
+
+	assert_int_equal(ask_and_settle(house, &holder, 1000, run_of(400)), SUPPLY_GRANTED);
+	assert_int_equal(ask_and_settle(house, &cached, 1001, run_of(1)), SUPPLY_GRANTED);
+	pool_zone_ref(cached.supply.zone);
+	end(&cached);
+	assert_int_equal(drain_cached_pages(cached.supply.zone), 1);
+	for (unsigned i = 0; i < 20; i++)
+		ask(house, &waiting[i], 2000 + i, scattered_of(700), HOUR_NS);
+	house_settle(house);
+	assert_int_equal(ask_and_settle(house, &vain, 3000, scattered_of(625)), SUPPLY_POOL_FULL);
+	end(&vain);
+	assert_int_equal(drain->n_started, 0);
+	assert_int_equal(drain_cached_pages(cached.supply.zone), 1);
+	for (unsigned i = 0; i < 20; i++)
+		supply_cancel(&waiting[i].supply);
+	house_settle(house);
+	for (unsigned i = 0; i < 20; i++)
+		end(&waiting[i]);
+	assert_int_equal(ask_and_settle(house, &vain, 3000, scattered_of(624)), SUPPLY_GRANTED);
+	assert_int_equal(drain->n_started, 1);
+	end(&vain);
+	pool_zone_unref(cached.supply.zone);
+	end(&holder);
 }
 
 #define N_CROWD 3000
@@ -563,6 +596,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		PLAIN(work_waiting_request_without_room_does_nothing),
 		PLAIN(work_waiting_request_is_served_when_there_is_room),
+		PLAIN(work_vain_request_drains_nobodys_cache),
 		PLAIN(work_step_looks_at_some_of_those_that_wait),
 		PLAIN(work_request_that_does_not_wait_ends_however_long_a_step_takes),
 		PLAIN(work_request_that_does_not_wait_outlasts_the_scrubber),

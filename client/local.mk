@@ -15,6 +15,7 @@ libclient_la_SOURCES = \
 	client/lib/event.h client/lib/event.c \
 	client/lib/free.c \
 	client/lib/lease.h client/lib/lease.c \
+	client/lib/limit.h client/lib/limit.c \
 	client/lib/lease_name.h client/lib/lease_name.c \
 	client/lib/mend.h client/lib/mend.c \
 	client/lib/range.h client/lib/range.c \

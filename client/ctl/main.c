@@ -186,6 +186,7 @@ int main(int argc, char **argv)
 
 	fill_standard_fds();
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a result longer than RLIMIT_FSIZE allows is one that cannot be written */
 	status = ctl_options_read(argc, argv, &ctl);
 	if (status != CTL_DONE)
 		return status;

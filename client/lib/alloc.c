@@ -165,7 +165,7 @@ static int new_handle(hp_client *client, const struct session_pool *pool, uint64
 	*ret_n_pages = bytes / pool->page_bytes;
 	*ret_lease = lease_new(client, pool, bytes, options->flags);
 	if (!*ret_lease)
-		return error_set(-ENOMEM, "No memory for a lease.");
+		return error_no_memory("a lease");
 	(*ret_lease)->max_runs = max_runs_of(options);
 	(*ret_lease)->way.align_bytes = options->align_bytes;
 	return 0;
@@ -307,7 +307,7 @@ static int open_lease(hp_client *client, const struct opening *opening, hp_lease
 		return error_set(-EINVAL, "There is nowhere to put the lease: NULL was given.");
 	lease = lease_new(client, NULL, 0, opening->flags);
 	if (!lease)
-		return error_set(-ENOMEM, "No memory for a lease.");
+		return error_no_memory("a lease");
 	fill_open(&ask, opening);
 	claim_init(&claim, &ask.request, &lease, 1, &id);
 	pthread_mutex_lock(&client->lock);
@@ -398,7 +398,7 @@ static int start_claim(hp_client *client, const Hugepool__Request *request, hp_l
 	if (!started || !started->request) {
 		free(started);
 		lease_free(lease, true);
-		return error_set(-ENOMEM, "No memory for a request.");
+		return error_no_memory("a request");
 	}
 	started->lease = lease;
 	started->done = done;
@@ -465,7 +465,7 @@ static int open_start(hp_client *client, const struct opening *opening, hp_lease
 		return r;
 	lease = lease_new(client, NULL, 0, opening->flags);
 	if (!lease)
-		return error_set(-ENOMEM, "No memory for a lease.");
+		return error_no_memory("a lease");
 	fill_open(&ask, opening);
 	pthread_mutex_lock(&client->lock);
 	r = check_start(client, done);

@@ -174,6 +174,9 @@ static int try_map(const struct arena *arena, uint8_t **ret_data)
 	struct range_hole hole = {0};
 	int r = range_reserve(bytes, 0, ARENA_ALIGN_BYTES, 0, ret_data);
 
+	/* A process may have addresses for it, and not for a gigabyte more. */
+	if (r == -ENOMEM)
+		r = range_reserve(bytes, 0, arena->page_bytes, 0, ret_data);
 	if (r < 0)
 		return r;
 	r = range_map(*ret_data, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, arena->fd, 0, &hole);

@@ -195,7 +195,7 @@ __attribute__((noinline, cold)) static int take_slowly(hp_cache *cache, hp_lease
 		return error_set(-EINVAL, "There is nowhere to put the buffer: NULL was given.");
 	part = part_get(cache);
 	if (!part)
-		return error_set(-ENOMEM, "No memory for a thread's part of a cache.");
+		return error_no_memory("a thread's part of a cache");
 	if (part->patience == 0) {
 		part->patience = LOOK_AFTER;
 		look(cache->client);
@@ -453,7 +453,7 @@ int hp_cache_new(hp_client *client, const struct hp_cache_options *options, hp_c
 		return error_set(r, "Cannot be told when threads exit: %s.", strerror(-r));
 	cache = calloc(1, sizeof(*cache));
 	if (!cache)
-		return error_set(-ENOMEM, "No memory for a cache.");
+		return error_no_memory("a cache");
 	cache->client = client;
 	r = cache_init(cache, options);
 	if (r < 0) {

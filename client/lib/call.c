@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "client/lib/interrupt.h"
+#include "client/lib/limit.h"
 #include "client/lib/session.h"
 #include "daemon/base/clock.h"
 
@@ -90,6 +91,8 @@ static void finish(hp_client *client, struct call *call)
 /* What the error is has a sentence already, unless it is one of these. */
 static void keep_error(hp_client *client, struct call *call, int error)
 {
+	char limit[LIMIT_WORDS_MAX];
+
 	switch (error) {
 	case -ECANCELED:
 		error_keep(&call->error, error, "The client was closed.");
@@ -116,8 +119,8 @@ static void keep_error(hp_client *client, struct call *call, int error)
 		error_keep(&call->error, -EOVERFLOW, "The request is too long: ask for less at once.");
 		break;
 	default:
-		error_keep(&call->error, error, "Cannot ask the daemon at %s: %s.", client->socket_path,
-			   strerror(-error));
+		error_keep(&call->error, error, "Cannot ask the daemon at %s: %s%s.", client->socket_path,
+			   strerror(-error), limit_explain(error, NULL, limit));
 	}
 }
 
@@ -363,7 +366,7 @@ int client_call(hp_client *client, Hugepool__Request *request, Hugepool__Reply *
 	r = call_run(client, &plain.call, NO_DEADLINE);
 	pthread_mutex_unlock(&client->lock);
 	if (r == 0 && !plain.reply)
-		r = error_set(-ENOMEM, "No memory for the daemon's reply.");
+		r = error_no_memory("the daemon's reply");
 	if (r == 0)
 		*ret_reply = plain.reply;
 	else

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/lib/claim.h"
+#include "client/lib/limit.h"
 
 #define RUN_MAX_BYTES (UINT64_C(1) << 46)
 
@@ -108,7 +109,7 @@ static int read_reply(struct claim *claim, const Hugepool__Reply *reply)
 /* ---- arenas ---- */
 
 /* Find a run's arena and take a share. NEEDS_ARENA: it is not listed, or not for writing. */
-static int place_run(const hp_lease *lease, struct arena_run *run)
+static int place_run(hp_lease *lease, struct arena_run *run)
 {
 	struct arena *arena = arena_table_find(&lease->client->arenas, run->arena_id);
 	uint64_t page_bytes = lease->way.page_bytes;
@@ -120,6 +121,11 @@ static int place_run(const hp_lease *lease, struct arena_run *run)
 		return -EPROTO;
 	r = arena_take(arena, run->offset_bytes / page_bytes, run->bytes / page_bytes,
 		       !lease_needs_view(lease));
+	/* For the whole arena there are no addresses; for what was asked for there may be. */
+	if (r == -ENOMEM && !lease_needs_view(lease)) {
+		lease->is_apart = true;
+		r = arena_take(arena, run->offset_bytes / page_bytes, run->bytes / page_bytes, false);
+	}
 	if (r == 0)
 		run->arena = arena;
 	return r;
@@ -174,8 +180,30 @@ static int place_leases(struct claim *claim)
 
 /* ---- giving back ---- */
 
-static void keep_reason(struct error *reason, int error)
+/* What mapping the largest one takes, at least. */
+static struct limit_need need_of(const struct claim *claim)
 {
+	struct limit_need need = {0};
+
+	for (unsigned i = 0; i < claim->n_leases; i++) {
+		const hp_lease *lease = claim->leases[i];
+		uint64_t bytes = 0;
+
+		for (unsigned k = 0; k < lease->n_runs; k++)
+			bytes += lease->runs[k].bytes;
+		need.bytes = bytes > need.bytes ? bytes : need.bytes;
+		need.is_data |= (lease->way.flags & HP_PRIVATE) != 0;
+		need.is_locked |= (lease->way.flags & HP_LOCK) != 0;
+	}
+	return need;
+}
+
+static void keep_reason(struct claim *claim, int error)
+{
+	const struct limit_need need = need_of(claim);
+	struct error *reason = &claim->reason;
+	char limit[LIMIT_WORDS_MAX];
+
 	switch (error) {
 	case -ENOENT:
 		error_keep(reason, error, "The lease was revoked before its memory could be mapped.");
@@ -188,16 +216,19 @@ static void keep_reason(struct error *reason, int error)
 		error_keep(reason, error, "The daemon is too old to say who has made a lease.");
 		break;
 	case -EMFILE:
-		error_keep(reason, error,
-			   "The memory's descriptor cannot be received: raise the limit of open files.");
+		error_keep(reason, error, "The memory's descriptor cannot be received%s.",
+			   limit_explain(error, NULL, limit));
 		break;
 	case -ENOMEM:
-		error_keep(reason, error,
-			   "Cannot map the memory that was leased: this process is at its limit of addresses "
-			   "(ulimit -v), at vm.max_map_count, or out of memory. Raise it, or ask for less.");
+		limit_explain(error, &need, limit);
+		error_keep(reason, error, "Cannot map the memory that was leased%s.",
+			   limit[0] ? limit
+				    : ": this process is at vm.max_map_count, or out of memory. Raise it, or "
+				      "ask for less");
 		break;
 	default:
-		error_keep(reason, error, "Cannot map the memory that was leased: %s.", strerror(-error));
+		error_keep(reason, error, "Cannot map the memory that was leased: %s%s.", strerror(-error),
+			   limit_explain(error, &need, limit));
 	}
 }
 
@@ -254,7 +285,7 @@ static bool is_revoked(const struct claim *claim)
 
 void claim_give_back(struct claim *claim, int error)
 {
-	keep_reason(&claim->reason, is_revoked(claim) ? -ENOENT : error);
+	keep_reason(claim, is_revoked(claim) ? -ENOENT : error);
 	give_back(claim);
 }
 

@@ -114,7 +114,7 @@ hp_client *session_new(void)
 	hp_client *client = calloc(1, sizeof(*client));
 
 	if (!client) {
-		error_set(-ENOMEM, "No memory for a client.");
+		error_no_memory("a client");
 		return NULL;
 	}
 	pthread_mutex_init(&client->lock, NULL);
@@ -128,7 +128,7 @@ hp_client *session_new(void)
 	client->fork_mark = fork_mark_new();
 	if (client->fork_mark && bump_init(&client->bump, REPLY_MAX_BYTES) == 0)
 		return client;
-	error_set(-ENOMEM, "No memory for a client.");
+	error_no_memory("a client");
 	client_free(client, true);
 	return NULL;
 }

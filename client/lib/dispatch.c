@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "client/lib/cache.h"
+#include "client/lib/limit.h"
 #include "daemon/base/clock.h"
 
 #define RETRY_NS (250 * NS_PER_MS) /* from a mend that was given up to the next, where nobody asks for it */
@@ -23,6 +24,7 @@ void session_wake(hp_client *client)
 int hp_fd(hp_client *client)
 {
 	const struct connection *connection;
+	char limit[LIMIT_WORDS_MAX];
 	int r = session_check(client);
 
 	if (r < 0)
@@ -32,7 +34,8 @@ int hp_fd(hp_client *client)
 		r = watch_open(&client->watch);
 		connection = client->connection ? client->connection : client->mend.greeting;
 		if (r < 0)
-			error_set(r, "Cannot make a descriptor to poll: %s.", strerror(-r));
+			error_set(r, "Cannot make a descriptor to poll: %s%s.", strerror(-r),
+				  limit_explain(r, NULL, limit));
 		else if (connection)
 			watch_socket(&client->watch, connection->socket_fd,
 				     frame_writer_pending(connection->writer) > 0);

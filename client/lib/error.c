@@ -9,6 +9,7 @@
 
 #include "client/include/hugepool.h"
 #include "client/lib/error.h"
+#include "client/lib/limit.h"
 #include "daemon/base/text.h"
 
 static _Thread_local struct error own;
@@ -71,6 +72,13 @@ int error_set(int code, const char *format, ...)
 	keep(&own, code, format, args);
 	va_end(args);
 	return code;
+}
+
+int error_no_memory(const char *what)
+{
+	char limit[LIMIT_WORDS_MAX];
+
+	return error_set(-ENOMEM, "No memory for %s%s.", what, limit_explain(-ENOMEM, NULL, limit));
 }
 
 int error_keep_wire(struct error *ret, const Hugepool__Error *error)

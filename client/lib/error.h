@@ -18,6 +18,8 @@ struct error {
 
 /* Keep the sentence for hp_error() and return `code`, a negative errno. Cut when it is too long. */
 int error_set(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* -ENOMEM, with "No memory for `what`" and the limit of this process that is why, if one is. */
+int error_no_memory(const char *what);
 /* The same from the daemon's error: its sentence if it has one. -EPROTO for codes that we do not know. */
 int error_set_wire(const Hugepool__Error *error);
 

@@ -153,7 +153,7 @@ int hp_subscribe(hp_client *client, unsigned kinds, hp_event_handler *handler, v
 		return error_set(-EINVAL, "There is nobody to tell of events: NULL was given.");
 	pthread_mutex_lock(&client->lock);
 	if (event_queue_init(&client->events) < 0)
-		r = error_set(-ENOMEM, "No memory for events.");
+		r = error_no_memory("events");
 	else
 		r = subscribe(client, &subscription);
 	pthread_mutex_unlock(&client->lock);

@@ -107,7 +107,7 @@ static int free_some(hp_lease *const *leases, unsigned n, unsigned flags, unsign
 	if (ending)
 		r = run_free(client, ending, n_ids, flags);
 	else
-		r = error_set(-ENOMEM, "No memory for a request: the lease ends with the session.");
+		r = error_no_memory("a request: the lease ends with the session");
 	pthread_mutex_unlock(&client->lock);
 	return r;
 }
@@ -204,7 +204,7 @@ static int free_start(hp_lease *const *leases, unsigned n, unsigned flags, hp_le
 	hp_client *client = leases[0]->client;
 
 	if (!ending)
-		return error_set(-ENOMEM, "No memory for a request.");
+		return error_no_memory("a request");
 	ending->done = done;
 	ending->arg = arg;
 	free_call_init(ending, ending->ids, n, flags);

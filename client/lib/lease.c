@@ -71,7 +71,7 @@ void session_forget_leases(hp_client *client, bool mapped)
 
 bool lease_needs_view(const hp_lease *lease)
 {
-	return lease->way.flags || lease->n_runs > 1;
+	return lease->way.flags || lease->n_runs > 1 || lease->is_apart;
 }
 
 int lease_map(hp_lease *lease)

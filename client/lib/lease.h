@@ -31,6 +31,7 @@ struct hp_lease {
 	struct arena_run *runs, one_run;
 	unsigned n_runs;
 	struct view view;
+	bool is_apart;         /* it has a view since its arena could not be mapped */
 	uint64_t cache_serial; /* of the cache that it is a buffer of; 0: of none */
 	unsigned cache_epoch;
 	bool idle; /* it lies in the cache */
@@ -48,7 +49,7 @@ hp_lease *lease_new(hp_client *client, const struct session_pool *pool, uint64_t
 /* With its mapping and its shares; the lock is held. NULL is fine; takes half-made ones. `mapped`: false in a
  * forked child. Returns NULL. */
 hp_lease *lease_free(hp_lease *lease, bool mapped);
-/* It has to have a mapping of its own, for its flags or its runs. */
+/* It has to have a mapping of its own, for its flags or its runs, or since its arena has none. */
 bool lease_needs_view(const hp_lease *lease);
 /* Give it its memory, from the runs that it has; the lock need not be held unless it is a part of the arena's
  * mapping. 0, or what view_map() says. */

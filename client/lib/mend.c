@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "client/lib/cache.h"
+#include "client/lib/limit.h"
 #include "daemon/base/clock.h"
 
 #define PROTOCOL_VERSION  1
@@ -44,6 +45,11 @@ static int queue_hello(hp_client *client)
 
 static int not_answering(hp_client *client, int error)
 {
+	char limit[LIMIT_WORDS_MAX];
+
+	if (error == -ENOMEM)
+		return error_keep(&client->mend.error, error, "No memory to speak with the daemon at %s%s.",
+				  client->socket_path, limit_explain(error, NULL, limit));
 	return error_keep(&client->mend.error, error,
 			  error == -ETIMEDOUT || error == -EAGAIN
 				  ? "The daemon at %s does not answer: is it stopped?"
@@ -67,12 +73,14 @@ static const struct {
 
 static int cannot_connect(hp_client *client, int error)
 {
+	char limit[LIMIT_WORDS_MAX];
+
 	for (size_t i = 0; i < sizeof(unreachable) / sizeof(unreachable[0]); i++)
 		if (unreachable[i].error == error)
 			return error_keep(&client->mend.error, error, "%s %s: %s. %s", unreachable[i].who,
 					  client->socket_path, strerror(-error), unreachable[i].advice);
-	return error_keep(&client->mend.error, error, "Cannot connect to a daemon at %s: %s.",
-			  client->socket_path, strerror(-error));
+	return error_keep(&client->mend.error, error, "Cannot connect to a daemon at %s: %s%s.",
+			  client->socket_path, strerror(-error), limit_explain(error, NULL, limit));
 }
 
 /* Connect and say hello. */
@@ -97,6 +105,7 @@ static int greet(hp_client *client)
 static int take_welcome(hp_client *client, const Hugepool__Reply *reply)
 {
 	struct error *error = &client->mend.error;
+	char limit[LIMIT_WORDS_MAX];
 	int r;
 
 	if (reply->error && client->session && reply->error->code == HUGEPOOL__CODE__NO_SESSION)
@@ -115,8 +124,8 @@ static int take_welcome(hp_client *client, const Hugepool__Reply *reply)
 		return error_keep(error, -ESTALE, ERROR_SESSION_ENDED);
 	r = session_adopt(client, reply->hello);
 	if (r < 0)
-		error_keep(error, r, "Cannot use what the daemon at %s said: %s.", client->socket_path,
-			   strerror(-r));
+		error_keep(error, r, "Cannot use what the daemon at %s said: %s%s.", client->socket_path,
+			   strerror(-r), limit_explain(r, NULL, limit));
 	return r;
 }
 

@@ -133,7 +133,7 @@ int hp_lease_resize(hp_lease *lease, uint64_t bytes, unsigned flags)
 		return error_set(-ENOSPC, "The addresses behind the lease are taken: allow it to move.");
 	next = lease_new(lease->client, &lease->pool, bytes, lease->way.flags);
 	if (!next)
-		return error_set(-ENOMEM, "No memory for a lease.");
+		return error_no_memory("a lease");
 	next->way.align_bytes = lease->way.align_bytes;
 	r = resize(lease, next, flags);
 	pthread_mutex_lock(&lease->client->lock);

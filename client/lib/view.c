@@ -33,13 +33,20 @@ static uint64_t runs_bytes(const struct arena_run *runs, unsigned n_runs)
 	return bytes;
 }
 
-/* What the address of the first byte is aligned by. */
+/* What the address of the first byte is aligned by, at least. */
+static uint64_t least_align_of(const struct view_way *way)
+{
+	const uint64_t align_bytes = way->align_bytes > way->page_bytes ? way->align_bytes : way->page_bytes;
+
+	return align_bytes < SHARED_TABLE_BYTES ? align_bytes : SHARED_TABLE_BYTES;
+}
+
+/* And where there is room for it. */
 static uint64_t align_of(const struct view_way *way, uint64_t bytes)
 {
-	uint64_t align_bytes = way->align_bytes > way->page_bytes ? way->align_bytes : way->page_bytes;
+	uint64_t align_bytes = least_align_of(way);
 
-	return align_bytes > SHARED_TABLE_BYTES || bytes >= SHARED_TABLE_BYTES ? SHARED_TABLE_BYTES
-									       : align_bytes;
+	return bytes >= SHARED_TABLE_BYTES ? SHARED_TABLE_BYTES : align_bytes;
 }
 
 /* A reserved range for so many bytes, with nothing mapped. */
@@ -51,6 +58,10 @@ static int view_init(struct view *view, const struct view_way *way, const struct
 
 	*view = (struct view){.range_bytes = bytes + 2 * guard};
 	r = range_reserve(view->range_bytes, guard, align_of(way, bytes), first->offset_bytes, &view->range);
+	/* Without what only makes it faster. */
+	if (r == -ENOMEM)
+		r = range_reserve(view->range_bytes, guard, least_align_of(way), first->offset_bytes,
+				  &view->range);
 	if (r == 0)
 		view->data = view->range + guard;
 	return r;

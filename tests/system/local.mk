@@ -58,6 +58,11 @@ TESTS          += tests/system/system_limits
 tests_system_system_limits_SOURCES = tests/system/system_limits.c $(OPERATOR)
 tests_system_system_limits_LDADD   = $(SYSTEM_LIBS)
 
+check_PROGRAMS += tests/system/system_limits_client
+TESTS          += tests/system/system_limits_client
+tests_system_system_limits_client_SOURCES = tests/system/system_limits_client.c $(OPERATOR)
+tests_system_system_limits_client_LDADD   = $(SYSTEM_LIBS)
+
 # Asking for more memory than there is, in memory cgroups.
 check_PROGRAMS += tests/system/system_memory
 TESTS          += tests/system/system_memory

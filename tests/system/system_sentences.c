@@ -354,8 +354,8 @@ static void sentences_of_a_socket_that_cannot_be_reached(void **state)
 static void sentences_of_a_client_that_cannot_map(void **state)
 {
 	const struct row row = {.cause = "no addresses",
-				.says = "ulimit -v|vm.max_map_count|ask for less",
-				.never = "nr_hugepages|Cannot allocate memory"};
+				.says = "RLIMIT_AS|ulimit -v|ask for less",
+				.never = "nr_hugepages|vm.max_map_count|Cannot allocate memory"};
 	struct rlimit before, few;
 	struct dut dut;
 	char *error;

@@ -414,7 +414,7 @@ static int check_start(const hp_client *client, hp_lease_done *done)
 	if (!done)
 		return error_set(-EINVAL, "There is nobody to give the lease to: NULL was given.");
 	if (client->ended)
-		return error_set(-ESTALE, "The session has ended: close the client.");
+		return error_set(-ESTALE, ERROR_SESSION_ENDED);
 	return 0;
 }
 

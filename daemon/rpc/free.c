@@ -18,7 +18,8 @@ struct failure {
 	uint32_t index; /* into the request's ids */
 	uint64_t lease;
 	enum lease_result result;
-	uint32_t pid;
+	uint32_t pid;     /* LEASE_NOT_HOLDER: the holder's */
+	bool is_orphaned; /* which is not connected */
 };
 
 static void reply_free(struct connection *connection, uint64_t request_id, const struct failure *failures,
@@ -33,7 +34,7 @@ static void reply_free(struct connection *connection, uint64_t request_id, const
 
 	for (unsigned i = 0; i < n; i++) {
 		outcome_fill_free(&errors[i], messages[i], failures[i].result, failures[i].lease,
-				  failures[i].pid);
+				  failures[i].pid, failures[i].is_orphaned);
 		rows[i] = (Hugepool__FreeFailure)HUGEPOOL__FREE_FAILURE__INIT;
 		rows[i].index = failures[i].index;
 		rows[i].error = &errors[i];
@@ -76,6 +77,8 @@ static enum lease_result free_detached(const struct free_errand *job, struct ser
 	enum lease_result result =
 		lease_free_detached(&here->shard, &job->peer, job->is_admin, item->lease, &item->pid);
 
+	item->is_orphaned =
+		result == LEASE_NOT_HOLDER && lease_state_of(&here->shard, record) == LEASE_ORPHANED;
 	if (is_there && result == LEASE_OK)
 		log_lease_action(&job->peer, "frees detached lease", item->lease, owner_uid, pool);
 	return result;

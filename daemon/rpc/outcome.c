@@ -110,8 +110,7 @@ static void explain_full(char *message, size_t room, const struct asked *asked,
 	else if (asked->sum_pages > free_pages)
 		snprintf(message, room,
 			 "pool %s has no %s free beside the rest of your request, %s in all (%" PRIu64
-			 " of its %" PRIu64
-			 " are not leased): free some, ask for less, allow more runs, or raise its max",
+			 " of its %" PRIu64 " are not leased): free some, ask for less, or raise its max",
 			 config->name, amount, amount_format(asked->sum_pages, config->page_bytes, longest),
 			 free_pages, config->max_pages);
 	else
@@ -378,7 +377,7 @@ void outcome_reply_open(struct connection *connection, uint64_t request_id,
 }
 
 void outcome_fill_free(Hugepool__Error *error, char *message, enum lease_result result, uint64_t lease,
-		       uint32_t pid)
+		       uint32_t pid, bool is_orphaned)
 {
 	char name[PEER_PROCESS_MAX];
 
@@ -391,8 +390,11 @@ void outcome_fill_free(Hugepool__Error *error, char *message, enum lease_result 
 		break;
 	case LEASE_NOT_HOLDER:
 		snprintf(message, OUTCOME_MESSAGE_MAX,
-			 "lease %" PRIu64 " is held by %s: it ends when that frees it or exits", lease,
-			 peer_process_name(pid, name));
+			 is_orphaned ? "lease %" PRIu64
+				       " is held by %s, which lives, but is not connected: it "
+				       "ends when that exits or reconnects to free it"
+				     : "lease %" PRIu64 " is held by %s: it ends when that frees it or exits",
+			 lease, peer_process_name(pid, name));
 		break;
 	case LEASE_NOT_ALLOWED:
 		snprintf(message, OUTCOME_MESSAGE_MAX,

@@ -445,6 +445,7 @@ void daemon_fini(struct daemon *daemon)
 	free(daemon->pools);
 	n_kept = backing_give_back_raised();
 	if (n_kept > 0)
-		log_warning("%" PRIu64 " hugepages that were raised could not be given back: they are in use",
+		log_warning("%" PRIu64 " hugepages that were raised could not be given back: they are in "
+			    "use, and go when they are freed",
 			    n_kept);
 }

@@ -80,8 +80,7 @@ static void ask_absurd_sizes(void *arg)
 	/* Each fits, together they do not: whatever was taken on the way is given back. */
 	for (unsigned i = 0; i < 256; i++)
 		batch[i] = SCENE_DEFAULT_PAGES / 8;
-	refuse_batch(&raw, batch, 256, HUGEPOOL__CODE__POOL_FULL,
-		     "allow more runs, or raise its max");
+	refuse_batch(&raw, batch, 256, HUGEPOOL__CODE__POOL_FULL, "ask for less, or raise its max");
 	raw_free(&raw, raw_alloc(&raw, 1));
 	raw_close(&raw);
 }

@@ -14,12 +14,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "tests/support/actor.h"
 #include "tests/support/hugetlb.h"
 #include "tests/support/memcg.h"
 #include "tests/support/operator.h"
@@ -279,6 +281,68 @@ static void run_row(void **state)
 	dut_stop(&dut);
 }
 
+/* A pool that may raise nr_hugepages, on a host that keeps its memory: neither that number nor `grow` is what
+ * it lacks, and nothing was raised in vain. */
+static void sentences_of_a_pool_that_grows_on_a_full_host(void **state)
+{
+	const struct row row = {
+		.cause = "the host is full",
+		.says = "the kernel has no|the host has|and keeps 1024T|free memory, or ask for less",
+		.never = "nr_hugepages|grow|quota"};
+	const char text[] = "{\"host_reserve\": \"1024T\"}";
+	struct hugetlb_counts before, after;
+	char path[64], *error;
+	struct dut dut;
+	int fd;
+
+	(void)state;
+	dut_need_root();
+	hugetlb_need(2 * MIB, 1);
+	fd = memfd_create("configuration", MFD_CLOEXEC);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
+	dut_start(&dut, DUT_WORDS("--config", path, "--pool", fill_in("p=2M:%M,users=*,grow=yes", 0)));
+	close(fd);
+	before = hugetlb_counts(2 * MIB);
+	assert_int_equal(dut_ctl(&dut, USER, DUT_WORDS("alloc", fill_in("%M", 0)), NULL, &error), FAILED);
+	after = hugetlb_counts(2 * MIB);
+	check_words(&row, error);
+	assert_int_equal(before.total, after.total);
+	free(error);
+	dut_stop(&dut);
+}
+
+/* Held by whom, and whether that can still free it. */
+static void sentences_of_a_lease_that_is_held(void **state)
+{
+	struct row row = {
+		.cause = "held", .says = "is held by process|frees it or exits", .never = "gone|connected"};
+	char id[24], *error;
+	struct actor actor;
+	struct dut dut;
+	uint64_t lease;
+
+	(void)state;
+	dut_need_root();
+	dut_start(&dut, DUT_WORDS("--pool", FULL));
+	actor_start(&actor, USER, &dut);
+	assert_int_equal(actor_alloc(&actor, 4096, NULL, &lease), 0);
+	snprintf(id, sizeof(id), "%" PRIu64, lease);
+	assert_int_equal(dut_ctl(&dut, 0, DUT_WORDS("free", id), NULL, &error), FAILED);
+	check_words(&row, error);
+	free(error);
+	actor_break(&actor);
+	dut_wait_pool(&dut, "p", "pages_orphaned", 1);
+	row.says = "is held by process|which lives, but is not connected: it ends when that exits";
+	row.never = "gone|frees it or";
+	assert_int_equal(dut_ctl(&dut, 0, DUT_WORDS("free", id), NULL, &error), FAILED);
+	check_words(&row, error);
+	free(error);
+	actor_kill(&actor);
+	dut_wait_pool(&dut, "p", "leases", 0);
+	dut_stop(&dut);
+}
+
 /* ---- no daemon there, or none that answers ---- */
 
 static void sentences_where_no_daemon_is(void **state)
@@ -471,6 +535,8 @@ static int tear_down(void **state)
 int main(void)
 {
 	const struct CMUnitTest others[] = {
+		TEST(sentences_of_a_pool_that_grows_on_a_full_host),
+		TEST(sentences_of_a_lease_that_is_held),
 		TEST(sentences_where_no_daemon_is),
 		TEST(sentences_for_a_user_without_a_daemon),
 		TEST(sentences_of_a_socket_that_cannot_be_reached),

@@ -18,8 +18,8 @@ void outcome_reply_resize(struct connection *connection, const struct lease_resi
 void outcome_reply_open(struct connection *connection, uint64_t request_id,
 			const struct lease_opening *opening, enum lease_result result);
 
-/* Fill *error for a Free that failed; `message` has room for OUTCOME_MESSAGE_MAX. `pid` is the holder's, which is
- * not connected if the lease is orphaned. */
+/* Fill *error for a Free that failed; `message` has room for OUTCOME_MESSAGE_MAX. `pid` is the holder's,
+ * which is not connected if the lease is orphaned. */
 #define OUTCOME_MESSAGE_MAX 160
 void outcome_fill_free(Hugepool__Error *error, char *message, enum lease_result result, uint64_t lease,
 		       uint32_t pid, bool is_orphaned);

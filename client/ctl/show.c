@@ -39,6 +39,7 @@ static const struct ctl_column pools_columns[] = {
 	{"LIMBO",     "pages_limbo",    CTL_PAGES},
 	{"MISSING",   "pages_missing",  CTL_PAGES},
 	{"FOREIGN",   "pages_foreign",  CTL_PAGES},
+	{"LOST",      "pages_lost",     CTL_PAGES},
 	{"ARENAS",    "arenas",         CTL_NUMBER},
 	{"TENANTS",   "tenants",        CTL_NUMBER},
 	{"DRAINED",   "draining",       CTL_YES},

@@ -448,6 +448,21 @@ bool backing_file_take_memory_error(const struct backing_file *file, uint64_t *r
 	return true;
 }
 
+bool backing_take_any_memory_error(uintptr_t *ret_address)
+{
+	return guard_take_any_memory_error(ret_address);
+}
+
+bool backing_file_has_address(const struct backing_file *file, uint64_t n_pages, uintptr_t address,
+			      uint64_t *ret_page)
+{
+	const uintptr_t offset = address - (uintptr_t)file->memory;
+
+	hp_assert_alive(file, BACKING_FILE_MAGIC);
+	*ret_page = offset / file->backing->page_bytes;
+	return *ret_page < n_pages;
+}
+
 void backing_file_release(struct backing_file *consume_file, bool exposed, uint64_t *ret_limbo_pages)
 {
 	hp_assert_alive(consume_file, BACKING_FILE_MAGIC);

@@ -117,9 +117,14 @@ int backing_file_fill(struct backing_file *file, uint64_t first, uint64_t n_page
 /* Read access for checks: copies `bytes` at `offset` into `buffer`. 0 or BACKING_DAMAGED. */
 int backing_file_read(struct backing_file *file, uint64_t offset, void *buffer, size_t bytes);
 
-/* Was it a memory error of the hardware's that made the file BACKING_DAMAGED? Then in which page; once for
- * each. */
+/* Has the hardware broken a page of the file, as far as the kernel has told? Then which; each is told once.
+ */
 bool backing_file_take_memory_error(const struct backing_file *file, uint64_t *ret_page);
+/* The same of any file, as an address. */
+bool backing_take_any_memory_error(uintptr_t *ret_address);
+/* Is it in one of the file's first `n_pages`, as we have them mapped? Then which. */
+bool backing_file_has_address(const struct backing_file *file, uint64_t n_pages, uintptr_t address,
+			      uint64_t *ret_page);
 
 /* A second descriptor of the file, open for reading only, for those who may not write to it. Ours; goes with
  * the file. Once is enough. Returns 0 or negative errno. */

@@ -12,12 +12,13 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "daemon/backing/clear.h"
 #include "daemon/backing/guard.h"
 #include "daemon/base/assert.h"
 
-#define N_MEMORY_ERRORS 16
+#define N_MEMORY_ERRORS 64
 
 struct guard {
 	sigjmp_buf escape;
@@ -35,8 +36,12 @@ static struct sigaction previous_action; /* written under install_mutex, while t
 static _Atomic uintptr_t memory_errors[N_MEMORY_ERRORS];
 static _Atomic unsigned n_memory_errors;
 
+/* Once, however often it was met. */
 static void note_memory_error(uintptr_t address)
 {
+	for (unsigned i = 0; i < N_MEMORY_ERRORS; i++)
+		if (atomic_load(&memory_errors[i]) == address)
+			return;
 	atomic_store(&memory_errors[atomic_fetch_add(&n_memory_errors, 1) % N_MEMORY_ERRORS], address);
 }
 
@@ -50,6 +55,16 @@ bool guard_take_memory_error(const void *memory, size_t bytes, size_t *ret_offse
 			continue;
 		*ret_offset = address - (uintptr_t)memory;
 		return true;
+	}
+	return false;
+}
+
+bool guard_take_any_memory_error(uintptr_t *ret_address)
+{
+	for (unsigned i = 0; i < N_MEMORY_ERRORS; i++) {
+		*ret_address = atomic_exchange(&memory_errors[i], 0);
+		if (*ret_address != 0)
+			return true;
 	}
 	return false;
 }
@@ -73,6 +88,11 @@ static void handle_sigbus(int signal_number, siginfo_t *info, void *context)
 {
 	struct guard *guard = active_guard;
 
+	/* Nobody has touched it yet; whoever does has a fault of its own. */
+	if (info->si_code == BUS_MCEERR_AO) {
+		note_memory_error((uintptr_t)info->si_addr);
+		return;
+	}
 	if (guard && info->si_code > 0 && is_guarded(guard, info)) {
 		if (is_memory_error(info))
 			note_memory_error((uintptr_t)info->si_addr);
@@ -99,6 +119,8 @@ void guard_install(void)
 		hp_assert(sigaction(SIGBUS, &action, NULL) == 0);
 	}
 	pthread_mutex_unlock(&install_mutex);
+	/* Fails where the kernel knows no memory errors. */
+	(void)prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
 }
 
 /* Before sigsetjmp(): after it a guard does not change. The kernel kills a thread that faults with SIGBUS

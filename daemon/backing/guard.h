@@ -12,8 +12,10 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-/* See to it that the handler is in place, before the other functions are used: the first call installs it,
- * later ones only if somebody (a test framework, say) has put another one there. */
+/* See to it that the handler is in place, and that the kernel tells this process of broken memory which it
+ * maps before anybody touches it, for which this thread must live (or those that it starts from now on);
+ * before the other functions are used: the first call installs it, later ones only if somebody (a test
+ * framework, say) has put another one there. */
 void guard_install(void);
 
 /* Zero these pieces of one mapping, whole pages each, in ascending order. False: SIGBUS on the way, how much
@@ -27,6 +29,9 @@ bool guard_fill(void *memory, uint8_t value, size_t bytes);
  * the buffer's content is undefined. */
 bool guard_read(void *buffer, const void *memory, size_t bytes);
 
-/* Was it broken memory (BUS_MCEERR) that stopped one of these, in this mapping? Then where; each is told
- * once, the last sixteen are kept. */
+/* Was the kernel's word that memory is broken (BUS_MCEERR) of this mapping? Then where; each is told once,
+ * the last that came are kept. */
 bool guard_take_memory_error(const void *memory, size_t bytes, size_t *ret_offset);
+
+/* The same of any mapping: the first that nobody has asked for yet. */
+bool guard_take_any_memory_error(uintptr_t *ret_address);

@@ -41,6 +41,7 @@ struct arena {
 	int node; /* that it was asked from; -1: any */
 
 	_Atomic bool exposed; /* a client was sent its descriptor */
+	_Atomic uint64_t lost_page; /* memoryerror.c: the last one, plus 1; 0: none */
 	_Atomic bool shut; /* condemned or isolated: no worker's cache shall have its runs. Written under the
 			      lock */
 

@@ -4,6 +4,7 @@ libpool_la_SOURCES = \
 	daemon/pool/arena.h daemon/pool/arena.c \
 	daemon/pool/construction.h daemon/pool/construction.c \
 	daemon/pool/drain.h daemon/pool/drain.c \
+	daemon/pool/memoryerror.h daemon/pool/memoryerror.c \
 	daemon/pool/poison.h daemon/pool/poison.c \
 	daemon/pool/pool.h daemon/pool/pool.c \
 	daemon/pool/pool_inside.h daemon/pool/refill.c \

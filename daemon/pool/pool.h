@@ -120,6 +120,7 @@ struct pool {
 	_Atomic bool draining;           /* nothing new is leased */
 	_Atomic uint64_t missing_pages;  /* of the reserve: neither backed, nor to be had from the kernel */
 	_Atomic uint64_t foreign_pages;  /* of its own mount, taken by others: at the last tick */
+	_Atomic uint64_t lost_pages;        /* broken by the hardware, so far */
 	_Atomic uint64_t stocked_pages;  /* made ready before they were asked for, so far */
 	_Atomic uint64_t scrubbed_pages; /* zeroed by the scrubber, so far */
 	_Atomic uint64_t writes_after_free; /* pages of which poison.h had to report one */

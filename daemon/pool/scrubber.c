@@ -1,11 +1,10 @@
 /* scrubber.c - see scrubber.h. Runs on the scrubber's thread, but for scrubber_prepare(). */
 #include <config.h>
 
-#include <inttypes.h>
 #include <stddef.h>
 
 #include "daemon/base/assert.h"
-#include "daemon/base/log.h"
+#include "daemon/pool/memoryerror.h"
 #include "daemon/pool/poison.h"
 #include "daemon/pool/pool.h"
 #include "daemon/pool/scrubber.h"
@@ -90,15 +89,12 @@ static bool claim_locked(struct zone *zone, uint64_t max_pages, struct piece *pi
 }
 
 /* What is broken is never granted again: the arena goes as a whole, and the kernel keeps the page. */
-static void report_memory_error(const struct arena *arena)
+static void report_memory_error(struct arena *arena)
 {
 	uint64_t page;
 
 	while (backing_file_take_memory_error(arena->file, &page))
-		log_warning("pool %s: page %" PRIu64 " of arena %" PRIu64
-			    " has a memory error of the hardware's: the arena is taken out, and the kernel "
-			    "will not give that page back",
-			    arena->pool->config.name, page, arena->id);
+		memoryerror_report(arena, page);
 }
 
 /* 0 or BACKING_DAMAGED. */

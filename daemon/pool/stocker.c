@@ -7,6 +7,7 @@
 #include "daemon/base/assert.h"
 #include "daemon/base/clock.h"
 #include "daemon/pool/drain.h"
+#include "daemon/pool/memoryerror.h"
 #include "daemon/pool/stocker.h"
 
 #define LOOKS_MAX  256 /* supplies that one step looks at */
@@ -323,6 +324,7 @@ void stocker_step(struct stocker *stocker)
 	now_ns = clock_now_ns();
 	if (now_ns < stocker->next_tick_ns)
 		return;
+	memoryerror_look(stocker->pools, stocker->n_pools);
 	for (unsigned i = 0; i < stocker->n_pools; i++)
 		tick_pool(stocker->pools[i], now_ns);
 	stocker->n_ticks++;

@@ -173,6 +173,11 @@ TESTS          += tests/unit/test_pool_set
 tests_unit_test_pool_set_SOURCES = tests/unit/test_pool_set.c
 tests_unit_test_pool_set_LDADD   = libbase.la $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_memoryerror
+TESTS          += tests/unit/test_memoryerror
+tests_unit_test_memoryerror_SOURCES = tests/unit/test_memoryerror.c $(HOUSE)
+tests_unit_test_memoryerror_LDADD   = liblease.la libledger.la libpool.la libbacking.la libcore.la libbase.la $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_poison
 TESTS          += tests/unit/test_poison
 tests_unit_test_poison_SOURCES = tests/unit/test_poison.c $(HOUSE)

@@ -6,6 +6,7 @@
  */
 #include <config.h>
 
+#include <errno.h>
 #include <inttypes.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -439,6 +440,30 @@ static void sentences_of_a_client_that_cannot_map(void **state)
 	dut_stop(&dut);
 }
 
+/* Another daemon than before: at once, and at every call after that. */
+static void sentences_of_a_session_that_the_daemon_does_not_know(void **state)
+{
+	struct row row = {.cause = "no session",
+			  .says = "does not know this session|nobody's|what is mapped",
+			  .never = "leases with it|gone"};
+	hp_client *client;
+	hp_lease *lease;
+	struct dut dut;
+
+	(void)state;
+	dut_start(&dut, DUT_WORDS("--pool", FULL));
+	assert_int_equal(hp_open(dut.socket, &client), 0);
+	dut_kill(&dut);
+	dut_restart(&dut, DUT_WORDS("--pool", FULL));
+	assert_int_equal(hp_alloc(client, 4096, NULL, &lease), -ESTALE);
+	check_words(&row, hp_error());
+	row.says = "The session has ended|nobody's|Close it, and open another";
+	assert_int_equal(hp_alloc(client, 4096, NULL, &lease), -ESTALE);
+	check_words(&row, hp_error());
+	hp_close(client);
+	dut_stop(&dut);
+}
+
 /* ---- daemons that do not start, or start with less ---- */
 
 static const struct {
@@ -540,6 +565,7 @@ int main(void)
 		TEST(sentences_where_no_daemon_is),
 		TEST(sentences_for_a_user_without_a_daemon),
 		TEST(sentences_of_a_socket_that_cannot_be_reached),
+		TEST(sentences_of_a_session_that_the_daemon_does_not_know),
 		TEST(sentences_of_a_client_that_cannot_map),
 		TEST(sentences_of_daemons_that_do_not_start),
 		TEST(sentences_of_an_unknown_user),

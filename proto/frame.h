@@ -71,6 +71,15 @@ int frame_reader_next(struct frame_reader *reader, struct frame *ret_frame);
 void frame_close_fds(struct frame *frame);
 /* Bytes that are buffered and not yet taken: whole frames, or part of one. */
 size_t frame_reader_pending(const struct frame_reader *reader);
+/* Bytes of the buffer: now; after the next fill, at least, as the frame does not fit in else; after the next
+ * fill. It starts small, and doubles up to the largest frame. */
+size_t frame_reader_size(const struct frame_reader *reader);
+size_t frame_reader_size_needed(const struct frame_reader *reader);
+size_t frame_reader_size_next(const struct frame_reader *reader);
+/* Grow it for nothing else than what is needed. */
+void frame_reader_keep_size(struct frame_reader *reader, bool keep);
+/* As small as at first, if nothing is pending. */
+void frame_reader_shrink(struct frame_reader *reader);
 /* A descriptor that should not have come: returns it (the caller's now) or -1. There are some only after
  * frame_reader_fill() returned -EPROTO, and only where descriptors are not accepted. */
 int frame_reader_take_stray_fd(struct frame_reader *reader);

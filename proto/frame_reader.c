@@ -30,6 +30,7 @@
 
 struct frame_reader {
 	bool accept_fds; /* constant */
+	bool keep_size;  /* the buffer grows only for a frame that does not fit in */
 	uint8_t *bytes;  /* bytes[begin, end) are received and not taken */
 	size_t size, begin, end;
 	uint64_t position; /* of bytes[begin] in the stream */
@@ -117,20 +118,59 @@ static int move_to_front(struct frame_reader *reader, size_t size)
 	return 0;
 }
 
+/* Doubled from `size` until `wanted` bytes have room. */
+static size_t grown(size_t size, size_t wanted)
+{
+	while (size < wanted)
+		size *= 2;
+	return size < READER_MAX_BYTES ? size : READER_MAX_BYTES;
+}
+
+size_t frame_reader_size(const struct frame_reader *reader)
+{
+	return reader->size;
+}
+
+size_t frame_reader_size_needed(const struct frame_reader *reader)
+{
+	return grown(reader->size, first_frame_bytes(reader));
+}
+
+size_t frame_reader_size_next(const struct frame_reader *reader)
+{
+	const size_t needed = frame_reader_size_needed(reader);
+
+	/* A read that has filled it could have been longer. */
+	return reader->end < reader->size || reader->keep_size ? needed : grown(needed, reader->size + 1);
+}
+
+void frame_reader_keep_size(struct frame_reader *reader, bool keep)
+{
+	reader->keep_size = keep;
+}
+
+void frame_reader_shrink(struct frame_reader *reader)
+{
+	uint8_t *bytes;
+
+	if (reader->size == READER_FIRST_BYTES || frame_reader_pending(reader) > 0)
+		return;
+	bytes = malloc(READER_FIRST_BYTES);
+	if (!bytes)
+		return;
+	free(reader->bytes);
+	reader->bytes = bytes;
+	reader->size = READER_FIRST_BYTES;
+	reader->begin = reader->end = 0;
+}
+
 /* Make room behind what is pending, and say how much of it a read may fill. */
 static int make_room(struct frame_reader *reader, size_t *ret_room)
 {
-	size_t pending = frame_reader_pending(reader), wanted = first_frame_bytes(reader),
-	       size = reader->size;
+	const size_t pending = frame_reader_pending(reader), wanted = first_frame_bytes(reader),
+		     size = frame_reader_size_next(reader);
 	size_t room;
 	int r;
-
-	if (reader->end == reader->size)
-		size *= 2; /* the last read could have been longer */
-	while (size < wanted)
-		size *= 2;
-	if (size > READER_MAX_BYTES)
-		size = READER_MAX_BYTES;
 
 	if (pending == 0)
 		reader->begin = reader->end = 0;

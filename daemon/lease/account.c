@@ -28,6 +28,8 @@ static const struct {
 	[ACCOUNT_BYTES] = {"bytes of the daemon's memory for requests",
 			   "let some of your requests end, or ask for fewer items in each"},
 	[ACCOUNT_OUTPUT] = {"bytes of replies that were not read", "read them"},
+	[ACCOUNT_INPUT] = {"bytes of requests that have not come to their ends",
+			   "send them whole, or shorter ones"},
 };
 
 struct account {
@@ -53,8 +55,8 @@ struct account_limits account_limits_for(uint64_t served_bytes)
 	if (bytes > MOST_BYTES)
 		bytes = MOST_BYTES;
 	return (struct account_limits){
-		.user = {USER_WAITING, bytes / USER_SHARE, bytes / USER_SHARE},
-		.all = {ALL_WAITING, bytes, bytes},
+		.user = {USER_WAITING, bytes / USER_SHARE, bytes / USER_SHARE, bytes / USER_SHARE},
+		.all = {ALL_WAITING, bytes, bytes, bytes},
 	};
 }
 

@@ -19,6 +19,7 @@ enum account_kind {
 	ACCOUNT_WAITING, /* requests that wait for pages */
 	ACCOUNT_BYTES,   /* of memory: of those, of calls to other workers, of tables of known arenas */
 	ACCOUNT_OUTPUT,  /* bytes of replies that were not read; not refused: see account_has_room() */
+	ACCOUNT_INPUT,   /* bytes of memory for requests of which the last part has not come, or their turn */
 	N_ACCOUNT_KINDS
 };
 

@@ -77,6 +77,20 @@ static void charge_output(struct connection *connection, size_t n_bytes)
 	connection->charged_output = n_bytes;
 }
 
+/* The same for what has been read of requests. 0, or what account_charge() says: the buffer may not grow. */
+static int charge_input(struct connection *connection, size_t n_bytes)
+{
+	int r = 0;
+
+	if (n_bytes > connection->charged_input)
+		r = account_charge(connection->account, ACCOUNT_INPUT, n_bytes - connection->charged_input);
+	else if (n_bytes < connection->charged_input)
+		account_discharge(connection->account, ACCOUNT_INPUT, connection->charged_input - n_bytes);
+	if (r == 0)
+		connection->charged_input = n_bytes;
+	return r;
+}
+
 static void set_reading(struct connection *connection, bool reading)
 {
 	if (connection->is_reading == reading)
@@ -214,6 +228,7 @@ void connection_close(struct connection *connection)
 		session_set_connection(session, NULL);
 	connection->session = NULL;
 	charge_output(connection, 0);
+	charge_input(connection, 0);
 	connection->account = account_put(connection->account);
 	linger_expect();
 	unlink_connection(connection);
@@ -396,6 +411,41 @@ static void take_turn(struct connection *connection)
 		connection_wake(connection);
 }
 
+/* Read on, into a buffer that the user is charged for: one without room reads in smaller pieces, but for a
+ * frame that is too long for that, which is refused. As frame_reader_fill(). */
+static int read_on(struct connection *connection)
+{
+	struct frame_reader *reader = connection->reader;
+	char message[ACCOUNT_MESSAGE_MAX];
+	int r = 0;
+
+	frame_reader_keep_size(reader, false);
+	if (frame_reader_size_next(reader) > frame_reader_size(reader))
+		r = charge_input(connection, frame_reader_size_next(reader));
+	if (r != 0) {
+		frame_reader_keep_size(reader, true);
+		r = frame_reader_size_needed(reader) > frame_reader_size(reader)
+			    ? charge_input(connection, frame_reader_size_needed(reader))
+			    : 0;
+	}
+	if (r == 0)
+		return frame_reader_fill(reader, connection->fd);
+	connection_error(connection, 0, HUGEPOOL__CODE__TOO_MANY, "%s",
+			 account_explain(connection->account, ACCOUNT_INPUT, r, message));
+	connection->closing = true;
+	return 0;
+}
+
+/* What a long request has made the buffer grow by is given back when nothing has come for a while. */
+static void shrink_input(struct connection *connection)
+{
+	if (connection->charged_input == 0 || connection->is_readable ||
+	    frame_reader_pending(connection->reader) > 0)
+		return;
+	frame_reader_shrink(connection->reader);
+	charge_input(connection, 0);
+}
+
 /* A turn of the connection, which may be gone afterwards. */
 static void work(struct run_item *item)
 {
@@ -410,7 +460,7 @@ static void work(struct run_item *item)
 	if (connection->session)
 		connection->session->n_turns++;
 	if (connection->is_readable)
-		r = frame_reader_fill(connection->reader, connection->fd);
+		r = read_on(connection);
 	connection->is_readable = false;
 	if (r != 0 && r != FRAME_AGAIN && r != -ENOBUFS)
 		connection_close(connection);
@@ -450,6 +500,7 @@ void connections_check_time(struct server *server)
 		char name[PEER_PROCESS_MAX];
 
 		next = connection->next;
+		shrink_input(connection);
 		if (stalled || mute) {
 			log_limited(LOG_LEVEL_INFO, "closing the connection of %s (uid %u): %s",
 				    peer_process_name((uint32_t)connection->peer.pid, name),

@@ -49,6 +49,7 @@ struct connection {
 	bool is_readable;        /* the socket, when we last looked: to be read in its turn */
 	struct account *account; /* its user's */
 	size_t charged_output;   /* to that */
+	size_t charged_input;    /* to that: what the reader's buffer has grown by */
 	struct frame_reader *reader;
 	struct frame_writer *writer;
 	struct connection *prev, *next;

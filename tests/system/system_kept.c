@@ -22,6 +22,10 @@
 #define GROWTH_MAX   (UINT64_C(8) << 20)
 #define OTHER_UID    12345
 
+#define N_PARTS    160 /* requests that do not come to their ends, each of a session */
+#define USER_PARTS (USER_INPUT / (FRAME_HEADER_BYTES + FRAME_MAX_BYTES))
+#define USER_INPUT (UINT64_C(8) << 20) /* bytes of these that one user may have */
+
 static struct dut dut;
 static int told[2]; /* the child has done its part */
 
@@ -148,12 +152,80 @@ static void kept_of_one_user_is_not_missing_to_another(void **state)
 	dut_stop(&dut);
 }
 
+/* ---- requests that do not come to their ends ---- */
+
+/* Send the largest request but for its last byte, in all sessions; say so when as many as that were refused.
+ */
+static void send_parts(void *arg)
+{
+	static const uint8_t zeroes[FRAME_MAX_BYTES - 1];
+	static struct raw sessions[N_PARTS];
+	const uint64_t deadline_ms = dut_now_ms() + 60000;
+	uint8_t header[FRAME_HEADER_BYTES];
+	unsigned n_refused = 0;
+
+	frame_header_put(header, &(struct frame_header){.length = FRAME_MAX_BYTES});
+	for (unsigned i = 0; i < N_PARTS; i++)
+		raw_open(&sessions[i], &dut);
+	for (unsigned i = 0; i < N_PARTS; i++)
+		raw_send_frame(&sessions[i], header, zeroes, sizeof(zeroes));
+	while (n_refused < N_PARTS - USER_PARTS) {
+		for (unsigned i = 0; i < N_PARTS; i++) {
+			if (sessions[i].fd < 0 || raw_is_silent(&sessions[i], 0))
+				continue;
+			raw_receive_error(&sessions[i], HUGEPOOL__CODE__TOO_MANY,
+					  "bytes of requests that have not come to their ends");
+			raw_close(&sessions[i]);
+			n_refused++;
+		}
+		raw_check(dut_now_ms() < deadline_ms, "only %u refused", n_refused);
+		dut_pause();
+	}
+	raw_check(write(told[1], "", 1) == 1, "write");
+	for (;;)
+		pause();
+}
+
+/* A long request of somebody else's is read, and answered. */
+static void send_long(void *arg)
+{
+	uint64_t n_pages[256];
+	struct raw_request ask;
+	struct raw raw;
+
+	for (unsigned i = 0; i < 256; i++)
+		n_pages[i] = UINT64_MAX;
+	raw_open(&raw, &dut);
+	raw_ask_alloc(&ask, 1);
+	ask.alloc.n_pages = n_pages;
+	ask.alloc.n_n_pages = 256;
+	raw_expect_error(&raw, &ask.request, HUGEPOOL__CODE__BAD_SIZE, "");
+	raw_close(&raw);
+}
+
+static void kept_parts_of_requests_are_bounded_by_user(void **state)
+{
+	uint64_t before_bytes;
+	pid_t child;
+
+	dut_need_root();
+	before_bytes = dut_rss_bytes(&dut);
+	child = raw_fork(OTHER_UID, send_parts, NULL);
+	wait_until_told();
+	/* The sessions themselves take some, too. */
+	assert_in_range(dut_rss_bytes(&dut), 0, before_bytes + USER_INPUT + GROWTH_MAX / 4);
+	raw_join(raw_fork(OTHER_UID + 1, send_long, NULL));
+	raw_kill(child);
+	dut_stop(&dut);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(kept_waiting_requests_are_bounded_by_user),
 		TEST(kept_of_one_user_is_not_missing_to_another),
+		TEST(kept_parts_of_requests_are_bounded_by_user),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

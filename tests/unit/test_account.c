@@ -11,7 +11,7 @@
 
 #include "daemon/lease/account.h"
 
-static const struct account_limits limits = {.user = {4, 100, 100}, .all = {16, 1600, 1600}};
+static const struct account_limits limits = {.user = {4, 100, 100, 100}, .all = {16, 1600, 1600, 1600}};
 
 static void account_of_a_user_is_one_however_often_it_is_had(void **state)
 {

@@ -158,7 +158,7 @@ static void frame_header_that_makes_no_sense_is_refused(void **state)
 {
 	static const char *const headers[] = {
 		"\1\0\1\0\0\0\0\0", "\0\0\0\x80\0\0\0\0", "\0\0\0\0\21\0\0\0",
-		"\0\0\0\0\0\1\0\0", "\0\0\0\0\0\0\1\0",	  "\0\0\0\0\0\0\0\1",
+		"\0\0\0\0\0\1\0\0", "\0\0\0\0\0\0\1\0",   "\0\0\0\0\0\0\0\1",
 	};
 	struct frame_header header;
 
@@ -253,6 +253,46 @@ static void frame_not_taken_stops_the_reader(void **state)
 			n_frames++;
 		else
 			assert_int_equal(frame_reader_fill(pair.reader, pair.receiver_fd), 0);
+	pair_free(&pair);
+}
+
+/* What a reader may not grow to it reads in pieces, but for a frame that is larger; and it can be small
+ * again. */
+static void frame_buffer_grows_as_it_may_and_shrinks(void **state)
+{
+	struct pair pair = pair_new(true);
+	const size_t first_bytes = frame_reader_size(pair.reader);
+	struct frame frame;
+	unsigned n_frames = 0;
+
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(queue(&pair, 50, 1, 0, 0), 0);
+	assert_int_equal(queue(&pair, 2000, 2, 0, 0), 0);
+	send_all(&pair);
+	frame_reader_keep_size(pair.reader, true);
+	while (n_frames < 100) {
+		while (frame_reader_next(pair.reader, &frame) == 0)
+			n_frames++;
+		if (n_frames == 100)
+			break;
+		assert_int_equal(frame_reader_size_next(pair.reader), first_bytes);
+		assert_int_equal(frame_reader_fill(pair.reader, pair.receiver_fd), 0);
+	}
+	while (frame_reader_next(pair.reader, &frame) == FRAME_AGAIN) {
+		assert_true(frame_reader_size_needed(pair.reader) >= frame_reader_size(pair.reader));
+		frame_reader_shrink(pair.reader); /* not while there is something in it */
+		assert_int_equal(frame_reader_fill(pair.reader, pair.receiver_fd), 0);
+	}
+	assert_filled(&frame, 2000, 2);
+	assert_in_range(frame_reader_size(pair.reader), 2000, 4096);
+	frame_reader_shrink(pair.reader);
+	assert_int_equal(frame_reader_size(pair.reader), first_bytes);
+	frame_reader_keep_size(pair.reader, false);
+	assert_int_equal(queue(&pair, FRAME_MAX_BYTES, 3, 0, 0), 0);
+	send_all(&pair);
+	while (frame_reader_next(pair.reader, &frame) == FRAME_AGAIN)
+		assert_int_equal(frame_reader_fill(pair.reader, pair.receiver_fd), 0);
+	assert_filled(&frame, FRAME_MAX_BYTES, 3);
 	pair_free(&pair);
 }
 
@@ -577,6 +617,7 @@ int main(void)
 		cmocka_unit_test(frame_byte_by_byte_is_whole_at_the_last),
 		cmocka_unit_test(frame_largest_passes_and_a_larger_is_refused),
 		cmocka_unit_test(frame_not_taken_stops_the_reader),
+		cmocka_unit_test(frame_buffer_grows_as_it_may_and_shrinks),
 		cmocka_unit_test(frame_end_of_file_is_told_apart_from_silence),
 		cmocka_unit_test(frame_writer_with_a_full_socket_says_again),
 		cmocka_unit_test(frame_writer_without_a_peer_fails_without_a_signal),

@@ -173,17 +173,26 @@ static int write_owner(int lock_fd, bool is_stopping)
 	return pwrite(lock_fd, text, (size_t)n, 0) == n ? 0 : -EIO;
 }
 
+#define OWNER_NAME_MAX 48
+
+/* It may have the lock, and not have said yet who it is. Returns `name`. */
+static const char *name_owner(struct owner owner, char name[OWNER_NAME_MAX])
+{
+	if (owner.pid > 0)
+		snprintf(name, OWNER_NAME_MAX, "hugepoold with pid %d", owner.pid);
+	else
+		snprintf(name, OWNER_NAME_MAX, "another hugepoold");
+	return name;
+}
+
 static int busy(char **ret_error, const char *path, struct owner owner)
 {
-	char who[48] = "another hugepoold";
-
-	if (owner.pid > 0)
-		snprintf(who, sizeof(who), "hugepoold with pid %d", owner.pid);
+	char who[OWNER_NAME_MAX];
 	if (asprintf(
 		    ret_error,
 		    "the state directory %s is in use by %s%s: stop that one, or start this one with another "
 		    "--state",
-		    path, who, owner.is_stopping ? ", which is still stopping" : "") < 0)
+		    path, name_owner(owner, who), owner.is_stopping ? ", which is still stopping" : "") < 0)
 		*ret_error = NULL;
 	return -EBUSY;
 }
@@ -228,6 +237,7 @@ struct patience {
 static int wait_for_lock(struct state *state, struct patience *patience, char **ret_error)
 {
 	struct pollfd stop = {.fd = stop_fd(), .events = POLLIN};
+	char who[OWNER_NAME_MAX];
 	struct owner owner;
 
 	while (flock(state->lock_fd, LOCK_EX | LOCK_NB) < 0) {
@@ -238,9 +248,8 @@ static int wait_for_lock(struct state *state, struct patience *patience, char **
 		    (owner.is_stopping ? STOPPING_WAIT_NS : ALIVE_WAIT_NS))
 			return busy(ret_error, state->path, owner);
 		if (!patience->is_said)
-			log_info("waiting for hugepoold with pid %d, which has the state directory %s, to "
-				 "stop",
-				 owner.pid, state->path);
+			log_info("waiting for %s, which has the state directory %s, to stop",
+				 name_owner(owner, who), state->path);
 		patience->is_said = true;
 		poll(&stop, 1, LOOK_MS);
 		if (stop_wanted())

@@ -71,10 +71,15 @@ tests_system_system_memory_SOURCES = tests/system/system_memory.c $(OPERATOR) \
 tests_system_system_memory_LDADD   = $(SYSTEM_LIBS)
 
 # What refusals say, a row a cause, and what the log says of operators.
-check_PROGRAMS += tests/system/system_sentences tests/system/system_admin_log
-TESTS          += tests/system/system_sentences tests/system/system_admin_log
-tests_system_system_sentences_SOURCES = tests/system/system_sentences.c $(OPERATOR) \
+SENTENCES = tests/system/system_sentences_words.h tests/system/system_sentences_words.c $(OPERATOR)
+check_PROGRAMS += tests/system/system_sentences tests/system/system_sentences_start \
+	tests/system/system_admin_log
+TESTS          += tests/system/system_sentences tests/system/system_sentences_start \
+	tests/system/system_admin_log
+tests_system_system_sentences_SOURCES = tests/system/system_sentences.c $(SENTENCES) \
 	tests/support/memcg.h tests/support/memcg.c
+tests_system_system_sentences_start_SOURCES = tests/system/system_sentences_start.c $(SENTENCES)
+tests_system_system_sentences_start_LDADD   = $(SYSTEM_LIBS)
 tests_system_system_sentences_LDADD   = $(SYSTEM_LIBS)
 tests_system_system_admin_log_SOURCES = tests/system/system_admin_log.c $(OPERATOR)
 tests_system_system_admin_log_LDADD   = $(SYSTEM_LIBS)

@@ -180,6 +180,18 @@ static int make_default_directory(const char *socket_path)
 	return r;
 }
 
+/* The first socket may be said by an option, the file or the environment: only here it is seen whether a
+ * further one is the same. */
+static bool is_further_socket(const struct config *config, const char *path)
+{
+	for (unsigned i = 0; i < config->n_more_sockets; i++)
+		if (strcmp(config->more_sockets[i], path) == 0)
+			return true;
+	return false;
+}
+
+#define FURTHER_SOCKET "%s is the first socket, and one of \"sockets\" as well: name it once"
+
 static int find_socket(const struct config *config, char path[SOCKET_PATH_MAX])
 {
 	int r = socket_path_find(config->socket_path, path);
@@ -187,6 +199,10 @@ static int find_socket(const struct config *config, char path[SOCKET_PATH_MAX])
 	if (r < 0) {
 		log_error("the socket's path is longer than %d bytes", SOCKET_PATH_MAX - 1);
 		return r;
+	}
+	if (is_further_socket(config, path)) {
+		log_error(FURTHER_SOCKET, path);
+		return -EINVAL;
 	}
 	if (config->socket_path || getenv("HUGEPOOL_SOCKET"))
 		return 0;
@@ -360,6 +376,12 @@ static int run(const struct config *config)
 /* What the daemon does without is a fault to whoever only asks whether the configuration is right. */
 static int check(const struct config *config)
 {
+	char path[SOCKET_PATH_MAX];
+
+	if (socket_path_find(config->socket_path, path) == 0 && is_further_socket(config, path)) {
+		fprintf(stderr, "hugepoold: " FURTHER_SOCKET "\n", path);
+		return EXIT_FAILED;
+	}
 	for (unsigned i = 0; i < config->n_warnings; i++)
 		fprintf(stderr, "hugepoold: %s\n", config->warnings[i]);
 	if (config->n_warnings > 0)

@@ -112,6 +112,24 @@ static void flags_check_of_what_is_good_says_so_and_starts_nothing(void **state)
 	file_fini(&file);
 }
 
+/* The first socket comes from the file, an option or the environment: a further one is never the same. */
+static void flags_socket_that_is_first_and_further_is_refused(void **state)
+{
+	struct file file;
+	char text[512], sentence[256];
+
+	file_init(&file);
+	snprintf(sentence, sizeof(sentence), "%s is the first socket, and one of \"sockets\" as well",
+		 file.dut.socket);
+	snprintf(text, sizeof(text), "{\"sockets\": [\"%s\"]}", file.dut.socket);
+	file_write(&file, text);
+	dut_expect("hugepoold", 0, 1, sentence,
+		   DUT_WORDS("--socket", file.dut.socket, "--check-config", "--config", file.path));
+	dut_expect("hugepoold", 0, 1, sentence,
+		   DUT_WORDS("--socket", file.dut.socket, "--config", file.path));
+	file_fini(&file);
+}
+
 static void flags_config_that_cannot_be_read_is_an_error(void **state)
 {
 	dut_expect("hugepoold", 0, 1, "/nowhere/hugepool.conf: cannot read it: No such file",
@@ -239,6 +257,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(flags_check_names_file_line_column_and_what_was_expected),
 		TEST(flags_check_of_what_is_good_says_so_and_starts_nothing),
+		TEST(flags_socket_that_is_first_and_further_is_refused),
 		TEST(flags_config_that_cannot_be_read_is_an_error),
 		TEST(flags_that_make_no_sense_are_wrong_usage),
 		TEST(flags_help_lists_every_flag_and_key),

@@ -56,6 +56,14 @@ static const struct id_kind user_kind = {
 	.item = "the name or number of a user that this host knows, or \"*\"",
 };
 
+/* Users where everybody would be too many. */
+static const struct id_kind admin_kind = {
+	.lookup = name_to_uid,
+	.noun = "user",
+	.list = "a list of users such as [\"alice\", 1001]",
+	.item = "the name or number of a user that this host knows",
+};
+
 static const struct id_kind group_kind = {
 	.lookup = name_to_gid,
 	.noun = "group",
@@ -179,7 +187,7 @@ int config_admins_read(struct config_source *source, const json_t *value, void *
 {
 	struct config *whole = config;
 	struct id_list list = {0};
-	int r = read_list(source, &user_kind, value, NULL, &list);
+	int r = read_list(source, &admin_kind, value, NULL, &list);
 
 	free(whole->admin_uids);
 	whole->admin_uids = list.ids;

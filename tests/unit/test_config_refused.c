@@ -113,6 +113,10 @@ static void config_bad_top_value_names_place(void **state)
 		"t:1:15: key \"log_level\": expected error, warning, notice, info or debug, not \"loud\"");
 	text_refused("{\"socket\": \"\"}",
 		     "t:1:12: key \"socket\": expected a path of 1 to 107 bytes, not \"\"");
+	text_refused("{\"admins\": \"*\"}", "t:1:12: key \"admins\": expected a list of users such as "
+					    "[\"alice\", 1001], not \"*\"");
+	text_refused("{\"admins\": [\"*\"]}", "t:1:13: key \"admins\": expected the name or number of a "
+					      "user that this host knows, not \"*\"");
 	text_refused("{\"admin_groups\": [\"*\"]}", "t:1:19: key \"admin_groups\": expected the name or "
 						    "number of a group that this host knows, not "
 						    "\"*\"");

@@ -5,6 +5,7 @@
  */
 #include <config.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -102,9 +103,15 @@ enum ctl_status ctl_print_json(json_t *object)
 
 enum ctl_status ctl_flush(void)
 {
-	if (fflush(stdout) == 0 && !ferror(stdout))
+	bool failed_before = ferror(stdout);
+	int r = fflush(stdout);
+
+	if (r == 0 && !failed_before)
 		return CTL_DONE;
-	ctl_complain("Cannot write the result to standard output.");
+	if (r != 0)
+		ctl_complain("Cannot write the result to standard output: %s.", strerror(errno));
+	else
+		ctl_complain("Cannot write the result to standard output.");
 	return CTL_FAILED;
 }
 

@@ -214,7 +214,9 @@ static const struct option_row rows[] = {
 
 	{CTL_OPTION_POOL, 0, "pool", "POOL", read_pool, NULL,
 	 "lease from this pool instead of the daemon's first"},
-	{CTL_OPTION_NAME, 0, "name", "NAME", read_name, "at most 255 bytes of UTF-8, without control characters, that are not all digits",
+	{CTL_OPTION_NAME, 0, "name", "NAME", read_name, 
+	 "NAME, ~/NAME or ~USER/NAME of a user known here: at most 255 bytes of UTF-8, without control, direction "
+	 "and invisible characters, that are not all digits",
 	 "give the lease a name, for open and free"},
 	{CTL_OPTION_MODE, 0, "mode", "OCTAL", read_mode, "an octal number from 1 to 777",
 	 "who may open it, as of a file; default: 600"},

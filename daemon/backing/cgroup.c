@@ -174,7 +174,7 @@ int cgroup_walk(const char *root, const struct cgroup_hierarchy *hierarchy,
 		int (*visit)(void *arg, const char *directory, const char *name), void *arg)
 {
 	char path[PATH_MAX], directory[PATH_MAX];
-	size_t mount_length;
+	size_t mount_length = 0;
 	int r = find_path(root, hierarchy, path);
 
 	if (r > 0)

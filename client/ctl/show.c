@@ -40,6 +40,7 @@ static const struct ctl_column pools_columns[] = {
 	{"MISSING",   "pages_missing",  CTL_PAGES},
 	{"FOREIGN",   "pages_foreign",  CTL_PAGES},
 	{"LOST",      "pages_lost",     CTL_PAGES},
+	{"LEFT",      "pages_left",     CTL_PAGES},
 	{"ARENAS",    "arenas",         CTL_NUMBER},
 	{"TENANTS",   "tenants",        CTL_NUMBER},
 	{"DRAINED",   "draining",       CTL_YES},

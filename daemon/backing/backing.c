@@ -24,6 +24,7 @@
 #include "daemon/backing/fill.h"
 #include "daemon/backing/guard.h"
 #include "daemon/backing/kinds.h"
+#include "daemon/backing/leftover.h"
 #include "daemon/backing/mapping.h"
 #include "daemon/backing/numa.h"
 #include "daemon/base/assert.h"
@@ -115,6 +116,7 @@ int backing_new(const struct backing_config *config, struct backing **ret, char 
 	backing->max_pages = config->max_pages;
 	backing->node = config->node;
 	backing->owner_uid = config->owner_uid;
+	backing->leftover = config->host ? config->host->leftover : NULL;
 	backing->place.directory_fd = -1;
 
 	r = setup(backing, config, ret_error);
@@ -513,6 +515,15 @@ uint64_t backing_foreign_pages(struct backing *backing)
 	return n_pages;
 }
 
+uint64_t backing_left_pages(struct backing *backing, pid_t *ret_pid)
+{
+	uint64_t n_bytes;
+
+	hp_assert_alive(backing, BACKING_MAGIC);
+	n_bytes = leftover_bytes(backing->leftover, backing->name, ret_pid);
+	return (n_bytes + backing->page_bytes - 1) / backing->page_bytes;
+}
+
 uint64_t backing_page_bytes(const struct backing *backing)
 {
 	hp_assert_alive(backing, BACKING_MAGIC);
@@ -562,6 +573,7 @@ void backing_take_over(const struct backing_host *host)
 	ownmount_take_over(host);
 	sharedplace_take_over(host);
 	kernelpool_take_over(host);
+	leftover_look(host->leftover);
 }
 
 void backing_give_back_unwanted(void)

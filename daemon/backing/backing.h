@@ -17,6 +17,7 @@
 #include "daemon/backing/shortage.h"
 
 struct journal;
+struct leftover;
 struct mailbox;
 
 struct backing;
@@ -34,9 +35,10 @@ enum {
 
 /* Where this daemon may change something on the host, and where it writes that down first. */
 struct backing_host {
-	int directory_fd;        /* the state directory: only we have it */
-	const char *path;        /* the same, for sentences */
-	struct journal *journal; /* of that directory; used by any thread */
+	int directory_fd;          /* the state directory: only we have it */
+	const char *path;          /* the same, for sentences */
+	struct journal *journal;   /* of that directory; used by any thread */
+	struct leftover *leftover; /* what daemons before this one have left; NULL: it is not looked for */
 };
 
 struct backing_config {
@@ -55,7 +57,8 @@ struct backing_config {
 };
 
 /* Before the first backing: undo what a daemon that was killed has written down in the journal. Its mounts
- * are detached, the files that it had in directories of others are truncated. */
+ * are detached, the files that it had in directories of others are truncated; what its clients still have is
+ * counted. */
 void backing_take_over(const struct backing_host *host);
 
 /* Check and set up: the page size is one the kernel has, the mount stands with its reserve. What is there
@@ -155,6 +158,10 @@ uint64_t backing_limbo_returned(struct backing *backing);
 /* Pages of the mount of our own that are neither in a file of ours nor in limbo: other programs have files
  * there, or clients made ours longer. 0 where there is no such mount. */
 uint64_t backing_foreign_pages(struct backing *backing);
+
+/* Pages of a daemon before this one that was killed, in files that processes still map or hold open; as found
+ * when it was looked last, leftover.h. *ret_pid: one of these, 0: none. */
+uint64_t backing_left_pages(struct backing *backing, pid_t *ret_pid);
 
 uint64_t backing_page_bytes(const struct backing *backing);
 

@@ -37,6 +37,7 @@ struct backing {
 	struct kernelpool *kernelpool; /* NULL: the base page size, nothing is counted */
 	struct balance *balance;       /* which counter tells our limbo; NULL as above */
 	struct hugetlbfs_place place;  /* hugetlbfs only */
+	struct leftover *leftover;     /* of the host; NULL: what is left is not counted */
 
 	struct limbo limbo; /* guarded by kernelpool->lock */
 

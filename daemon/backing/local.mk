@@ -15,12 +15,14 @@ libbacking_la_SOURCES = \
 	daemon/backing/hugetlbfs.c \
 	daemon/backing/kernelpool.h daemon/backing/kernelpool.c \
 	daemon/backing/kinds.h \
+	daemon/backing/leftover.h daemon/backing/leftover.c \
 	daemon/backing/mapping.h daemon/backing/mapping.c \
 	daemon/backing/memfd.c \
 	daemon/backing/ownmount.h daemon/backing/ownmount.c \
 	daemon/backing/sharedplace.h daemon/backing/sharedplace.c \
 	daemon/backing/nodes.h daemon/backing/nodes.c \
 	daemon/backing/numa.h daemon/backing/numa.c \
+	daemon/backing/procfiles.h daemon/backing/procfiles.c \
 	daemon/backing/raised.h daemon/backing/raised.c \
 	daemon/backing/readfile.h daemon/backing/readfile.c \
 	daemon/backing/shortage.h daemon/backing/shortage.c

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "daemon/backing/kinds.h"
+#include "daemon/backing/leftover.h"
 
 #ifndef MFD_NOEXEC_SEAL /* Linux 6.3 */
 #define MFD_NOEXEC_SEAL 0x0008U
@@ -30,7 +31,7 @@ static int memfd_open(struct backing_file *file)
 
 	if (backing->kernelpool)
 		flags |= MFD_HUGETLB | (unsigned)__builtin_ctzll(backing->page_bytes) << MFD_HUGE_SHIFT;
-	snprintf(name, sizeof(name), "hp-%s", backing->name);
+	leftover_format_name(backing->leftover, backing->name, name, sizeof(name));
 
 	file->fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
 	if (file->fd < 0 && errno == EINVAL)

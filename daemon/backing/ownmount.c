@@ -16,6 +16,7 @@
 
 #include "daemon/backing/hugemount.h"
 #include "daemon/backing/kinds.h"
+#include "daemon/backing/leftover.h"
 #include "daemon/backing/ownmount.h"
 #include "daemon/base/cleanup.h"
 #include "daemon/base/journal.h"
@@ -130,8 +131,10 @@ int ownmount_attach(struct ownmount *mount, const struct backing_host *host, con
 	if (!mount->key)
 		return -ENOMEM;
 	r = inode_id_read(mount_fd, "", &id, &mode);
-	if (r == 0)
+	if (r == 0) {
+		leftover_drop_mount(host->leftover, id.device);
 		r = make_directory(mount, inode_id_format(&id, words));
+	}
 	if (r == 0)
 		r = hugemount_attach(mount_fd, host->directory_fd, name);
 	if (r == 0)
@@ -214,8 +217,11 @@ static bool take_over_one(const struct backing_host *host, const char *name, con
 	if (length == 0 || *rest++ != ' ' || !is_one_name(name))
 		return true;
 	/* Another boot's mounts are gone; its numbers may be somebody else's. */
-	if (!journal_is_of_another_boot(host->journal) && !detach_if_it_is(host, name, &id, unlink_all))
-		return false;
+	if (!journal_is_of_another_boot(host->journal)) {
+		if (!detach_if_it_is(host, name, &id, unlink_all))
+			return false;
+		leftover_add_mount(host->leftover, name, id.device);
+	}
 	if (strcmp(rest, MAKING) == 0) {
 		/* It was killed before it could say which one: then it is empty, and ours. */
 		if (inode_id_read(host->directory_fd, name, &now, &mode) == 0 && S_ISDIR(mode))

@@ -13,6 +13,7 @@ enum lock_rank {
 	LOCK_ZONE,     /* one zone: its arenas' free pages */
 	LOCK_LEDGER,   /* ledger: chunks of records, names */
 	LOCK_KERNEL,   /* one page size's kernel pool: free counter, nr_hugepages */
+	LOCK_LEFTOVER, /* what daemons before this one have left */
 	LOCK_JOURNAL,  /* what was changed on the host */
 	LOCK_MAILBOX,  /* a thread's mailbox */
 	LOCK_LOG,

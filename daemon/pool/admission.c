@@ -69,7 +69,7 @@ static void look(struct zone *zone, const struct want *want, struct outlook *ret
 	for (const struct arena *arena = pool->stock; arena; arena = arena->stock_next)
 		if (arena->n_pages > ret->longest)
 			ret->longest = arena->n_pages;
-	ret->room = pool->config.max_pages - pool->backed_pages;
+	ret->room = pool_room_locked(pool);
 	ret->returning = pool->returning_pages;
 	ret->spare = admission_spare_locked(pool);
 	lock_drop(&pool->lock);

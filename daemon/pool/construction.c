@@ -178,7 +178,7 @@ bool construction_step(struct pool *pool)
 	if (!making->file || !making->owner)
 		return false;
 	lock_take(&pool->lock);
-	room = pool->config.max_pages - pool->backed_pages;
+	room = pool_room_locked(pool);
 	lock_drop(&pool->lock);
 	left = making->want_pages - making->n_pages;
 	left = left < room ? left : room;

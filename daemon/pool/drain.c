@@ -121,7 +121,8 @@ static uint64_t leased_pages(struct pool *pool)
 
 bool drain_may_help(struct pool *pool, uint64_t n_pages)
 {
-	const uint64_t leased = leased_pages(pool), max_pages = pool->config.max_pages;
+	const uint64_t leased = leased_pages(pool) + atomic_load(&pool->left_pages);
+	const uint64_t max_pages = pool->config.max_pages;
 
 	return leased <= max_pages && n_pages <= max_pages - leased;
 }

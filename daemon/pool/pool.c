@@ -12,7 +12,7 @@
 #include "daemon/base/assert.h"
 #include "daemon/base/cleanup.h"
 #include "daemon/base/clock.h"
-#include "daemon/pool/pool.h"
+#include "daemon/pool/pool_inside.h"
 
 #define CACHE_HIGH_PAGES 256           /* of one worker's cache, at most */
 #define CACHE_HIGH_BYTES (64ull << 20) /* and in bytes */
@@ -291,18 +291,27 @@ static uint64_t minus_or_zero(uint64_t a, uint64_t b)
 void pool_refresh_missing(struct pool *pool)
 {
 	struct backing_shortage unused;
-	uint64_t lacking, kernel_pages;
+	uint64_t lacking, room, available;
 
 	lock_take(&pool->lock);
 	lacking = minus_or_zero(pool->config.reserve_pages, pool->backed_pages);
+	room = pool_room_locked(pool);
 	lock_drop(&pool->lock);
-	kernel_pages = lacking > 0 ? pool_kernel_pages(pool, &unused) : 0;
-	atomic_store(&pool->missing_pages, minus_or_zero(lacking, kernel_pages));
+	available = lacking > 0 ? pool_kernel_pages(pool, &unused) : 0;
+	atomic_store(&pool->missing_pages, minus_or_zero(lacking, available < room ? available : room));
 }
 
 void pool_refresh_foreign(struct pool *pool)
 {
 	atomic_store(&pool->foreign_pages, backing_foreign_pages(pool->backing));
+}
+
+void pool_refresh_left(struct pool *pool)
+{
+	pid_t pid;
+
+	atomic_store(&pool->left_pages, backing_left_pages(pool->backing, &pid));
+	atomic_store(&pool->left_pid, pid);
 }
 
 void pool_get_figures(struct pool *pool, struct pool_figures *ret)

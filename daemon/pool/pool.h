@@ -120,7 +120,9 @@ struct pool {
 	_Atomic bool draining;           /* nothing new is leased */
 	_Atomic uint64_t missing_pages;  /* of the reserve: neither backed, nor to be had from the kernel */
 	_Atomic uint64_t foreign_pages;  /* of its own mount, taken by others: at the last tick */
-	_Atomic uint64_t lost_pages;        /* broken by the hardware, so far */
+	_Atomic uint64_t lost_pages;     /* broken by the hardware, so far */
+	_Atomic uint64_t left_pages;     /* of a daemon that was killed; its clients have them: the same */
+	_Atomic pid_t left_pid;          /* one of those clients */
 	_Atomic uint64_t stocked_pages;  /* made ready before they were asked for, so far */
 	_Atomic uint64_t scrubbed_pages; /* zeroed by the scrubber, so far */
 	_Atomic uint64_t writes_after_free; /* pages of which poison.h had to report one */
@@ -275,6 +277,9 @@ void pool_free_idle_zones(struct pool *pool);
 void pool_refresh_missing(struct pool *pool);
 /* foreign_pages, as the pool's own mount counts them now. */
 void pool_refresh_foreign(struct pool *pool);
+/* left_pages, as they were found last. The stocker's, and before it is started: the room that it computes
+ * stays meanwhile. */
+void pool_refresh_left(struct pool *pool);
 
 /* ---- figures ---- */
 

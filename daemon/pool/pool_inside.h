@@ -17,6 +17,16 @@ static inline uint64_t pool_usable_pages(const struct pool *pool)
 	return pool->backed_pages - pool->limbo_pages;
 }
 
+/* Pages that the pool may still grow by: what a daemon that was killed has left counts as well, and can be
+ * found when the pool has its max already. With the pool's lock held. */
+static inline uint64_t pool_room_locked(const struct pool *pool)
+{
+	const uint64_t taken = pool->backed_pages + atomic_load(&pool->left_pages);
+
+	lock_assert_held(&pool->lock);
+	return taken < pool->config.max_pages ? pool->config.max_pages - taken : 0;
+}
+
 /* At or below it the stock is filled up to config.stock_pages, its high watermark: an arena less. */
 static inline uint64_t pool_stock_low(const struct pool *pool)
 {

@@ -27,7 +27,7 @@ static uint64_t count_lacking(struct pool *pool)
 
 	lock_take(&pool->lock);
 	usable = pool_usable_pages(pool);
-	room = atomic_load(&pool->draining) ? 0 : config->max_pages - pool->backed_pages;
+	room = atomic_load(&pool->draining) ? 0 : pool_room_locked(pool);
 	if (pool->stock_pages <= pool_stock_low(pool))
 		pool->refill.is_below = true;
 	if (pool->stock_pages >= config->stock_pages)

@@ -165,7 +165,7 @@ static uint64_t room_left(struct pool *pool)
 	uint64_t room;
 
 	lock_take(&pool->lock);
-	room = pool->config.max_pages - pool->backed_pages;
+	room = pool_room_locked(pool);
 	lock_drop(&pool->lock);
 	return room;
 }
@@ -511,7 +511,7 @@ static bool find_lacking(struct zone *zone, const struct want *want, uint64_t *r
 	lock_take(&zone->lock);
 	clean = zone->clean_pages;
 	lock_drop(&zone->lock);
-	available = clean + pool->stock_pages + pool->config.max_pages - pool->backed_pages;
+	available = clean + pool->stock_pages + pool_room_locked(pool);
 	lock_drop(&pool->lock);
 	*ret_lacking = want->n_pages > clean ? want->n_pages - clean : 1;
 	return available >= want->n_pages;

@@ -272,6 +272,7 @@ static void tick_pool(struct pool *pool, uint64_t now_ns)
 	}
 	pool_settle_limbo(pool);
 	pool_release_stock(pool);
+	pool_refresh_left(pool);
 	pool_refresh_missing(pool);
 	pool_refresh_foreign(pool);
 	pool_free_idle_zones(pool);

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "daemon/base/name.h"
 #include "daemon/base/size.h"
@@ -10,7 +11,7 @@
 #include "daemon/rpc/outcome.h"
 #include "daemon/rpc/peer.h"
 
-#define REPLY_MESSAGE_MAX (SHORTAGE_WORDS_MAX + 160)
+#define REPLY_MESSAGE_MAX (SHORTAGE_WORDS_MAX + 320)
 
 static Hugepool__Code code_of(enum lease_result result)
 {
@@ -285,6 +286,37 @@ static bool is_about_pages(enum lease_result result)
 	       result == LEASE_TIMED_OUT || result == LEASE_DRAINING;
 }
 
+/* What can be had at most, as to `max`. */
+static uint64_t free_pages_of(struct pool *pool)
+{
+	const uint64_t left = atomic_load(&pool->left_pages);
+	struct pool_figures figures;
+	uint64_t n_taken;
+
+	pool_get_figures(pool, &figures);
+	n_taken = figures.zones.leased + figures.zones.orphaned + figures.zones.limbo + left;
+	return n_taken < pool->config.max_pages ? pool->config.max_pages - n_taken : 0;
+}
+
+/* What a daemon that was killed has left is missing, whatever else the sentence says. */
+static void add_left(char *message, size_t room, const struct asked *asked, enum lease_result result,
+		     const struct pool *pool)
+{
+	const uint64_t left = atomic_load(&pool->left_pages);
+	const size_t length = strlen(message);
+
+	const bool is_short = result == LEASE_POOL_FULL || result == LEASE_KERNEL_SHORT ||
+			      (result == LEASE_TIMED_OUT && asked->supply->refusal != SUPPLY_OVER_QUOTA);
+
+	if (left == 0 || !is_short)
+		return;
+	snprintf(message + length, room - length,
+		 "; %" PRIu64
+		 " pages are still held by clients of a daemon before this one, which was killed (pid %d): "
+		 "end or restart them",
+		 left, (int)atomic_load(&pool->left_pid));
+}
+
 static void reply_error(const struct asked *asked, enum lease_result result)
 {
 	const struct service *service = asked->connection->server->service;
@@ -296,14 +328,11 @@ static void reply_error(const struct asked *asked, enum lease_result result)
 	error.code = code_of(result);
 	error.message = message;
 	if (pool && is_about_pages(result)) {
-		struct pool_figures figures;
-
-		pool_get_figures(pool, &figures);
 		error.asked_pages = asked->pages;
-		error.free_pages = pool->config.max_pages - figures.zones.leased - figures.zones.orphaned -
-				   figures.zones.limbo;
+		error.free_pages = free_pages_of(pool);
 		error.quota_pages = pool->config.quota_pages;
 		explain_pages(message, sizeof(message), asked, result, &pool->config, error.free_pages);
+		add_left(message, sizeof(message), asked, result, pool);
 	} else {
 		explain_others(message, sizeof(message), asked, result, pool ? &pool->config : NULL);
 	}

@@ -32,6 +32,7 @@ static void fill_pool(Hugepool__PoolStatus *row, struct pool *pool)
 	row->pages_missing = figures.missing;
 	row->pages_foreign = atomic_load(&pool->foreign_pages);
 	row->pages_lost = atomic_load(&pool->lost_pages);
+	row->pages_left = atomic_load(&pool->left_pages);
 	row->arenas = figures.arenas;
 	row->tenants = figures.tenants;
 	row->leases = figures.zones.leases;

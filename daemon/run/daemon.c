@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon/backing/headroom.h"
+#include "daemon/backing/leftover.h"
 #include "daemon/base/assert.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
@@ -78,7 +79,7 @@ static void *run_helper(void *arg)
 	while (!helper->stopping) {
 		mailbox_wait(&helper->mailbox, helper->between ? BETWEEN_MS : -1);
 		if (helper->between)
-			helper->between();
+			helper->between(helper->between_arg);
 	}
 	return NULL;
 }
@@ -196,6 +197,19 @@ static char *explain_reserve(const struct pool *pool)
 	return backing_explain_reserve(config->name, config->page_bytes, config->reserve_pages, &shortage);
 }
 
+/* What is not to be had until other processes end. */
+static void warn_left(const struct pool *pool)
+{
+	const uint64_t left = atomic_load(&pool->left_pages);
+
+	if (left > 0)
+		log_warning("pool %s: %" PRIu64 " of its %" PRIu64
+			    " pages are still held by clients of a daemon before this one, which was killed "
+			    "(pid %d): end or restart them",
+			    pool->config.name, left, pool->config.max_pages,
+			    (int)atomic_load(&pool->left_pid));
+}
+
 static int fill_reserve(struct pool *pool, char **ret_error)
 {
 	const struct pool_config *config = &pool->config;
@@ -226,6 +240,8 @@ static int make_pools(struct daemon *daemon, const struct backing_host *host, ch
 		if (r < 0)
 			return r;
 		daemon->stocker.n_pools = daemon->n_pools = i + 1;
+		pool_refresh_left(daemon->pools[i]);
+		warn_left(daemon->pools[i]);
 		r = fill_reserve(daemon->pools[i], ret_error);
 		if (r < 0)
 			return r;
@@ -274,9 +290,15 @@ static int start_threads(struct daemon *daemon)
 	return r;
 }
 
-static void check_lingering(void)
+static void check_lingering(void *unused)
 {
 	linger_check(false);
+}
+
+/* On the thread that may be blocked by what clients do. */
+static void look_for_left(void *leftover)
+{
+	leftover_step(leftover);
 }
 
 static int explain(char **ret_error, const char *what, int error)
@@ -346,6 +368,10 @@ int daemon_init(struct daemon *daemon, const struct config *config, const struct
 	};
 	if (host)
 		backing_take_over(host);
+	if (host && host->leftover) {
+		daemon->closer.between = look_for_left;
+		daemon->closer.between_arg = host->leftover;
+	}
 	r = make_pools(daemon, host, ret_error);
 	if (r < 0)
 		return explain(ret_error, "cannot make the pools", r);

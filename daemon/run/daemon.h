@@ -14,8 +14,9 @@ struct helper {
 	bool is_running;
 	bool stopping; /* its own thread */
 	struct letter stop_letter;
-	void (*between)(void); /* now and then, or NULL */
-	int niceness;          /* on top of the daemon's own */
+	void (*between)(void *arg); /* now and then, or NULL */
+	void *between_arg;
+	int niceness; /* on top of the daemon's own */
 };
 
 struct worker {

@@ -13,6 +13,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "daemon/backing/leftover.h"
 #include "daemon/base/cleanup.h"
 #include "daemon/base/directory.h"
 #include "daemon/base/log.h"
@@ -287,16 +288,21 @@ static int serve(struct daemon *daemon, struct sockets *sockets, struct event_ba
 static int run_in_state(struct state *state, struct event_base *base, const struct config *config,
 			const char *path, char **ret_error)
 {
-	const struct backing_host host = {
+	struct backing_host host = {
 		.directory_fd = state->directory_fd, .path = state->path, .journal = state->journal};
 	struct sockets sockets;
 	struct daemon daemon;
 	int r;
 
-	listener_take_over(state->journal);
-	r = sockets_init(&sockets, path, config, state->journal, ret_error);
+	r = leftover_new(state->journal, &host.leftover);
 	if (r < 0)
 		return r;
+	listener_take_over(state->journal);
+	r = sockets_init(&sockets, path, config, state->journal, ret_error);
+	if (r < 0) {
+		leftover_free(host.leftover);
+		return r;
+	}
 	r = daemon_init(&daemon, config, &host, ret_error);
 	if (r == 0)
 		r = serve(&daemon, &sockets, base);
@@ -309,6 +315,7 @@ static int run_in_state(struct state *state, struct event_base *base, const stru
 	sockets_stop(&sockets);
 	daemon_fini(&daemon);
 	sockets_fini(&sockets);
+	leftover_free(host.leftover);
 	return r;
 }
 

@@ -521,11 +521,16 @@ void dut_kill(struct dut *dut)
 	dut->pid = 0;
 }
 
-void dut_restart(struct dut *dut, const char *const *arguments)
+void dut_restart_as(struct dut *dut, uid_t uid, const char *const *arguments)
 {
 	assert_int_equal(dut->pid, 0);
-	launch(dut, 0, arguments);
+	launch(dut, uid, arguments);
 	dut_wait_notified(dut, "READY=1");
+}
+
+void dut_restart(struct dut *dut, const char *const *arguments)
+{
+	dut_restart_as(dut, 0, arguments);
 }
 
 /* Asking */

@@ -52,6 +52,7 @@ void dut_wait_stopped(struct dut *dut);
 /* kill -9, wait. The directory stays for another dut_restart(). */
 void dut_kill(struct dut *dut);
 void dut_restart(struct dut *dut, const char *const *arguments);
+void dut_restart_as(struct dut *dut, uid_t uid, const char *const *arguments);
 /* A directory of its own and no daemon yet: dut_restart() starts one, dut_discard() removes what must then be
  * empty as after dut_stop(). */
 void dut_prepare(struct dut *dut, uid_t uid);

@@ -147,6 +147,11 @@ TESTS          += tests/system/system_restart
 tests_system_system_restart_SOURCES = tests/system/system_restart.c $(HOSTILE)
 tests_system_system_restart_LDADD   = $(HOSTILE_LIBS)
 
+check_PROGRAMS += tests/system/system_left
+TESTS          += tests/system/system_left
+tests_system_system_left_SOURCES = tests/system/system_left.c $(OPERATOR)
+tests_system_system_left_LDADD   = $(SYSTEM_LIBS)
+
 check_PROGRAMS += tests/system/system_evict
 TESTS          += tests/system/system_evict
 tests_system_system_evict_SOURCES = tests/system/system_evict.c $(HOSTILE) tests/support/hugetlb.h tests/support/hugetlb.c

@@ -148,6 +148,7 @@ static const struct key pool_keys[] = {
 	{"pages_missing", JSON_INTEGER},
 	{"pages_foreign", JSON_INTEGER},
 	{"pages_lost", JSON_INTEGER},
+	{"pages_left", JSON_INTEGER},
 	{"arenas", JSON_INTEGER},
 	{"tenants", JSON_INTEGER},
 	{"leases", JSON_INTEGER},

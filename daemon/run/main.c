@@ -161,7 +161,7 @@ static int read_flags(int argc, char **argv, struct config *config, bool *ret_ch
 static int make_default_directory(const char *socket_path)
 {
 	_cleanup_free_ char *path = NULL, *parent = NULL;
-	_cleanup_close_ int parent_fd = -1, fd = -1;
+	_cleanup_close_ int parent_fd = -1;
 	const char *name;
 	int r = -ENOMEM;
 
@@ -169,15 +169,11 @@ static int make_default_directory(const char *socket_path)
 	parent = path ? directory_split(path, &name) : NULL;
 	if (parent)
 		r = directory_open(parent, &parent_fd);
-	if (r == 0 && mkdirat(parent_fd, name, 0700) < 0) {
+	if (r == 0 && mkdirat(parent_fd, name, 0755) < 0) {
 		if (errno != EEXIST)
 			return -errno;
 		return faccessat(parent_fd, name, W_OK, AT_EACCESS) < 0 ? -errno : 0;
 	}
-	if (r == 0)
-		fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (r == 0 && (fd < 0 || fchmod(fd, 0755) < 0))
-		r = -errno;
 	return r;
 }
 
@@ -405,6 +401,8 @@ int main(int argc, char **argv)
 
 	if (!limits_open_streams())
 		return EXIT_FAILED;
+	/* All that is made says its mode: whoever may reach it can from the first moment. */
+	umask(0);
 	limits_raise();
 	config_init(&config);
 	status = read_flags(argc, argv, &config, &check_only);

@@ -56,7 +56,7 @@ static int open_beside(struct state *state, char **ret_error)
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 
-	if (mkdirat(parent_fd, name, 0700) < 0 && errno != EEXIST)
+	if (mkdirat(parent_fd, name, 0711) < 0 && errno != EEXIST)
 		return fail(ret_error, -errno, name, " cannot be made");
 	fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
@@ -64,8 +64,7 @@ static int open_beside(struct state *state, char **ret_error)
 	if (st.st_uid != geteuid() || (st.st_mode & 022) != 0)
 		return fail(ret_error, 0, name,
 			    " beside the socket is somebody else's: use another path, or name a --state");
-	/* Not what the umask made of it: pools are mounted there, and other users open their files by name.
-	 */
+	/* Pools are mounted there, and other users open their files by name. */
 	if (fchmod(fd, 0711) < 0)
 		return fail(ret_error, -errno, name, " cannot be opened to others");
 	state->directory_fd = openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -107,7 +106,7 @@ static int open_by_socket(struct state *state, const char *socket_path, char **r
 /* Made with what is above it already there. */
 static int make_named(const char *path)
 {
-	_cleanup_close_ int parent_fd = -1, fd = -1;
+	_cleanup_close_ int parent_fd = -1;
 	_cleanup_free_ char *copy = strdup(path), *parent = NULL;
 	const char *name;
 	int r;
@@ -120,10 +119,7 @@ static int make_named(const char *path)
 	r = directory_open(parent, &parent_fd);
 	if (r < 0)
 		return r;
-	if (mkdirat(parent_fd, name, 0700) < 0)
-		return errno == EEXIST ? 0 : -errno;
-	fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return fd < 0 || fchmod(fd, 0755) < 0 ? -errno : 0;
+	return mkdirat(parent_fd, name, 0755) < 0 && errno != EEXIST ? -errno : 0;
 }
 
 static int open_named(struct state *state, const char *path, char **ret_error)

@@ -1,6 +1,7 @@
 # The client library. libclient.la is the same objects with nothing hidden, for hugepoolctl and the tests.
 noinst_LTLIBRARIES += libclient.la
 libclient_la_SOURCES = \
+	client/lib/adopt.c \
 	client/lib/alloc.c \
 	client/lib/arena.h client/lib/arena.c \
 	client/lib/cache.h client/lib/cache.c \

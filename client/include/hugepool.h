@@ -16,27 +16,28 @@
  *   -ECONNRESET the daemon went away for good         -EPROTO     the daemon speaks another language
  *   -EOPNOTSUPP the daemon is too old for that         -ENODATA    (from hp_lease_owner) nobody has said
  *   -ECANCELED  (to callbacks) the client was closed  -EINTR      a signal handler has interrupted the call
- *   -ETIMEDOUT  too, from calls with wait_ms: the daemon has not answered 2 s after that: it is stopped, or busy
- *   -ESTALE     the session ended while we were not connected: its leases are gone, only hp_close() is left
- *   -ECHILD     the client belongs to the process that this one was forked from
+ *   -ETIMEDOUT  too, from calls with wait_ms: the daemon has not answered 2 s after that: it is stopped, or
+ * busy -ESTALE     the session ended while we were not connected: its leases are gone, only hp_close() is
+ * left -ECHILD     the client belongs to the process that this one was forked from
  *
  * A broken connection is mended by the next call, or by those that wait, which take 10 s or a little more to
  * find the daemon again; after -ECONNRESET a later call tries anew. Meanwhile leases are what they were:
- * memory of this process. What ends leases (hp_free(), hp_close(), hp_cache_put() and the like) does not look for
- * a daemon that is gone, and waits at most a second for one that does not answer, and once only: the memory
- * goes here and now, and the daemon is told as soon as it can be.
+ * memory of this process. What ends leases (hp_free(), hp_close(), hp_cache_put() and the like) does not look
+ * for a daemon that is gone, and waits at most a second for one that does not answer, and once only: the
+ * memory goes here and now, and the daemon is told as soon as it can be.
  *
- * Signals: a handler that was installed without SA_RESTART ends every other call that waits for the daemon, in the
- * thread in which it ran, with -EINTR. What was asked for is withdrawn then: memory that is granted all the
- * same goes back by itself, a lease to be resized is as long as it was, a callback or subscription may have
- * been taken over or not. hp_lease_resize() to less is not interrupted. After a handler with SA_RESTART calls
- * go on; while a wait has a time limit (wait_ms, or nobody is found at the socket) the library cannot see
- * which handler ran, and goes on if all of the thread's restart calls.
+ * Signals: a handler that was installed without SA_RESTART ends every other call that waits for the daemon,
+ * in the thread in which it ran, with -EINTR. What was asked for is withdrawn then: memory that is granted
+ * all the same goes back by itself, a lease to be resized is as long as it was, a callback or subscription
+ * may have been taken over or not. hp_lease_resize() to less is not interrupted. After a handler with
+ * SA_RESTART calls go on; while a wait has a time limit (wait_ms, or nobody is found at the socket) the
+ * library cannot see which handler ran, and goes on if all of the thread's restart calls.
  *
  * Threads: every function may be called from any thread at any time; a lease is used by one thread at a time,
  * and nobody may use a client or lease after the call that ended it. A thread must not be cancelled inside
  * the library. fork(): leases are not mapped in the child (MADV_DONTFORK), nor dumped (MADV_DONTDUMP); of its
- * parent's clients the child may only hp_close(), which drops its copies and leaves the session alone.
+ * parent's clients the child may only hp_close(), which drops its copies and leaves the session alone, or
+ * hp_adopt(), which makes it take part.
  *
  * The library never aborts, prints nothing, installs no signal handler and starts no thread.
  */
@@ -61,8 +62,20 @@ const char *hp_error(void);
  * else $XDG_RUNTIME_DIR/hugepool/hugepoold.sock if it is there, else root's again) and start a session. */
 int hp_open(const char *socket_path, hp_client **ret_client);
 
-/* End the session: every lease ends (detached ones live on), every mapping goes, every handle is freed. Waits
- * a second at most for the daemon to know, and not at all for one that is gone. Takes NULL. Returns NULL. */
+/* In a forked child: hold the parent's session, too. It and its leases then live on until every process that
+ * holds it is dead or has called hp_close(), so a daemon forks, the child calls this, and the parent exits
+ * when it has returned. The handles are the parent's at the time of the fork, their memory is at the same
+ * addresses, shared with it. Call it first of all: -EEXIST, when the child has mapped something else there.
+ * -EBUSY: the parent was using the client as it forked, or has caches or leases that are HP_PRIVATE.
+ * -EOVERFLOW: 8 processes hold a session at most. On failure the client is the parent's as before. In a
+ * process whose client it is: 0. The session has one connection: whoever calls the library takes it, so one
+ * of them should do so at a time, and what the other does with leases (end, resize, get new ones) a handle
+ * does not know of. */
+int hp_adopt(hp_client *client);
+
+/* End the session: every lease ends (detached ones live on), every mapping goes, every handle is freed; if
+ * other processes hold it (hp_adopt()), it and the leases are theirs from then on. Waits a second at most for
+ * the daemon to know, and not at all for one that is gone. Takes NULL. Returns NULL. */
 hp_client *hp_close(hp_client *client);
 
 /* Threads that wait for an answer look for it again and again for up to `spin_us` microseconds before they
@@ -119,7 +132,7 @@ struct hp_access {
 };
 
 struct hp_alloc_options {
-	const char *pool;     /* NULL: the daemon's first */
+	const char *pool; /* NULL: the daemon's first */
 	/* NULL: anonymous. NAME: in the namespace that all users share (which a pool may keep to some);
 	 * ~/NAME: in the user's own, where nobody can take it first. 1 to 255 bytes of UTF-8, not only
 	 * digits, without characters that are controls, invisible, or turn the direction of writing */
@@ -153,8 +166,8 @@ int hp_alloc_batch(hp_client *client, const uint64_t *bytes, unsigned n,
  * Another user's HP_READ_ONLY is enforced by the kernel: the descriptor cannot be mapped writable (unless the
  * daemon runs as that very user: then it is a courtesy). */
 int hp_lease_open(hp_client *client, const char *name, unsigned flags, hp_lease **ret_lease);
-/* The same, if this user has made it; else -EPERM. Without that, a name that all users share proves nothing: who
- * comes first has it. (Another user's own one is ~UID/NAME or ~USER/NAME, and always that user's.) */
+/* The same, if this user has made it; else -EPERM. Without that, a name that all users share proves nothing:
+ * who comes first has it. (Another user's own one is ~UID/NAME or ~USER/NAME, and always that user's.) */
 int hp_lease_open_of(hp_client *client, const char *name, uint32_t owner_uid, unsigned flags,
 		     hp_lease **ret_lease);
 
@@ -187,8 +200,8 @@ int hp_free_name(hp_client *client, const char *name);
 void *hp_lease_data(const hp_lease *lease);
 uint64_t hp_lease_bytes(const hp_lease *lease);
 uint64_t hp_lease_id(const hp_lease *lease);
-/* Of a lease that was opened: who has made it, and who may open it, as of a file (each may be NULL). -ENODATA:
- * it was not opened, or the daemon is too old to say. */
+/* Of a lease that was opened: who has made it, and who may open it, as of a file (each may be NULL).
+ * -ENODATA: it was not opened, or the daemon is too old to say. */
 int hp_lease_owner(const hp_lease *lease, uint32_t *ret_uid, uint32_t *ret_mode);
 /* The file that the run number `run` of it lies in (0: the first), to hand to a process of the same tenant: a
  * new descriptor, the caller's (CLOEXEC), and the run's offset in it and length in bytes (each may be NULL).

@@ -167,25 +167,31 @@ static int arena_check(struct arena *arena)
 	return arena->n_pages > 0 ? 0 : -ENOENT;
 }
 
+/* Map the first `file_bytes` of the arena over its reserved range, which is given back when that fails. */
+static int map_over(const struct arena *arena, uint8_t *data, uint64_t file_bytes)
+{
+	const uint64_t bytes = arena_bytes(arena);
+	struct range_hole hole = {0};
+	int r = 0;
+
+	if (file_bytes > 0)
+		r = range_map(data, file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, arena->fd, 0, &hole);
+	if (r == 0 && (madvise(data, bytes, MADV_DONTFORK) < 0 || madvise(data, bytes, MADV_DONTDUMP) < 0))
+		r = -errno;
+	if (r < 0)
+		range_release(data, bytes, &hole);
+	return r;
+}
+
 /* -EEXIST: somebody was faster, try again. */
 static int try_map(const struct arena *arena, uint8_t **ret_data)
 {
-	uint64_t bytes = arena_bytes(arena);
-	struct range_hole hole = {0};
-	int r = range_reserve(bytes, 0, ARENA_ALIGN_BYTES, 0, ret_data);
+	int r = range_reserve(arena_bytes(arena), 0, ARENA_ALIGN_BYTES, 0, ret_data);
 
 	/* A process may have addresses for it, and not for a gigabyte more. */
 	if (r == -ENOMEM)
-		r = range_reserve(bytes, 0, arena->page_bytes, 0, ret_data);
-	if (r < 0)
-		return r;
-	r = range_map(*ret_data, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, arena->fd, 0, &hole);
-	if (r == 0 &&
-	    (madvise(*ret_data, bytes, MADV_DONTFORK) < 0 || madvise(*ret_data, bytes, MADV_DONTDUMP) < 0))
-		r = -errno;
-	if (r < 0)
-		range_release(*ret_data, bytes, &hole);
-	return r;
+		r = range_reserve(arena_bytes(arena), 0, arena->page_bytes, 0, ret_data);
+	return r < 0 ? r : map_over(arena, *ret_data, arena_bytes(arena));
 }
 
 static int arena_map(struct arena *arena)
@@ -198,6 +204,48 @@ static int arena_map(struct arena *arena)
 	if (r == 0)
 		arena->data = data;
 	return r == -EEXIST ? -ENOMEM : r;
+}
+
+/* What was cut off the file meanwhile stays inaccessible. */
+static int map_again(const struct arena *arena)
+{
+	uint64_t bytes = arena_bytes(arena);
+	struct stat st;
+	int r;
+
+	if (fstat(arena->fd, &st) < 0)
+		return -errno;
+	r = range_reserve_at(arena->data, bytes);
+	if (r < 0)
+		return r;
+	if ((uint64_t)st.st_size < bytes)
+		bytes = (uint64_t)st.st_size / arena->page_bytes * arena->page_bytes;
+	return map_over(arena, arena->data, bytes);
+}
+
+static void unmap(struct arena *const *arenas, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (arenas[i]->data)
+			munmap(arenas[i]->data, arena_bytes(arenas[i]));
+}
+
+int arena_table_map_again(struct arena_table *table)
+{
+	for (size_t i = 0; i < table->n; i++) {
+		int r = table->arenas[i]->data ? map_again(table->arenas[i]) : 0;
+
+		if (r < 0) {
+			unmap(table->arenas, i);
+			return r;
+		}
+	}
+	return 0;
+}
+
+void arena_table_unmap(const struct arena_table *table)
+{
+	unmap(table->arenas, table->n);
 }
 
 static bool holds(const struct arena *arena, uint64_t first, uint64_t n_pages)

@@ -55,6 +55,12 @@ void arena_table_gone(struct arena_table *table, uint64_t id);
  * the mappings. */
 void arena_table_fini(struct arena_table *table, bool mapped);
 
+/* In a forked child, which has the descriptors but not the mappings: make them, at the same addresses. 0, or
+ * what mmap says (-EEXIST: something else is there) and none is made. */
+int arena_table_map_again(struct arena_table *table);
+/* The mappings go, and are where they were in a forked child's parent. */
+void arena_table_unmap(const struct arena_table *table);
+
 /* Its memory was taken back, whoever maps it. */
 bool arena_is_truncated(const struct arena *arena);
 

@@ -35,18 +35,25 @@ static const uint8_t *fork_mark_new(void)
 	return mark;
 }
 
-static bool is_forked(const hp_client *client)
+bool session_is_forked(const hp_client *client)
 {
 	return *client->fork_mark == 0;
+}
+
+void session_own(hp_client *client)
+{
+	*(volatile uint8_t *)(uintptr_t)client->fork_mark = 1;
 }
 
 int session_check(const hp_client *client)
 {
 	if (!client)
 		return error_set(-EINVAL, "There is no client: NULL was given.");
-	if (is_forked(client))
-		return error_set(-ECHILD,
-				 "This client belongs to the parent process; open one of its own here.");
+	if (session_is_forked(client))
+		return error_set(
+			-ECHILD,
+			"This client belongs to the parent process: open one of its own here, or take "
+			"part in it by hp_adopt().");
 	return 0;
 }
 
@@ -192,7 +199,7 @@ hp_client *hp_close(hp_client *client)
 {
 	if (!client)
 		return NULL;
-	if (is_forked(client)) {
+	if (session_is_forked(client)) {
 		/* What a thread of the parent was changing as we forked is in pieces, and stays as it is. */
 		if (pthread_mutex_trylock(&client->lock) == 0)
 			client_free(client, false);

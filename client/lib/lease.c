@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "client/lib/lease.h"
+#include "client/lib/range.h"
 
 int lease_round_up(uint64_t *bytes, const struct session_pool *pool)
 {
@@ -90,6 +91,31 @@ int lease_map(hp_lease *lease)
 void lease_unmap(hp_lease *lease)
 {
 	view_unmap(&lease->view);
+}
+
+static bool is_whole(const hp_lease *lease)
+{
+	for (unsigned i = 0; i < lease->n_runs; i++)
+		if (lease->runs[i].arena->gone || arena_is_truncated(lease->runs[i].arena))
+			return false;
+	return true;
+}
+
+int lease_map_again(hp_lease *lease)
+{
+	/* An arena that is gone is no table's: with its last share goes what is there in the parent only. */
+	for (unsigned i = 0; i < lease->n_runs; i++)
+		if (lease->runs[i].arena->gone)
+			lease->runs[i].arena->data = NULL;
+	if (!lease->view.range)
+		return 0;
+	return view_map_again(&lease->view, &lease->way, lease->runs, lease->n_runs, is_whole(lease));
+}
+
+void lease_unmap_again(const hp_lease *lease)
+{
+	if (lease->view.range)
+		range_release(lease->view.range, lease->view.range_bytes, NULL);
 }
 
 void lease_link(hp_lease *lease)

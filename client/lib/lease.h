@@ -56,6 +56,11 @@ bool lease_needs_view(const hp_lease *lease);
 int lease_map(hp_lease *lease);
 /* Let go of a mapping of its own; the lock need not be held. */
 void lease_unmap(hp_lease *lease);
+/* In a forked child: give it the mapping of its own that it has in the parent, at the same addresses. Where
+ * its memory was taken back there is nothing but the addresses. 0, or what view_map_again() says. */
+int lease_map_again(hp_lease *lease);
+/* It has none again, but where it was is known. */
+void lease_unmap_again(const hp_lease *lease);
 /* End leases of one client, at most as many as it may at once, and free their handles, without waiting for
  * the daemon. -ENOMEM: nothing is done. */
 int lease_end_start(hp_lease *const *leases, unsigned n);

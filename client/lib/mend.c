@@ -24,7 +24,7 @@ static bool may_come_back(const hp_client *client, int error)
 		return true;
 	return client->session &&
 	       (error == -ECONNREFUSED || error == -ENOENT || error == -ECONNRESET || error == -EPIPE ||
-		error == -ETIMEDOUT || error == -EOVERFLOW || error == -ENOMEM);
+		error == -ETIMEDOUT || (error == -EOVERFLOW && !client->joins) || error == -ENOMEM);
 }
 
 static int queue_hello(hp_client *client)
@@ -37,6 +37,7 @@ static int queue_hello(hp_client *client)
 	hello.session = client->session;
 	if (client->session)
 		hello.token = (ProtobufCBinaryData){.data = client->token, .len = sizeof(client->token)};
+	hello.join = client->joins;
 	request.id = client->mend.hello_id = ++client->last_request_id;
 	request.method_case = HUGEPOOL__REQUEST__METHOD_HELLO;
 	request.hello = &hello;

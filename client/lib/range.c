@@ -40,7 +40,13 @@ static int map_at(uint8_t *start, size_t bytes, int protection, int flags, int f
 
 int range_reserve_at(uint8_t *start, size_t bytes)
 {
-	return map_at(start, bytes, PROT_NONE, RESERVED_FLAGS, -1, 0);
+	int r = map_at(start, bytes, PROT_NONE, RESERVED_FLAGS, -1, 0);
+
+	if (r == 0 && madvise(start, bytes, MADV_DONTFORK) < 0) {
+		r = -errno;
+		munmap(start, bytes);
+	}
+	return r;
 }
 
 int range_map(uint8_t *start, size_t bytes, int protection, int flags, int fd, uint64_t offset_bytes,
@@ -78,7 +84,8 @@ int range_move(uint8_t *from, size_t bytes, uint8_t *to, struct range_hole *ret_
 
 void range_cover(uint8_t *start, size_t bytes)
 {
-	(void)mmap(start, bytes, PROT_NONE, RESERVED_FLAGS | MAP_FIXED, -1, 0);
+	if (mmap(start, bytes, PROT_NONE, RESERVED_FLAGS | MAP_FIXED, -1, 0) == start)
+		(void)madvise(start, bytes, MADV_DONTFORK);
 }
 
 void range_release(uint8_t *start, size_t bytes, const struct range_hole *hole)

@@ -23,7 +23,7 @@ struct range_hole {
  * `align_bytes`, a power of two of at least a page of the machine. 0, or what mmap says. */
 int range_reserve(size_t bytes, size_t lead_bytes, uint64_t align_bytes, uint64_t phase_bytes,
 		  uint8_t **ret_start);
-/* Reserve exactly these addresses. -EEXIST: something else is there. */
+/* Reserve exactly these addresses, which forked children shall not have. -EEXIST: something else is there. */
 int range_reserve_at(uint8_t *start, size_t bytes);
 /* Map a part of a file over a reserved part, shared or private as `flags` say. 0, or what mmap says, -EEXIST:
  * somebody was faster; then the part is in *ret_hole, unless it is as it was.
@@ -34,7 +34,8 @@ int range_map(uint8_t *start, size_t bytes, int protection, int flags, int fd, u
 /* Move a mapping to a reserved part. On failure it is where it was, and the part is reserved or in *ret_hole.
  */
 int range_move(uint8_t *from, size_t bytes, uint8_t *to, struct range_hole *ret_hole);
-/* Make a part inaccessible again, and let go of what is mapped there. Without memory for that it stays. */
+/* Make a part inaccessible again, and let go of what is mapped there, but for forked children. Without memory
+ * for that it stays. */
 void range_cover(uint8_t *start, size_t bytes);
 /* Give a range back, but for the hole (NULL: none). */
 void range_release(uint8_t *start, size_t bytes, const struct range_hole *hole);

@@ -1,11 +1,11 @@
 /* session.h - struct hp_client, one session with the daemon, and what the library's files say to each other
  * about it.
  *
- * client.c opens and closes it, mend.c finds the daemon, call.c sends requests and brings their replies,
- * wait.c is for threads that wait for them, reply.c takes what replies say to the session, dispatch.c is for
- * programs with an event loop; claim.c makes leases of what was granted, alloc.c, resize.c and free.c are
- * what is done with them; cache.c keeps some of them. One mutex guards all that changes; nobody waits for the
- * daemon while holding it.
+ * client.c opens and closes it, adopt.c has a forked child take part, mend.c finds the daemon, call.c sends
+ * requests and brings their replies, wait.c is for threads that wait for them, reply.c takes what replies say
+ * to the session, dispatch.c is for programs with an event loop; claim.c makes leases of what was granted,
+ * alloc.c, resize.c and free.c are what is done with them; cache.c keeps some of them. One mutex guards all
+ * that changes; nobody waits for the daemon while holding it.
  */
 #pragma once
 
@@ -68,6 +68,7 @@ struct hp_client {
 
 	/* Guarded by lock; changed by whoever drives only. */
 	struct mend mend;
+	bool joins;       /* hp_adopt() is at it: Hello makes this process a holder of the session */
 	uint64_t session; /* 0: none yet */
 	uint8_t token[SESSION_TOKEN_BYTES];
 };
@@ -80,6 +81,9 @@ hp_client *session_new(void);
 /* -EINVAL without a client, -ECHILD in a process that forked away from its owner; both with hp_error(). Every
  * public function's first line: in such a child another thread may have left the lock taken. */
 int session_check(const hp_client *client);
+bool session_is_forked(const hp_client *client);
+/* The client is this process's from now on, and not its children's. */
+void session_own(hp_client *client);
 /* Take over what the reply says about session, pools and limits; the lock is held. -ENOMEM, -EPROTO: nothing
  * has changed. */
 int session_adopt(hp_client *client, const Hugepool__HelloReply *hello);

@@ -141,6 +141,20 @@ int view_map(struct view *view, const struct view_way *way, const struct arena_r
 	return r == -EEXIST ? -ENOMEM : r;
 }
 
+int view_map_again(struct view *view, const struct view_way *way, const struct arena_run *runs,
+		   unsigned n_runs, bool whole)
+{
+	struct range_hole hole = {0};
+	int r = range_reserve_at(view->range, view->range_bytes);
+
+	if (r < 0 || !whole)
+		return r;
+	r = fill(view, way, runs, n_runs, 0, &hole);
+	if (r < 0)
+		range_release(view->range, view->range_bytes, &hole);
+	return r;
+}
+
 int view_reserve(struct view *view, const struct view_way *way, uint64_t bytes)
 {
 	const uint64_t around = (uint64_t)(view->data - view->range) + guard_bytes(way);

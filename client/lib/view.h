@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,6 +38,10 @@ int view_reserve(struct view *view, const struct view_way *way, uint64_t bytes);
 int view_grow(struct view *view, const struct view_way *way, const struct arena_run *runs, unsigned n_runs);
 /* The same by mapping all of it elsewhere. -ENOSPC: private pages in several pieces cannot be moved. */
 int view_move(struct view *view, const struct view_way *way, const struct arena_run *runs, unsigned n_runs);
+/* In a forked child, which has no mapping: make it, at the same addresses; without `whole` nothing is there
+ * but the reservation. 0, or as view_map(), or -EEXIST: something else is there; and it is what it was. */
+int view_map_again(struct view *view, const struct view_way *way, const struct arena_run *runs,
+		   unsigned n_runs, bool whole);
 /* Let go of the tail, `bytes` stay. */
 void view_trim(struct view *view, uint64_t bytes);
 /* Takes one that is not mapped, too. */

@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
@@ -51,6 +52,30 @@ void watch_fini(struct watch *watch)
 	if (watch->epoll_fd >= 0)
 		close(watch->epoll_fd);
 	*watch = WATCH_CLOSED;
+}
+
+int watch_renew(struct watch *watch)
+{
+	struct watch renewed = WATCH_CLOSED;
+	const int number = watch->epoll_fd;
+	int r;
+
+	if (number < 0)
+		return 0;
+	r = watch_open(&renewed);
+	if (r == 0 && dup3(renewed.epoll_fd, number, O_CLOEXEC) < 0)
+		r = -errno;
+	if (r < 0) {
+		watch_fini(&renewed);
+		return r;
+	}
+	close(renewed.epoll_fd);
+	renewed.epoll_fd = number;
+	watch->epoll_fd = -1;
+	watch_fini(watch);
+	*watch = renewed;
+	watch_ring(watch);
+	return 0;
 }
 
 static void change_socket(struct watch *watch, int socket_fd, bool for_output)

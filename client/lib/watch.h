@@ -20,6 +20,9 @@ struct watch {
 /* 0 or a negative errno; it stays closed then. Fine when it is open. */
 int watch_open(struct watch *watch);
 void watch_fini(struct watch *watch);
+/* In a forked child, whose descriptors are the parent's as well: have others, under the same number, which
+ * watch nothing yet. 0, or a negative errno and it is what it was. Fine when it is not open. */
+int watch_renew(struct watch *watch);
 
 /* Watch this socket (-1: none) for input, and for room if need be. It has to be taken out before it is
  * closed. */

@@ -4,6 +4,7 @@ liblease_la_SOURCES = \
 	daemon/lease/audit.h daemon/lease/audit.c \
 	daemon/lease/chain.h daemon/lease/chain.c \
 	daemon/lease/deadlines.h daemon/lease/deadlines.c \
+	daemon/lease/holder.h daemon/lease/holder.c \
 	daemon/lease/known.h daemon/lease/known.c \
 	daemon/lease/lease.h daemon/lease/lease.c \
 	daemon/lease/lease_state.h \

@@ -2,7 +2,6 @@
 #include <config.h>
 
 #include <errno.h>
-#include <poll.h>
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +57,7 @@ int session_new(struct shard *shard, const struct peer *peer, int consume_pid_fd
 	session->magic = SESSION_MAGIC;
 	session->shard = shard;
 	session->peer = *peer;
-	session->pid_fd = consume_pid_fd;
+	holder_add(session, peer, consume_pid_fd);
 	copy_clean(session->client, client);
 	session->born_ns = clock_now_ns();
 	session->first_lease = LEDGER_NIL;
@@ -79,8 +78,7 @@ struct session *session_free(struct session *session)
 	if (!session)
 		return NULL;
 	hp_assert_alive(session, SESSION_MAGIC);
-	hp_assert(session->n_leases == 0 && !session->requests && !session->connection &&
-		  !session->is_watched);
+	hp_assert(session->n_leases == 0 && !session->requests && !session->connection);
 	shard = session->shard;
 	tdelete(session, &shard->by_id, compare_id);
 	if (session->prev)
@@ -96,8 +94,12 @@ struct session *session_free(struct session *session)
 			pool_zone_unref(session->zones[i].zone);
 		known_fini(&session->zones[i].known);
 	}
-	close(session->pid_fd);
-	seats_leave(shard->seats, session->peer.uid, SEAT_SESSION);
+	for (unsigned i = 0; i < SESSION_HOLDERS_MAX; i++) {
+		if (!session->holders[i].session)
+			continue;
+		holder_remove(&session->holders[i]);
+		seats_leave(shard->seats, session->peer.uid, SEAT_SESSION);
+	}
 	account_put(session->account);
 	free((void *)session->peer.groups);
 	session->magic = 0;
@@ -112,24 +114,7 @@ struct session *session_find(struct shard *shard, uint64_t id)
 	return node ? *node : NULL;
 }
 
-static bool process_is_dead(int pid_fd)
-{
-	struct pollfd poll_fd = {.fd = pid_fd, .events = POLLIN};
-
-	return poll(&poll_fd, 1, 0) != 0;
-}
-
-/* Where there is nothing better, by the pid: while the session's pidfd says alive, it is still this
- * process's. */
-static bool is_same_process(const struct peer *a, const struct peer *b)
-{
-	if (a->process && b->process)
-		return a->process == b->process;
-	return a->pid > 0 && a->pid == b->pid;
-}
-
-bool session_is_claimed_by(const struct session *session, const struct peer *peer, const uint8_t *token,
-			   size_t token_bytes)
+static bool has_token(const struct session *session, const uint8_t *token, size_t token_bytes)
 {
 	unsigned difference = 0;
 
@@ -137,16 +122,39 @@ bool session_is_claimed_by(const struct session *session, const struct peer *pee
 		return false;
 	for (unsigned i = 0; i < SESSION_TOKEN_BYTES; i++)
 		difference |= token[i] ^ session->token[i];
-	return difference == 0 && !session->ending && is_same_process(peer, &session->peer) &&
-	       peer->uid == session->peer.uid && peer->socket == session->peer.socket &&
-	       !process_is_dead(session->pid_fd);
+	return difference == 0;
 }
 
-void session_set_connection(struct session *session, void *connection)
+/* The kernel says groups in ascending order. */
+static bool has_same_rights(const struct peer *a, const struct peer *b)
+{
+	return a->uid == b->uid && a->gid == b->gid && a->socket == b->socket &&
+	       a->is_privileged == b->is_privileged && a->n_groups == b->n_groups &&
+	       (a->n_groups == 0 || memcmp(a->groups, b->groups, a->n_groups * sizeof(a->groups[0])) == 0);
+}
+
+struct holder *session_claim(struct session *session, const struct peer *peer, const uint8_t *token,
+			     size_t token_bytes)
+{
+	if (!has_token(session, token, token_bytes) || session->ending || peer->uid != session->peer.uid ||
+	    peer->socket != session->peer.socket)
+		return NULL;
+	return holder_find(session, peer);
+}
+
+bool session_may_be_joined(const struct session *session, const struct peer *peer, const uint8_t *token,
+			   size_t token_bytes)
+{
+	return has_token(session, token, token_bytes) && !session->ending &&
+	       has_same_rights(&session->peer, peer);
+}
+
+void session_set_connection(struct session *session, void *connection, struct holder *speaker)
 {
 	bool was_orphaned = !session->connection, is_orphaned = !connection;
 
 	session->connection = connection;
+	session->speaker = speaker;
 	/* What was not read by now never will be. */
 	session->missed_events |= session->told_events;
 	session->told_events = false;

@@ -1,8 +1,9 @@
 /* session.h - one client, known by its peer credentials and a token; the holder of leases.
  *
  * A session outlives its connection: when only that is gone, the session is orphaned, and its leases with it,
- * until the process comes back with the token or its pidfd says that it has died. A session belongs to one
- * worker for life.
+ * until a process that holds it comes back with the token, or the pidfds of all of them say that they have
+ * died. Other processes of the same user join those that hold it, by the token (holder.h). A session belongs
+ * to one worker for life.
  *
  * struct shard is what one worker has of this layer. Everything here runs on that worker's thread, but for
  * the constants. Invariant: n_leases and the zones' n_pages are those of the records in the session's list.
@@ -15,6 +16,7 @@
 
 #include "daemon/lease/account.h"
 #include "daemon/lease/deadlines.h"
+#include "daemon/lease/holder.h"
 #include "daemon/lease/known.h"
 #include "daemon/lease/request_index.h"
 #include "daemon/lease/seats.h"
@@ -67,18 +69,19 @@ struct session {
 	/* constant */
 	uint64_t id;
 	struct shard *shard;
-	struct peer peer;        /* `groups` is the session's own */
+	struct peer peer;        /* `groups` is the session's own; pid and process are those of a holder */
 	struct account *account; /* its user's */
-	int pid_fd;              /* readable: the process is dead */
 	uint8_t token[SESSION_TOKEN_BYTES];
 	char client[SESSION_CLIENT_MAX];
 	uint64_t born_ns;
 
 	/* this worker only */
 	struct session *prev, *next;
-	void *connection;            /* rpc's; NULL: orphaned or ending */
-	bool is_watched;             /* rpc's: its pidfd is in the worker's deaths */
-	bool ending;                 /* the process is dead or said goodbye: no new leases */
+	struct holder holders[SESSION_HOLDERS_MAX];
+	unsigned n_holders;
+	void *connection;       /* rpc's; NULL: orphaned or ending */
+	struct holder *speaker; /* whose connection that is, or was; NULL: of one that holds it no more */
+	bool ending;            /* the holders are dead or said goodbye: no new leases */
 	struct session *next_ending; /* rpc's: the worker's list of those that are ending */
 	uint64_t ending_number;      /* rpc's: in the order in which they began to */
 	uint32_t first_lease;        /* slot of the newest; LEDGER_NIL */
@@ -109,13 +112,17 @@ static inline unsigned session_worker(uint64_t id)
 	return id % SHARD_MAX;
 }
 
-/* Is this peer, with this token, the session's own process, come in by the same socket? In constant time as
- * to the token. */
-bool session_is_claimed_by(const struct session *session, const struct peer *peer, const uint8_t *token,
+/* Is this peer, with this token, a process that holds the session, come in by the same socket? In constant
+ * time as to the token. Returns the holder; NULL: no. */
+struct holder *session_claim(struct session *session, const struct peer *peer, const uint8_t *token,
+			     size_t token_bytes);
+/* May it become one? By the token, and as the same user with the same groups: it gains nothing. */
+bool session_may_be_joined(const struct session *session, const struct peer *peer, const uint8_t *token,
 			   size_t token_bytes);
 
-/* Attach a connection, or (NULL) lose it: the leases go from orphaned to leased, or the other way. */
-void session_set_connection(struct session *session, void *connection);
+/* Attach a connection of one of the holders, or (NULL, NULL) lose it: the leases go from orphaned to leased,
+ * or the other way. */
+void session_set_connection(struct session *session, void *connection, struct holder *speaker);
 
 /* End it: up to `max_leases` of its leases end or are detached. Returns true when none is left and nothing is
  * waiting; then session_free() it; else call again. */

@@ -126,10 +126,8 @@ static void settle(struct connection *connection)
 		return;
 	}
 	set_reading(connection, true);
-	if (connection->hello.is_set) {
-		dispatch_pending_hello(connection);
+	if (connection->hello.is_set && dispatch_pending_hello(connection) != DISPATCH_MOVED)
 		connection_wake(connection);
-	}
 }
 
 static void arrive(struct letter *letter)
@@ -225,7 +223,7 @@ void connection_close(struct connection *connection)
 
 	hp_assert_alive(connection, CONNECTION_MAGIC);
 	if (session)
-		session_set_connection(session, NULL);
+		session_set_connection(session, NULL, NULL);
 	connection->session = NULL;
 	charge_output(connection, 0);
 	charge_input(connection, 0);

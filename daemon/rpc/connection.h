@@ -31,6 +31,7 @@ struct pending_hello {
 	uint64_t session;
 	uint8_t token[SESSION_TOKEN_BYTES];
 	char client[SESSION_CLIENT_MAX]; /* of a session that is new */
+	bool join; /* become a holder of the session, too */
 	bool is_set;
 	bool has_reaped; /* it waited until the dead had gone (reap.h) */
 };

@@ -11,6 +11,7 @@
 
 #include "daemon/base/assert.h"
 #include "daemon/rpc/connection.h"
+#include "daemon/rpc/reap.h"
 
 #define COLLECT_SLICE 64 /* dead processes that are collected at once */
 #define POLL_SLICE    64 /* workers that one poll(2) asks */
@@ -42,11 +43,11 @@ static void forget(struct server *server, int pid_fd)
 	hp_assert(epoll_ctl(server->deaths_fd, EPOLL_CTL_DEL, pid_fd, NULL) == 0);
 }
 
-int deaths_watch_session(struct server *server, struct session *session)
+int deaths_watch_holder(struct holder *holder)
 {
-	int r = watch(server, session->pid_fd, (uintptr_t)session);
+	int r = watch(server_of(holder->session), holder->pid_fd, (uintptr_t)holder);
 
-	session->is_watched = r == 0;
+	holder->is_watched = r == 0;
 	return r;
 }
 
@@ -58,11 +59,17 @@ int deaths_watch_connection(struct connection *connection)
 	return r;
 }
 
-void deaths_forget_session(struct session *session)
+void deaths_forget_holder(struct holder *holder)
 {
-	if (session->is_watched)
-		forget(server_of(session), session->pid_fd);
-	session->is_watched = false;
+	if (holder->is_watched)
+		forget(server_of(holder->session), holder->pid_fd);
+	holder->is_watched = false;
+}
+
+void deaths_forget_holders(struct session *session)
+{
+	for (unsigned i = 0; i < SESSION_HOLDERS_MAX; i++)
+		deaths_forget_holder(&session->holders[i]);
 }
 
 void deaths_forget_connection(struct connection *connection)
@@ -72,14 +79,41 @@ void deaths_forget_connection(struct connection *connection)
 	connection->is_watched = false;
 }
 
-/* A child of the dead process may hold the socket: it holds no lease. */
-static void bury(struct server *server, struct session *session)
+void deaths_release(struct holder *holder)
 {
-	if (session->connection)
+	struct session *session = holder->session;
+
+	/* It is counted as ending, or its seat as left, before it is watched no more: deaths_are_pending() is
+	 * asked first. */
+	if (session->n_holders == 1) {
+		server_end_session(server_of(session), session);
+		deaths_forget_holder(holder);
+		return;
+	}
+	seats_leave(session->shard->seats, session->peer.uid, SEAT_SESSION);
+	reap_note_gone();
+	deaths_forget_holder(holder);
+	holder_remove(holder);
+}
+
+/* A child of the dead process may hold the socket: that does not make it a holder. */
+static void bury(struct holder *holder)
+{
+	struct session *session = holder->session;
+
+	if (session->connection && (session->speaker == holder || session->n_holders == 1))
 		connection_close(session->connection);
-	/* It is counted as ending before it is watched no more: deaths_are_pending(), then n_ending. */
-	server_end_session(server, session);
-	deaths_forget_session(session);
+	deaths_release(holder);
+}
+
+void deaths_collect_of(struct session *session, const struct holder *living)
+{
+	for (unsigned i = 0; i < SESSION_HOLDERS_MAX; i++) {
+		struct holder *holder = &session->holders[i];
+
+		if (holder != living && holder->is_watched && holder_is_dead(holder))
+			bury(holder);
+	}
 }
 
 bool deaths_collect(struct server *server)
@@ -87,14 +121,14 @@ bool deaths_collect(struct server *server)
 	struct epoll_event events[COLLECT_SLICE];
 	int n = epoll_wait(server->deaths_fd, events, COLLECT_SLICE, 0);
 
-	/* Connections first: a session closes its own, which may be among them. */
+	/* Connections first: a holder closes its own, which may be among them. */
 	for (int i = 0; i < n; i++)
 		if (events[i].data.u64 & IS_CONNECTION)
 			connection_close(
 				(struct connection *)(uintptr_t)(events[i].data.u64 & ~IS_CONNECTION));
 	for (int i = 0; i < n; i++)
 		if (!(events[i].data.u64 & IS_CONNECTION))
-			bury(server, (struct session *)(uintptr_t)events[i].data.u64);
+			bury((struct holder *)(uintptr_t)events[i].data.u64);
 	return n == COLLECT_SLICE;
 }
 

@@ -9,8 +9,8 @@ enum dispatch_result {
 };
 
 enum dispatch_result dispatch_frame(struct connection *connection, const uint8_t *message, uint32_t length);
-/* The Hello with which the connection came from another worker. */
-void dispatch_pending_hello(struct connection *connection);
+/* The Hello with which the connection came from another worker, or came back. */
+enum dispatch_result dispatch_pending_hello(struct connection *connection);
 
 /* ---- the methods, one file a group; each answers by connection_reply() or connection_error() ---- */
 

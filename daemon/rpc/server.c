@@ -137,8 +137,8 @@ static void free_session(struct server *server, struct session *session)
 
 	if (connection)
 		connection_said_bye(connection);
-	session_set_connection(session, NULL);
-	deaths_forget_session(session);
+	session_set_connection(session, NULL, NULL);
+	deaths_forget_holders(session);
 	session_free(session);
 	reap_note_gone();
 	atomic_fetch_sub(&server->n_sessions, 1);
@@ -216,7 +216,7 @@ static void on_deaths(evutil_socket_t fd, short what, void *arg)
 
 int server_add_session(struct server *server, struct session *session)
 {
-	int r = deaths_watch_session(server, session);
+	int r = deaths_watch_holder(&session->holders[0]);
 
 	if (r == 0)
 		atomic_fetch_add(&server->n_sessions, 1);

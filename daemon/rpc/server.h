@@ -88,9 +88,9 @@ static inline struct server *server_of(const struct session *session)
 
 /* ---- for the rest of rpc, on the server's thread ---- */
 
-/* Watch the new session's pidfd. 0 or negative errno. */
+/* Watch the new session's only holder. 0 or negative errno. */
 int server_add_session(struct server *server, struct session *session);
-/* The holder is dead or has said goodbye: end the session, a slice at a time. */
+/* The last holder is dead or has said goodbye: end the session, a slice at a time. */
 void server_end_session(struct server *server, struct session *session);
 /* Has every session that began to end up to this number lost its leases? With `gone`: is none of them left?
  */

@@ -366,6 +366,7 @@ void fuzz_message_hello(struct fuzz_message *message, uint64_t id, uint64_t sess
 	hello.client = (char *)"fuzz";
 	hello.session = session;
 	hello.token = (ProtobufCBinaryData){.len = token_bytes, .data = (uint8_t *)(uintptr_t)token};
+	hello.join = session != 0 && id % 2 == 0;
 	request.id = id;
 	request.method_case = HUGEPOOL__REQUEST__METHOD_HELLO;
 	request.hello = &hello;

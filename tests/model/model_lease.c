@@ -213,9 +213,9 @@ static void operate(struct house *house)
 	else if (roll < 930)
 		op_free_others(house, session);
 	else if (roll < 950)
-		session_set_connection(session, NULL);
+		session_set_connection(session, NULL, NULL);
 	else if (roll < 980)
-		session_set_connection(session, house);
+		session_set_connection(session, house, &session->holders[0]);
 	else if (roll < 985)
 		op_die(house, index);
 	else if (roll < 990)

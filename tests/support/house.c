@@ -139,13 +139,13 @@ struct session *house_session(struct house *house, unsigned worker, uid_t uid)
 	hp_assert(pid_fd >= 0);
 	hp_assert(seats_take(house->seats, uid, SEAT_SESSION) == 0);
 	hp_assert(session_new(&house->shards[worker], &peer, pid_fd, "house", &session) == 0);
-	session_set_connection(session, house);
+	session_set_connection(session, house, &session->holders[0]);
 	return session;
 }
 
 void house_end_session(struct house *house, struct session *session)
 {
-	session_set_connection(session, NULL);
+	session_set_connection(session, NULL, NULL);
 	while (!session_end(session, 100))
 		house_settle(house);
 	session_free(session);

@@ -152,6 +152,12 @@ TESTS          += tests/system/system_left
 tests_system_system_left_SOURCES = tests/system/system_left.c $(OPERATOR)
 tests_system_system_left_LDADD   = $(SYSTEM_LIBS)
 
+# Sessions that several processes hold.
+check_PROGRAMS += tests/system/system_adopt
+TESTS          += tests/system/system_adopt
+tests_system_system_adopt_SOURCES = tests/system/system_adopt.c $(HOSTILE)
+tests_system_system_adopt_LDADD   = $(HOSTILE_LIBS)
+
 check_PROGRAMS += tests/system/system_evict
 TESTS          += tests/system/system_evict
 tests_system_system_evict_SOURCES = tests/system/system_evict.c $(HOSTILE) tests/support/hugetlb.h tests/support/hugetlb.c

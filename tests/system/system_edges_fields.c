@@ -38,6 +38,7 @@ const struct field_row field_rows[] = {
 	FIELD(Hello, features, LEGAL_ANY),
 	FIELD(Hello, session, LEGAL_ZERO, .refusal = HUGEPOOL__CODE__NO_SESSION),
 	FIELD(Hello, token, LEGAL_ANY),
+	FIELD(Hello, join, LEGAL_ZERO, .refusal = BAD_REQUEST),
 	FIELD(Alloc, pool, LEGAL_RANGE, .most = 0 /* the last pool */, .refusal = NO_POOL),
 	FIELD(Alloc, n_pages, LEGAL_RANGE, .least = 1, .most = POOL_PAGES, .refusal = BAD_SIZE, .least_items = 1, .most_items = 256),
 	FIELD(Alloc, align_pages, LEGAL_POWER, .most = POOL_PAGES, .refusal = BAD_SIZE),

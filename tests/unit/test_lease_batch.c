@@ -90,7 +90,7 @@ static void lease_batch_that_waits_ends_with_its_holder(void **state)
 	uint64_t id;
 
 	start_batch(house, session, &alloc);
-	session_set_connection(session, NULL);
+	session_set_connection(session, NULL, NULL);
 	assert_false(session_end(session, 100));
 	/* Where the batch's records would have been. */
 	assert_int_equal(house_alloc(house, other, 8, &id), LEASE_OK);

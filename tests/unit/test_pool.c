@@ -520,12 +520,12 @@ static void pool_orphaned_pages_are_counted_and_not_reused(void **state)
 	uint64_t id, other;
 
 	assert_int_equal(house_alloc(house, one, 600, &id), LEASE_OK);
-	session_set_connection(one, NULL);
+	session_set_connection(one, NULL, NULL);
 	assert_int_equal(figures_of(house).zones.orphaned, 600);
 	assert_int_equal(figures_of(house).zones.leased, 0);
 	assert_int_equal(lease_state_of(&house->shards[0], house_record(house, id)), LEASE_ORPHANED);
 	assert_int_equal(house_alloc(house, two, 600, &other), LEASE_POOL_FULL);
-	session_set_connection(one, house);
+	session_set_connection(one, house, &one->holders[0]);
 	assert_int_equal(figures_of(house).zones.orphaned, 0);
 	assert_int_equal(figures_of(house).zones.leased, 600);
 	house_end_session(house, one);

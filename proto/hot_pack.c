@@ -71,7 +71,7 @@ static uint8_t *put_free(uint8_t *begin, const Hugepool__Free *ending)
 {
 	uint8_t *at = begin + 2;
 
-	if (ending->n_leases != 1 || !is_empty(ending->name))
+	if (ending->n_leases != 1 || !is_empty(ending->name) || ending->orphaned || ending->unused)
 		return NULL;
 	at = put_list(at, FREE_LEASES, ending->leases[0]);
 	at = put_number(at, FREE_COLD, ending->cold);

@@ -81,6 +81,10 @@ enum ctl_status ctl_alloc_run(struct ctl *ctl);
 enum ctl_status ctl_open_run(struct ctl *ctl);
 enum ctl_status ctl_free_run(struct ctl *ctl);
 
+/* ---- orphans.c ---- */
+
+enum ctl_status ctl_free_orphaned_run(struct ctl *ctl);
+
 /* ---- operate.c ---- */
 
 enum ctl_status ctl_revoke_run(struct ctl *ctl);

@@ -203,5 +203,6 @@ static int free_one(hp_client *client, const char *word)
 
 enum ctl_status ctl_free_run(struct ctl *ctl)
 {
-	return ctl_each(ctl, "freed", free_one);
+	return ctl->given & CTL_OPTION_ORPHANED ? ctl_free_orphaned_run(ctl)
+						: ctl_each(ctl, "freed", free_one);
 }

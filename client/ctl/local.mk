@@ -6,6 +6,7 @@ hugepoolctl_SOURCES = \
 	client/ctl/json.h client/ctl/json.c \
 	client/ctl/lease.c \
 	client/ctl/operate.c \
+	client/ctl/orphans.c \
 	client/ctl/options.h client/ctl/options.c \
 	client/ctl/show.c \
 	client/ctl/stay.c \

@@ -43,7 +43,7 @@ static const struct command commands[] = {
 	 "lease memory and hold it until SIGINT or SIGTERM"},
 	{"open", "NAME", 1, 1, CTL_OPTION_READ_ONLY | CTL_OPTION_OWNER, ctl_open_run,
 	 "hold a lease that somebody has named, until SIGINT or SIGTERM"},
-	{"free", "LEASE|NAME...", 1, ARGS_ANY, 0, ctl_free_run,
+	{"free", "LEASE|NAME...", 1, ARGS_ANY, CTL_OPTION_ORPHANED, ctl_free_run,
 	 "end leases, by id (digits) or by name"},
 	{"revoke", "LEASE...", 1, ARGS_ANY, 0, ctl_revoke_run,
 	 "end revocable leases, whoever holds them"},
@@ -165,7 +165,8 @@ static const struct command *read_command(struct ctl *ctl, int n_words, char **w
 	alien = ctl_options_first(ctl->given & ~(command->options | CTL_OPTIONS_COMMON));
 	if (alien)
 		ctl_complain("%s knows no option --%s.", command->name, alien);
-	if (alien || ctl->n_args < command->args_min || ctl->n_args > command->args_max) {
+	if (alien || (ctl->n_args < command->args_min && !(ctl->given & CTL_OPTION_ORPHANED)) ||
+	    ctl->n_args > command->args_max) {
 		complain_usage(command);
 		return NULL;
 	}

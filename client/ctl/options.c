@@ -245,6 +245,9 @@ static const struct option_row rows[] = {
 	{CTL_OPTION_OWNER, 0, "owner", "USER", read_owner, "the name or number of a user",
 	 "only if this user has made it"},
 
+	{CTL_OPTION_ORPHANED, 0, "orphaned", NULL, NULL, NULL,
+	 "those whose holder lives but has lost them; without LEASE, all of one's own"},
+
 	{CTL_OPTION_KINDS, 0, "kinds", "LIST", read_kinds, "some of pressure,drained,restored",
 	 "only these, parted by commas; default: all"},
 };

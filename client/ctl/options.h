@@ -26,6 +26,7 @@ enum ctl_option {
 	CTL_OPTION_READ_ONLY = 1u << 16,
 	CTL_OPTION_KINDS = 1u << 17,
 	CTL_OPTION_OWNER = 1u << 18,
+	CTL_OPTION_ORPHANED = 1u << 19,
 };
 
 /* Every command knows these. */

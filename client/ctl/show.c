@@ -4,6 +4,8 @@
  */
 #include <config.h>
 
+#include <string.h>
+
 #include "client/ctl/ctl.h"
 #include "client/ctl/table.h"
 #include "daemon/base/cleanup.h"
@@ -220,6 +222,20 @@ enum ctl_status ctl_tenants_run(struct ctl *ctl)
 	return show_part(ctl, &request, "tenants", tenants_columns);
 }
 
+/* What can be done about them, since nothing ends them as long as their processes live. */
+static void tell_of_orphaned(json_t *leases)
+{
+	json_t *lease;
+	size_t i;
+
+	json_array_foreach (leases, i, lease)
+		if (strcmp(json_string_value(json_object_get(lease, "state")), "orphaned") == 0) {
+			ctl_complain("The processes of orphaned leases live, but are not connected; \"free "
+				     "--orphaned\" ends those that they have lost.");
+			return;
+		}
+}
+
 enum ctl_status ctl_leases_run(struct ctl *ctl)
 {
 	Hugepool__Request request = HUGEPOOL__REQUEST__INIT;
@@ -230,6 +246,8 @@ enum ctl_status ctl_leases_run(struct ctl *ctl)
 	request.method_case = HUGEPOOL__REQUEST__METHOD_LEASES;
 	request.leases = &method;
 	status = ask_list(ctl, &request, &method.cursor, "leases", &result);
+	if (status == CTL_DONE && !ctl->json)
+		tell_of_orphaned(json_object_get(result, "leases"));
 	return status == CTL_DONE ? consume_result(ctl, result, "leases", leases_columns) : status;
 }
 

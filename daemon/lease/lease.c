@@ -601,6 +601,15 @@ void lease_end_detached(struct shard *shard)
 		}
 }
 
+void lease_end_orphan(struct shard *shard, struct lease_record *record)
+{
+	struct session *session = session_find(shard, record->session);
+
+	hp_assert(session && !session->connection);
+	unlink_record(session, record);
+	end(shard, holder_zone(session, record), record, false);
+}
+
 void lease_holder_gone(struct session *session, struct lease_record *record)
 {
 	struct zone *zone = holder_zone(session, record);

@@ -105,6 +105,10 @@ enum lease_result lease_free(struct session *session, uint64_t id, bool hot);
 enum lease_result lease_free_detached(struct shard *shard, const struct peer *peer, bool is_admin,
 				      uint64_t id, uint32_t *ret_pid);
 
+/* A lease that is orphaned (lease_state_of()) ends: what is in files of its own is truncated; of other pages
+ * it is proven that nobody who had them by this lease can write to them any more. */
+void lease_end_orphan(struct shard *shard, struct lease_record *record);
+
 /* The holder is proven dead, or has said goodbye: the lease ends, or lives on detached. */
 void lease_holder_gone(struct session *session, struct lease_record *record);
 

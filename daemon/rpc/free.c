@@ -9,6 +9,7 @@
 #include "daemon/rpc/admin_log.h"
 #include "daemon/rpc/dispatch.h"
 #include "daemon/rpc/errand.h"
+#include "daemon/rpc/orphans.h"
 #include "daemon/rpc/outcome.h"
 #include "daemon/rpc/reap.h"
 
@@ -243,6 +244,10 @@ enum dispatch_result free_handle(struct connection *connection, const Hugepool__
 
 	if (!read_ids(connection, request, &name_id, &ids, &n_ids))
 		return DISPATCH_DONE;
+	if (request->free->orphaned) {
+		orphans_free(connection, request->id, ids, n_ids, request->free->unused);
+		return DISPATCH_DONE;
+	}
 	for (size_t i = 0; i < n_ids; i++) {
 		enum lease_result result = lease_free(connection->session, ids[i], !request->free->cold);
 

@@ -18,6 +18,7 @@ librpc_la_SOURCES = \
 	daemon/rpc/list.c \
 	daemon/rpc/open.c \
 	daemon/rpc/operate.c \
+	daemon/rpc/orphans.h daemon/rpc/orphans.c \
 	daemon/rpc/outcome.h daemon/rpc/outcome.c \
 	daemon/rpc/peer.h daemon/rpc/peer.c \
 	daemon/rpc/reap.h daemon/rpc/reap.c \

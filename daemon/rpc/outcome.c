@@ -421,7 +421,7 @@ void outcome_fill_free(Hugepool__Error *error, char *message, enum lease_result 
 		snprintf(message, OUTCOME_MESSAGE_MAX,
 			 is_orphaned ? "lease %" PRIu64
 				       " is held by %s, which lives, but is not connected: it "
-				       "ends when that exits or reconnects to free it"
+				       "ends when that exits, or by free --orphaned"
 				     : "lease %" PRIu64 " is held by %s: it ends when that frees it or exits",
 			 lease, peer_process_name(pid, name));
 		break;

@@ -40,6 +40,11 @@ tests_system_system_ctl_show_LDADD   = $(SYSTEM_LIBS)
 
 OPERATOR = tests/support/operator.h tests/support/operator.c $(SYSTEM)
 
+check_PROGRAMS += tests/system/system_orphaned
+TESTS          += tests/system/system_orphaned
+tests_system_system_orphaned_SOURCES = tests/system/system_orphaned.c $(OPERATOR)
+tests_system_system_orphaned_LDADD   = $(SYSTEM_LIBS)
+
 check_PROGRAMS += tests/system/system_ctl_lease
 TESTS          += tests/system/system_ctl_lease
 tests_system_system_ctl_lease_SOURCES = tests/system/system_ctl_lease.c $(OPERATOR)

@@ -65,6 +65,8 @@ const struct field_row field_rows[] = {
 	FIELD(Free, leases, LEGAL_ANY, .least_items = 1, .most_items = 256),
 	FIELD(Free, name, LEGAL_ANY),
 	FIELD(Free, cold, LEGAL_ANY),
+	FIELD(Free, orphaned, LEGAL_ANY),
+	FIELD(Free, unused, LEGAL_ANY),
 	FIELD(Cancel, request, LEGAL_ANY),
 	FIELD(Arena, arena, LEGAL_NO_ARENA, .refusal = NO_ARENA),
 	FIELD(Subscribe, kinds, LEGAL_ANY),

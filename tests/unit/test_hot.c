@@ -235,6 +235,13 @@ static void hot_leaves_other_requests_alone(void **state)
 	ending.leases = list;
 	ending.n_leases = 2;
 	expect_left(&request);
+	ending.n_leases = 1;
+	ending.orphaned = true;
+	expect_left(&request);
+	ending.orphaned = false;
+	ending.unused = true;
+	expect_left(&request);
+	ending.unused = false;
 	ending.n_leases = 0;
 	ending.name = (char *)"name";
 	expect_left(&request);
@@ -300,7 +307,7 @@ static void hot_knows_every_field(void **state)
 		unsigned n_fields;
 	} known[] = {
 		{&hugepool__request__descriptor, 22},    {&hugepool__reply__descriptor, 23},
-		{&hugepool__alloc__descriptor, 13},      {&hugepool__free__descriptor, 3},
+		{&hugepool__alloc__descriptor, 13},      {&hugepool__free__descriptor, 5},
 		{&hugepool__alloc_reply__descriptor, 2}, {&hugepool__free_reply__descriptor, 1},
 		{&hugepool__grant__descriptor, 2},       {&hugepool__run__descriptor, 3},
 	};

@@ -171,13 +171,21 @@ void session_set_connection(struct session *session, void *connection, struct ho
 	}
 }
 
-bool session_end(struct session *session, unsigned max_leases)
+bool session_end(struct session *session, uint64_t *left_runs)
 {
+	struct ledger *ledger = session->shard->ledger;
+
 	if (!session->ending || session->requests)
 		lease_requests_cancel(session);
 	session->ending = true;
-	while (session->first_lease != LEDGER_NIL && max_leases-- > 0)
-		lease_holder_gone(session, ledger_at(session->shard->ledger, session->first_lease));
+	while (session->first_lease != LEDGER_NIL && *left_runs > 0) {
+		struct lease_record *record = ledger_at(ledger, session->first_lease);
+		/* The lease itself is some work, too. */
+		const uint64_t n = lease_n_runs(ledger, record) + 1;
+
+		*left_runs -= n < *left_runs ? n : *left_runs;
+		lease_holder_gone(session, record);
+	}
 	return session->first_lease == LEDGER_NIL && !session->requests;
 }
 

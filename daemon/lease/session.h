@@ -124,9 +124,10 @@ bool session_may_be_joined(const struct session *session, const struct peer *pee
  * or the other way. */
 void session_set_connection(struct session *session, void *connection, struct holder *speaker);
 
-/* End it: up to `max_leases` of its leases end or are detached. Returns true when none is left and nothing is
- * waiting; then session_free() it; else call again. */
-bool session_end(struct session *session, unsigned max_leases);
+/* End it: its leases end or are detached, as long as *left_runs, counted down by the runs of each and one
+ * more, is not 0. Returns true when none is left and nothing is waiting; then session_free() it; else call
+ * again. */
+bool session_end(struct session *session, uint64_t *left_runs);
 struct session *session_free(struct session *session);
 
 /* This session's part of a pool. Returns 0, LEASE_NO_POOL, LEASE_NOT_ALLOWED or LEASE_NO_MEMORY (lease.h). */

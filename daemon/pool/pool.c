@@ -314,12 +314,9 @@ void pool_refresh_left(struct pool *pool)
 	atomic_store(&pool->left_pid, pid);
 }
 
-void pool_get_figures(struct pool *pool, struct pool_figures *ret)
+static void add_zones_locked(struct pool *pool, struct zone_figures *sum)
 {
-	struct zone_figures *sum = &ret->zones;
-
-	*ret = (struct pool_figures){0};
-	lock_take(&pool->lock);
+	lock_assert_held(&pool->lock);
 	for (struct zone *zone = pool->zones; zone; zone = zone->next) {
 		lock_take(&zone->lock);
 		zone_add_figures(zone, sum);
@@ -327,6 +324,15 @@ void pool_get_figures(struct pool *pool, struct pool_figures *ret)
 	}
 	/* The zones' and that of blank arenas. */
 	sum->limbo = pool->limbo_pages;
+}
+
+void pool_get_figures(struct pool *pool, struct pool_figures *ret)
+{
+	struct zone_figures *sum = &ret->zones;
+
+	*ret = (struct pool_figures){0};
+	lock_take(&pool->lock);
+	add_zones_locked(pool, sum);
 	ret->stock = pool->stock_pages;
 	ret->backed = pool->backed_pages;
 	ret->arenas = pool->n_arenas;
@@ -335,6 +341,29 @@ void pool_get_figures(struct pool *pool, struct pool_figures *ret)
 	ret->missing = atomic_load(&pool->missing_pages);
 	hp_assert(ret->backed == sum->leased + sum->orphaned + sum->clean + sum->dirty + sum->cached +
 					 sum->limbo + ret->stock);
+}
+
+#define FEW_ZONES    64
+#define FREE_SEEN_NS (10 * NS_PER_MS)
+
+uint64_t pool_free_pages(struct pool *pool)
+{
+	const uint64_t now_ns = clock_now_ns();
+	struct zone_figures sum = {0};
+	uint64_t n_pages, n_taken;
+
+	lock_take(&pool->lock);
+	if (pool->n_zones <= FEW_ZONES || pool->free_seen_ns == 0 ||
+	    now_ns > pool->free_seen_ns + FREE_SEEN_NS) {
+		add_zones_locked(pool, &sum);
+		n_taken = sum.leased + sum.orphaned + sum.limbo + atomic_load(&pool->left_pages);
+		pool->free_pages = n_taken < pool->config.max_pages ? pool->config.max_pages - n_taken : 0;
+		pool->free_seen_ns = now_ns;
+		pool->n_free_looks++;
+	}
+	n_pages = pool->free_pages;
+	lock_drop(&pool->lock);
+	return n_pages;
 }
 
 void pool_for_each_zone(struct pool *pool, void (*visit)(void *arg, struct zone *zone), void *arg)

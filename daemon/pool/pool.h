@@ -82,14 +82,16 @@ struct pool {
 	struct arena *_Atomic *arenas; /* by slot; read unlocked by whoever holds pages of that arena */
 	_Atomic uint64_t *arena_ids;   /* by slot; 0: none, or on its way out. Read unlocked by anybody */
 	uint32_t n_arenas, slot_hint;
-	struct arena *stock;      /* blank arenas, by their stock_next */
-	uint64_t stock_pages;     /* and of one in the making */
-	uint64_t backed_pages;    /* all that the kernel gave and has not back, limbo included */
-	uint64_t limbo_pages;     /* of those: being truncated, or pinned by a client */
-	uint64_t returning_pages; /* of those: with the janitor */
-	uint64_t pinned_pages;    /* of those: truncated, and the kernel has them not back */
-	bool has_gone;            /* a zone whose clients are all gone has pinned_pages */
-	uint64_t n_posted;        /* arenas, and parts of them, sent to the janitor, so far */
+	struct arena *stock;               /* blank arenas, by their stock_next */
+	uint64_t stock_pages;              /* and of one in the making */
+	uint64_t backed_pages;             /* all that the kernel gave and has not back, limbo included */
+	uint64_t limbo_pages;              /* of those: being truncated, or pinned by a client */
+	uint64_t returning_pages;          /* of those: with the janitor */
+	uint64_t pinned_pages;             /* of those: truncated, and the kernel has them not back */
+	uint64_t free_pages, free_seen_ns; /* what pool_free_pages() found last, and when; 0: never */
+	uint64_t n_free_looks;             /* at all zones for that, so far */
+	bool has_gone;                     /* a zone whose clients are all gone has pinned_pages */
+	uint64_t n_posted;                 /* arenas, and parts of them, sent to the janitor, so far */
 	struct arena *first_releasing, *last_releasing; /* with the janitor, by their tickets */
 	struct release_watch *first_watch, *last_watch; /* by their tickets */
 
@@ -288,7 +290,11 @@ struct pool_figures {
 	uint64_t backed, stock, missing;
 	uint64_t arenas, tenants;
 };
-/* They add up at every instant: backed is the sum of the others, but for missing. */
+/* Pages below max that are not leased, not in limbo, and not left by a killed daemon, for sentences: where
+ * there are many zones, as it was a moment ago, so that who is refused over and over has nobody look at all
+ * of them each time. */
+uint64_t pool_free_pages(struct pool *pool);
+/* They add up at every instant: backed is the sum of the others, but for missing. Looks at each zone. */
 void pool_get_figures(struct pool *pool, struct pool_figures *ret);
 
 /* Call `visit` for each zone with the pool's and that zone's lock held. */

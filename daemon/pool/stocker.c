@@ -14,6 +14,7 @@
 #define TRIES_MAX  32  /* and tries */
 #define MAKE_EVERY 8   /* steps of one round, at the latest, some of what is in the making is made */
 #define TICK_NS    (NS_PER_S / 2)
+#define TICK_ZONES 256 /* that one step visits for a tick */
 #define LATER_NS   (5 * NS_PER_MS)
 #define RETRY_NS   (10 * NS_PER_S) /* of a refill that the kernel could not supply */
 
@@ -258,24 +259,48 @@ static bool make_some(struct stocker *stocker)
 
 /* ---- giving back ---- */
 
-static void tick_pool(struct pool *pool, uint64_t now_ns)
+static void tick_zone(struct zone *zone, uint64_t now_ns)
 {
-	uint64_t decay_ns = pool->config.decay_ms * NS_PER_MS;
+	const uint64_t decay_ns = zone->pool->config.decay_ms * NS_PER_MS;
 
-	for (struct zone *zone = first_zone(pool); zone; zone = zone->next) {
-		if (drain_has_cached(zone))
-			drain_start(zone);
-		lock_take(&zone->lock);
-		zone_wake_scrubber_locked(zone);
-		lock_drop(&zone->lock);
-		pool_release_empty(pool, zone, now_ns > decay_ns ? now_ns - decay_ns : 0);
-	}
+	if (drain_has_cached(zone))
+		drain_start(zone);
+	lock_take(&zone->lock);
+	zone_wake_scrubber_locked(zone);
+	lock_drop(&zone->lock);
+	pool_release_empty(zone->pool, zone, now_ns > decay_ns ? now_ns - decay_ns : 0);
+}
+
+/* All its zones have been visited. */
+static void tick_pool(struct pool *pool)
+{
 	pool_settle_limbo(pool);
 	pool_release_stock(pool);
 	pool_refresh_left(pool);
 	pool_refresh_missing(pool);
 	pool_refresh_foreign(pool);
 	pool_free_idle_zones(pool);
+}
+
+/* A slice of the tick: some zones of one pool after the other. Zones are freed at the end of their pool's
+ * only, so the next one is still there. Returns whether it is over. */
+static bool tick_some(struct stocker *stocker, uint64_t now_ns)
+{
+	if (stocker->tick_pool == 0 && !stocker->tick_zone)
+		memoryerror_look(stocker->pools, stocker->n_pools);
+	for (unsigned n_left = TICK_ZONES; stocker->tick_pool < stocker->n_pools; stocker->tick_pool++) {
+		struct pool *pool = stocker->pools[stocker->tick_pool];
+		struct zone *zone = stocker->tick_zone ? stocker->tick_zone : first_zone(pool);
+
+		for (; zone && n_left > 0; zone = zone->next, n_left--, stocker->n_ticked++)
+			tick_zone(zone, now_ns);
+		stocker->tick_zone = zone;
+		if (zone)
+			return false;
+		tick_pool(pool);
+	}
+	stocker->tick_pool = 0;
+	return true;
 }
 
 int stocker_init(struct stocker *stocker, struct pool **pools)
@@ -323,11 +348,8 @@ void stocker_step(struct stocker *stocker)
 	if (stocker->n_round_steps % MAKE_EVERY == 0)
 		stocker->is_making = make_some(stocker);
 	now_ns = clock_now_ns();
-	if (now_ns < stocker->next_tick_ns)
+	if (now_ns < stocker->next_tick_ns || !tick_some(stocker, now_ns))
 		return;
-	memoryerror_look(stocker->pools, stocker->n_pools);
-	for (unsigned i = 0; i < stocker->n_pools; i++)
-		tick_pool(stocker->pools[i], now_ns);
 	stocker->n_ticks++;
 	stocker->next_tick_ns = now_ns + TICK_NS;
 }

@@ -27,7 +27,10 @@ struct stocker {
 	unsigned n_round_steps; /* of a round that is not over */
 	uint64_t n_ticks;
 	uint64_t next_tick_ns, next_wake_ns;
-	bool is_making; /* there is more of it to do */
+	unsigned tick_pool;     /* where a tick that is not over goes on: a pool's index, */
+	struct zone *tick_zone; /* and its next zone; NULL: the first */
+	uint64_t n_ticked;      /* zones, so far: each step has a bound */
+	bool is_making;         /* there is more of it to do */
 };
 
 /* Returns 0 or negative errno. `pools` are filled in afterwards, before the first step. */

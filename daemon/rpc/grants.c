@@ -125,10 +125,12 @@ void grants_reply(struct connection *connection, uint64_t request_id, Hugepool__
 	reply.gone_arenas = gone;
 	rows.n_runs = 0;
 	for (uint32_t i = 0; i < n; i++) {
-		struct session_zone *mine = &session->zones[records[i]->pool];
+		struct session_zone *mine;
 		struct share_runs placed;
 		struct arena *new;
 
+		hp_assert(records[i]);
+		mine = &session->zones[records[i]->pool];
 		lease_get_runs(shard->ledger, records[i], &placed);
 		fill_grant(&rows, i, records[i], &placed);
 		new = learn_arenas(mine, shard->pools[records[i]->pool], &placed, !records[i]->read_only);

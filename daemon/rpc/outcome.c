@@ -286,18 +286,6 @@ static bool is_about_pages(enum lease_result result)
 	       result == LEASE_TIMED_OUT || result == LEASE_DRAINING;
 }
 
-/* What can be had at most, as to `max`. */
-static uint64_t free_pages_of(struct pool *pool)
-{
-	const uint64_t left = atomic_load(&pool->left_pages);
-	struct pool_figures figures;
-	uint64_t n_taken;
-
-	pool_get_figures(pool, &figures);
-	n_taken = figures.zones.leased + figures.zones.orphaned + figures.zones.limbo + left;
-	return n_taken < pool->config.max_pages ? pool->config.max_pages - n_taken : 0;
-}
-
 /* What a daemon that was killed has left is missing, whatever else the sentence says. */
 static void add_left(char *message, size_t room, const struct asked *asked, enum lease_result result,
 		     const struct pool *pool)
@@ -329,7 +317,7 @@ static void reply_error(const struct asked *asked, enum lease_result result)
 	error.message = message;
 	if (pool && is_about_pages(result)) {
 		error.asked_pages = asked->pages;
-		error.free_pages = free_pages_of(pool);
+		error.free_pages = pool_free_pages(pool);
 		error.quota_pages = pool->config.quota_pages;
 		explain_pages(message, sizeof(message), asked, result, &pool->config, error.free_pages);
 		add_left(message, sizeof(message), asked, result, pool);

@@ -17,7 +17,7 @@
 #include "daemon/rpc/reap.h"
 #include "daemon/rpc/server.h"
 
-#define END_SLICE        1024 /* leases that end before other clients get their turn: about 0.1 ms */
+#define END_SLICE        2048 /* leases, and runs of them, that end before other clients get their turn */
 #define MAIL_SLICE       32   /* letters */
 #define FLUSH_MS         5    /* freed pages reach the scrubber after this at the latest */
 #define UNPACK_MAX       (256u << 10)
@@ -160,11 +160,10 @@ static void on_ending(evutil_socket_t fd, short what, void *arg)
 	uint64_t n_left = END_SLICE;
 
 	while (n_left > 0 && (session = *link)) {
-		const uint64_t n_leases = session->n_leases;
-		const bool has_ended = session_end(session, (unsigned)n_left);
+		const bool had_none = session->n_leases == 0, has_ended = session_end(session, &n_left);
 
-		/* One that has none is some work, too. */
-		n_left -= has_ended && n_leases == 0 ? 1 : n_leases - session->n_leases;
+		/* That is some work, too. */
+		n_left -= had_none && has_ended;
 		if (!has_ended || (session->n_errands > 0 && !server->stopping)) {
 			link = &session->next_ending;
 			continue;

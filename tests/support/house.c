@@ -146,7 +146,7 @@ struct session *house_session(struct house *house, unsigned worker, uid_t uid)
 void house_end_session(struct house *house, struct session *session)
 {
 	session_set_connection(session, NULL, NULL);
-	while (!session_end(session, 100))
+	while (!session_end(session, &(uint64_t){100}))
 		house_settle(house);
 	session_free(session);
 }

@@ -91,12 +91,12 @@ static void lease_batch_that_waits_ends_with_its_holder(void **state)
 
 	start_batch(house, session, &alloc);
 	session_set_connection(session, NULL, NULL);
-	assert_false(session_end(session, 100));
+	assert_false(session_end(session, &(uint64_t){100}));
 	/* Where the batch's records would have been. */
 	assert_int_equal(house_alloc(house, other, 8, &id), LEASE_OK);
 	house_settle(house);
 	assert_int_equal(result, LEASE_SESSION_ENDED);
-	assert_true(session_end(session, 100));
+	assert_true(session_end(session, &(uint64_t){100}));
 	session_free(session);
 	assert_int_equal(other->n_leases, 1);
 	assert_int_equal(leased_pages(house), 8);
@@ -171,6 +171,34 @@ static void lease_batch_asked_again_visits_only_its_own(void **state)
 	house_end_session(house, session);
 }
 
+/* A slice of a session's end counts the runs of its leases. */
+static void lease_of_many_runs_fills_a_slice_of_the_end(void **state)
+{
+	static const struct lease_alloc scattered = {.want = {.max_runs = 8, .node = -1}};
+	static uint64_t ids[MAX_PAGES / 2];
+	struct house *house = *state;
+	struct session *other = house_session(house, 0, 1000), *session = house_session(house, 0, 1000);
+	uint64_t id, left = 5;
+
+	/* Nothing is left but holes of two pages. */
+	for (unsigned i = 0; i < MAX_PAGES / 2; i++)
+		assert_int_equal(house_alloc(house, other, 2, &ids[i]), LEASE_OK);
+	for (unsigned i = 0; i < 24; i += 2)
+		assert_int_equal(lease_free(other, ids[i], true), LEASE_OK);
+	shard_flush_freed(other->shard);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(house_alloc_like(house, session, 8, &scattered, &id), LEASE_OK);
+	session_set_connection(session, NULL, NULL);
+	assert_false(session_end(session, &left));
+	assert_int_equal(left, 0);
+	assert_int_equal(session->n_leases, 2);
+	left = 100;
+	assert_true(session_end(session, &left));
+	assert_int_equal(left, 90);
+	session_free(session);
+	house_end_session(house, other);
+}
+
 /* One that waits takes room for its items and their runs, and is charged to its user. */
 static void lease_batch_that_waits_is_charged_for_what_it_is(void **state)
 {
@@ -211,6 +239,7 @@ int main(void)
 		LEASE_TEST(lease_batch_that_is_refused_leaves_nothing),
 		LEASE_TEST(lease_batch_keeps_nothing_of_an_evicted_arena),
 		LEASE_TEST(lease_batch_asked_again_visits_only_its_own),
+		LEASE_TEST(lease_of_many_runs_fills_a_slice_of_the_end),
 		LEASE_TEST(lease_batch_that_waits_is_charged_for_what_it_is),
 	};
 

@@ -152,6 +152,71 @@ static void work_vain_request_drains_nobodys_cache(void **state)
 	end(&holder);
 }
 
+#define N_TENANTS 600
+
+/* A tick visits some zones in a step, and who asks meanwhile is served before it is over. */
+static void work_tick_visits_some_zones_in_a_step(void **state)
+{
+	static struct asker tenants[N_TENANTS];
+	struct house *house = *state;
+	struct stocker *stocker = &house->stocker;
+	const uint64_t n_ticks = stocker->n_ticks;
+	struct asker small;
+	unsigned n_steps = 0;
+
+	assert_int_equal(ask_and_settle(house, &small, 5000, run_of(1)), SUPPLY_GRANTED);
+	end(&small);
+	for (unsigned i = 0; i < N_TENANTS; i++)
+		ask(house, &tenants[i], 1000 + i, run_of(MAX_PAGES + 1), 0);
+	house_settle(house);
+	stocker->next_tick_ns = 0;
+	ask(house, &small, 5000, run_of(1), 0);
+	for (; stocker->n_ticks == n_ticks && n_steps < 10; n_steps++) {
+		const uint64_t n_ticked = stocker->n_ticked;
+
+		stocker_step(stocker);
+		assert_true(stocker->n_ticked - n_ticked <= 256);
+		mailbox_deliver(&house->worker_boxes[0]);
+		assert_true(small.is_answered);
+	}
+	assert_int_equal(stocker->n_ticks, n_ticks + 1);
+	assert_true(stocker->n_ticked >= N_TENANTS);
+	stocker->next_tick_ns = clock_now_ns() + HOUR_NS;
+	house_settle(house);
+	end(&small);
+	for (unsigned i = 0; i < N_TENANTS; i++)
+		end(&tenants[i]);
+}
+
+/* Who is refused again and again has nobody look at all tenants each time; with few tenants it is exact. */
+static void work_refusals_do_not_look_at_all_tenants(void **state)
+{
+	static struct zone *zones[65];
+	struct house *house = *state;
+	struct pool *pool = house->pools[0];
+	struct asker one;
+	uint64_t n_looks;
+
+	for (unsigned i = 0; i < 64; i++)
+		zones[i] = pool_zone_get(pool, &(struct peer){.uid = 1000 + i});
+	assert_int_equal(pool_free_pages(pool), MAX_PAGES);
+	assert_int_equal(ask_and_settle(house, &one, 1000, run_of(10)), SUPPLY_GRANTED);
+	assert_int_equal(pool_free_pages(pool), MAX_PAGES - 10);
+	zones[64] = pool_zone_get(pool, &(struct peer){.uid = 5000});
+	assert_int_equal(pool_free_pages(pool), MAX_PAGES - 10);
+	pool->free_seen_ns = clock_now_ns() + HOUR_NS;
+	n_looks = pool->n_free_looks;
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(pool_free_pages(pool), MAX_PAGES - 10);
+	assert_int_equal(pool->n_free_looks, n_looks);
+	pool->free_seen_ns = 1;
+	assert_int_equal(pool_free_pages(pool), MAX_PAGES - 10);
+	assert_int_equal(pool->n_free_looks, n_looks + 1);
+	end(&one);
+	for (unsigned i = 0; i < 65; i++)
+		pool_zone_unref(zones[i]);
+}
+
 #define N_CROWD 3000
 
 /* Of thousands that wait a step looks at some, and who comes then is served all the same. */
@@ -597,6 +662,8 @@ int main(void)
 		PLAIN(work_waiting_request_without_room_does_nothing),
 		PLAIN(work_waiting_request_is_served_when_there_is_room),
 		PLAIN(work_vain_request_drains_nobodys_cache),
+		PLAIN(work_tick_visits_some_zones_in_a_step),
+		PLAIN(work_refusals_do_not_look_at_all_tenants),
 		PLAIN(work_step_looks_at_some_of_those_that_wait),
 		PLAIN(work_request_that_does_not_wait_ends_however_long_a_step_takes),
 		PLAIN(work_request_that_does_not_wait_outlasts_the_scrubber),

@@ -253,6 +253,17 @@ static void expect_refusal(const struct subject *subject, const struct row *row)
 	free(error);
 }
 
+/* A sanitizer takes terabytes of addresses itself. */
+static bool is_left_out(const struct row *row)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	return row->resource == RLIMIT_AS || row->resource == RLIMIT_DATA || row->resource == RLIMIT_STACK;
+#else
+	(void)row;
+	return false;
+#endif
+}
+
 static void limits_of_all_kinds_serve_or_are_named(void **state)
 {
 	(void)state;
@@ -260,8 +271,11 @@ static void limits_of_all_kinds_serve_or_are_named(void **state)
 		const struct row *row = &rows[i];
 		const struct world world = {.resource = row->resource, .value = row->value};
 		struct subject subject;
-		bool serves = start(&subject, &world);
+		bool serves;
 
+		if (is_left_out(row))
+			continue;
+		serves = start(&subject, &world);
 		if (row->says)
 			expect_said(&subject, row->says);
 		if (serves != (row->leases || row->refuses))

@@ -108,6 +108,7 @@ static void sentences_of_a_socket_that_cannot_be_reached(void **state)
 	dut_stop(&dut);
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they take terabytes of addresses */
 /* Memory is leased, and this process has no addresses for it. */
 static void sentences_of_a_client_that_cannot_map(void **state)
 {
@@ -132,6 +133,7 @@ static void sentences_of_a_client_that_cannot_map(void **state)
 	free(error);
 	dut_stop(&dut);
 }
+#endif
 
 /* Another daemon than before: at once, and at every call after that. */
 static void sentences_of_a_session_that_the_daemon_does_not_know(void **state)
@@ -232,7 +234,9 @@ int main(void)
 		TEST(sentences_for_a_user_without_a_daemon),
 		TEST(sentences_of_a_socket_that_cannot_be_reached),
 		TEST(sentences_of_a_session_that_the_daemon_does_not_know),
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 		TEST(sentences_of_a_client_that_cannot_map),
+#endif
 		TEST(sentences_of_daemons_that_do_not_start),
 		TEST(sentences_of_an_unknown_user),
 	};

@@ -40,18 +40,18 @@
 #define PAGE       4096
 #define SILENCE_MS 300 /* nothing is said for so long by who waits */
 #define MAX_FD     1024
+#define N_LOOKS    8
 
 /* ---- taking descriptors away ---- */
 
-/* The limit under which the process can have `n_free` descriptors more than now. */
-static rlim_t limit_for(pid_t pid, unsigned n_free)
+/* Which descriptors the process has at this moment. */
+static void look_at_descriptors(pid_t pid, bool taken[MAX_FD])
 {
-	bool taken[MAX_FD] = {false};
 	struct dirent *entry;
 	char path[64];
-	rlim_t limit = 0;
 	DIR *dir;
 
+	memset(taken, 0, MAX_FD * sizeof(taken[0]));
 	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
 	dir = opendir(path);
 	raw_check(dir, "%s: %s", path, strerror(errno));
@@ -65,6 +65,22 @@ static rlim_t limit_for(pid_t pid, unsigned n_free)
 		}
 	}
 	closedir(dir);
+}
+
+/* The limit under which the process can have `n_free` descriptors more than it keeps: what a thread of its
+ * has for a moment, to read a file, is not there at every look. */
+static rlim_t limit_for(pid_t pid, unsigned n_free)
+{
+	bool taken[MAX_FD], now[MAX_FD];
+	rlim_t limit = 0;
+
+	look_at_descriptors(pid, taken);
+	for (unsigned i = 0; i < N_LOOKS; i++) {
+		wait_pause();
+		look_at_descriptors(pid, now);
+		for (unsigned fd = 0; fd < MAX_FD; fd++)
+			taken[fd] &= now[fd];
+	}
 	for (unsigned n = 0; limit < MAX_FD && (taken[limit] || n < n_free); limit++)
 		n += !taken[limit];
 	return limit;

@@ -110,8 +110,7 @@ static const char *const odd_names[] = {
 	"tab\t",
 	"two\nlines",
 	"\x7f",
-	"\xc2\x9b"
-	"2J",
+	"\xc2\x9bJ",
 	"\xe2\x80\xaetxt.exe",
 	"\xe2\x80\x8b",
 	"\xe2\x80\x8f",

@@ -43,9 +43,9 @@ static void idmap_of_many_lines_is_summed(void **state)
 	size_t n = 0;
 
 	for (unsigned i = 0; i < 339; i++)
-		n += (size_t)snprintf(text + n, sizeof(text) - n, "%10u %10u %10u\n", i, i, 1);
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%10u %10u %10u\n", i, i, 1u);
 	assert_false(idmap_is_whole(text));
-	snprintf(text + n, sizeof(text) - n, "%10u %10u %10u\n", 339, 339, UINT32_MAX - 339);
+	snprintf(text + n, sizeof(text) - n, "%10u %10u %10u\n", 339u, 339u, UINT32_MAX - 339);
 	assert_true(idmap_is_whole(text));
 }
 

@@ -457,7 +457,7 @@ static void work_free_pages_between_leased_ones_are_bounded_by_the_quota(void **
 	struct house *house = *state;
 	const struct pool *pool = house->pools[0];
 	enum supply_result result = SUPPLY_GRANTED;
-	struct asker held[11], one;
+	struct asker held[11] = {0}, one;
 	unsigned n_held;
 
 	for (n_held = 0; n_held < 11; n_held++) {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "daemon/base/assert.h"
 #include "daemon/pool/pool.h"
 
 #define FIRST_ROOM 8
@@ -39,8 +40,10 @@ const struct known_arena *known_find(const struct known *known, uint64_t id)
 /* A table of `room` with all that are still there. */
 static int rebuild(struct known *known, const struct pool *pool, uint32_t room)
 {
-	struct known new = {.table = calloc(room, sizeof(*new.table)), .room = room};
+	struct known new = {.room = room};
 
+	hp_assert(room > 0);
+	new.table = calloc(room, sizeof(*new.table));
 	if (!new.table)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < known->room; i++) {

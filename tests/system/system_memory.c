@@ -66,7 +66,7 @@ static void memory_cgroup_that_is_full_refuses_and_leases_live_on(void **state)
 	holder = dut_hold(&dut, 0, DUT_WORDS("32M"), &lease);
 	for (unsigned i = 0; i < 3; i++)
 		expect_short(&dut, DUT_WORDS("alloc", "200M"), "memory cgroup", memcg.name, "allows 128M",
-			     "raise its limit", NULL);
+			     "raise its limit", (char *)NULL);
 	assert_int_equal(memcg_oom_kills(&memcg), 0);
 	assert_int_equal(dut_pool(&dut, "default", "leases"), 1);
 	operator_leave(&dut, 0, DUT_WORDS("16M"));
@@ -85,7 +85,7 @@ static void memory_cgroup_above_limits_too(void **state)
 	memcg_make(&parent, NULL, 96 * MIB);
 	memcg_make(&child, &parent, 512 * MIB);
 	start_inside(&dut, &child, DUT_NO_WORDS);
-	expect_short(&dut, DUT_WORDS("alloc", "160M"), parent.name, "allows 96M", NULL);
+	expect_short(&dut, DUT_WORDS("alloc", "160M"), parent.name, "allows 96M", (char *)NULL);
 	assert_int_equal(memcg_oom_kills(&child) + memcg_oom_kills(&parent), 0);
 	operator_leave(&dut, 0, DUT_WORDS("48M"));
 	dut_stop(&dut);
@@ -101,7 +101,7 @@ static void memory_cgroup_that_is_raised_serves(void **state)
 	memcg_need();
 	memcg_make(&memcg, NULL, 64 * MIB);
 	start_inside(&dut, &memcg, DUT_NO_WORDS);
-	expect_short(&dut, DUT_WORDS("alloc", "96M"), "allows 64M", NULL);
+	expect_short(&dut, DUT_WORDS("alloc", "96M"), "allows 64M", (char *)NULL);
 	memcg_set_limit(&memcg, 256 * MIB);
 	operator_leave(&dut, 0, DUT_WORDS("96M"));
 	assert_int_equal(memcg_oom_kills(&memcg), 0);
@@ -123,7 +123,7 @@ static void memory_of_a_pool_beyond_all_memory_is_refused(void **state)
 		memcg_make(&memcg, NULL, 128 * MIB);
 		snprintf(pool, sizeof(pool), "p=4K:1T,users=*,%s", kinds[i]);
 		start_inside(&dut, &memcg, DUT_WORDS("--pool", pool));
-		expect_short(&dut, DUT_WORDS("alloc", "512G"), memcg.name, NULL);
+		expect_short(&dut, DUT_WORDS("alloc", "512G"), memcg.name, (char *)NULL);
 		for (unsigned n = 0; n < 16; n++) {
 			char *error = NULL;
 			int status =

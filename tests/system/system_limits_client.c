@@ -36,6 +36,12 @@
 
 static uid_t my_uid;
 
+#if defined(__SANITIZE_THREAD__)
+#define CTL_WRITES_AT_START true /* its runtime does, before main() */
+#else
+#define CTL_WRITES_AT_START false
+#endif
+
 /* A sanitizer takes terabytes of addresses itself, and its mlock() does nothing. */
 static bool is_left_out(int resource, const char *name)
 {
@@ -297,7 +303,8 @@ static void limits_of_the_command_line_serve_or_are_named(void **state)
 		pid_t pid;
 		int ended;
 
-		if (is_left_out(row->resource, row->name))
+		if (is_left_out(row->resource, row->name) ||
+		    (CTL_WRITES_AT_START && row->resource == RLIMIT_FSIZE))
 			continue;
 		assert_int_equal(pipe2(error_fds, O_CLOEXEC), 0); /* no limit of a file's is for it */
 		pid = fork();

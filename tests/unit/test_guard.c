@@ -169,6 +169,7 @@ static void guard_tells_broken_memory_from_a_cut_file(void **state)
 	struct uffdio_api api = {.api = UFFD_API};
 	struct uffdio_register range = {.mode = UFFDIO_REGISTER_MODE_MISSING};
 	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	struct sigaction action = {.sa_handler = on_sigusr1};
 	struct reader reader = {.was_read = true};
 	struct uffd_msg message;
 	pthread_t thread;
@@ -180,7 +181,7 @@ static void guard_tells_broken_memory_from_a_cut_file(void **state)
 		skip();
 	}
 	guard_install();
-	assert_true(signal(SIGUSR1, on_sigusr1) != SIG_ERR);
+	assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
 	reader.memory = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_true(reader.memory != MAP_FAILED);
 	range.range = (struct uffdio_range){.start = (uintptr_t)reader.memory, .len = 2 * PAGE};

@@ -201,8 +201,11 @@ hp_client *hp_close(hp_client *client)
 		return NULL;
 	if (session_is_forked(client)) {
 		/* What a thread of the parent was changing as we forked is in pieces, and stays as it is. */
-		if (pthread_mutex_trylock(&client->lock) == 0)
+		if (pthread_mutex_trylock(&client->lock) == 0) {
+			/* Nobody else is here, and caches are locked before clients. */
+			pthread_mutex_unlock(&client->lock);
 			client_free(client, false);
+		}
 		return NULL;
 	}
 	cache_list_free(client);

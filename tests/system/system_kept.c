@@ -19,8 +19,13 @@
 #define USER_WAITING 1024 /* that one user may have */
 #define N_REFUSED    (N_SESSIONS * N_REQUESTS - USER_WAITING)
 #define WAIT_MS      (60 * 60 * 1000)
-#define GROWTH_MAX   (UINT64_C(8) << 20)
-#define OTHER_UID    12345
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define GROWTH_MAX                                                                                           \
+	(UINT64_C(64) << 20) /* with shadows of what is allocated, and a quarantine of what is freed */
+#else
+#define GROWTH_MAX (UINT64_C(8) << 20)
+#endif
+#define OTHER_UID 12345
 
 #define N_PARTS    160 /* requests that do not come to their ends, each of a session */
 #define USER_PARTS (USER_INPUT / (FRAME_HEADER_BYTES + FRAME_MAX_BYTES))

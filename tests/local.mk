@@ -3,6 +3,7 @@ AM_TESTS_ENVIRONMENT = \
 	HP_BUILD='$(abs_top_builddir)'; export HP_BUILD; \
 	HP_SOURCE='$(abs_top_srcdir)'; export HP_SOURCE;
 TEST_LIBS = libbase.la $(CMOCKA_LIBS)
+EXTRA_DIST += tests/support/wait.h
 
 if HAVE_CMOCKA
 include tests/unit/local.mk
